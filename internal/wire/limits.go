@@ -1,0 +1,32 @@
+package wire
+
+import "time"
+
+// Every limit on what comes from outside stands here, with its reason.
+const (
+	MaxNodes        = 16        // seats of a cluster and of a ceremony held by nodes
+	MaxName         = 64        // names of nodes, operators, regions, members
+	MaxKeysPerBatch = 10_000    // keys of one ceremony
+	MaxTx           = 512 << 10 // one transaction; larger dealings go in chunks
+	MaxChunk        = 256 << 10 // one chunk of a dealing
+	MaxTxPerBlock   = 4 << 20   // bytes of transactions in a block
+	MaxFrame        = 4 << 20   // one frame between processes or nodes
+	MaxGenesis      = 1 << 20   // genesis document
+	MaxProof        = 64 << 10  // header, commit and inclusion proof together
+	MaxProofSteps   = 64        // depth of an inclusion proof
+	MaxClaims       = 256       // ledger keys that one certificate speaks of
+	MaxSetChanges   = 32        // changes of the validator set that one certificate bridges
+	MaxChainID      = 50        // CometBFT's limit
+	MaxPath         = 512       // one ledger path
+	MaxLogFrame     = 64 << 20  // one frame of a durable log; the largest is a snapshot
+	MaxHTTPBody     = 8 << 20   // a sign request; a PHASE0 block stays below 1 MiB
+	MaxImportBody   = 64 << 20  // keystores and slashing data of a Keymanager import
+	MaxKeystore     = 64 << 10  // one EIP-2335 keystore
+	MaxPassword     = 1 << 10   // one keystore password
+	MaxSealedKey    = 2 << 10   // public key in the header of a sealed record; the largest is a hybrid identity
+	MaxSealedSecret = 4 << 10   // secret in a sealed record
+	MaxScryptMemory = 256 << 20 // N*r*128 of a keystore; the standard one takes all of it
+	MaxJSONDepth    = 64        // nesting of a JSON body
+
+	FreshnessWindow = 60 * time.Second // how long a header that proves custody's nonce stays fresh
+)

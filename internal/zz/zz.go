@@ -1,0 +1,35 @@
+// Package zz pins modules while rooms are being built.
+package zz
+
+import (
+	_ "crypto/hpke"
+	_ "crypto/mlkem"
+
+	_ "github.com/cloudflare/circl/kem/xwing"
+	_ "github.com/cloudflare/circl/sign/mldsa/mldsa65"
+	_ "github.com/cometbft/cometbft-db"
+	_ "github.com/cometbft/cometbft/abci/types"
+	_ "github.com/cometbft/cometbft/node"
+	_ "github.com/cometbft/cometbft/rpc/client/local"
+	_ "github.com/cosmos/iavl"
+	_ "github.com/cosmos/iavl/db"
+	_ "github.com/cosmos/ics23/go"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/gtank/ristretto255"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "github.com/supranational/blst/bindings/go"
+	_ "github.com/transparency-dev/merkle/compact"
+	_ "github.com/transparency-dev/merkle/proof"
+	_ "github.com/transparency-dev/merkle/rfc6962"
+	_ "go.uber.org/goleak"
+	_ "go.yaml.in/yaml/v3"
+	_ "golang.org/x/crypto/hkdf"
+	_ "golang.org/x/crypto/scrypt"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/text/unicode/norm"
+	_ "pgregory.net/rapid"
+)
