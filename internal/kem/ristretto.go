@@ -1,0 +1,134 @@
+package kem
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gtank/ristretto255"
+
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Ristretto is ristretto255 as dealing needs it: the arithmetic that package
+// dkg asks for. Every operation on scalars is constant-time but
+// VarTimeMultiMult, which is for public ones.
+type Ristretto struct{}
+
+// Scalar is an integer modulo the group's order. The zero value is 0.
+type Scalar struct {
+	secret.Redacted
+	s ristretto255.Scalar
+}
+
+// Point is an element of the group. The zero value is the identity, which
+// ristretto255's own zero value is not: hence the flag.
+type Point struct {
+	e   ristretto255.Element
+	set bool
+}
+
+var errScalar = errors.New("not a canonical scalar")
+
+// PointSize is the length of an encoded element.
+func (Ristretto) PointSize() int { return PointSize }
+
+// SetWide reduces a little-endian 512-bit integer.
+func (Ristretto) SetWide(s *Scalar, wide *[64]byte) { s.s.FromUniformBytes(wide[:]) }
+
+// SetWeight sets s to a little-endian 128-bit integer.
+func (Ristretto) SetWeight(s *Scalar, weight *[16]byte) {
+	var b [64]byte
+	copy(b[:], weight[:])
+	s.s.FromUniformBytes(b[:])
+}
+
+// SetScalar reads 32 little-endian bytes below the order.
+func (Ristretto) SetScalar(s *Scalar, b []byte) error {
+	if len(b) != 32 || s.s.Decode(b) != nil {
+		return fmt.Errorf("read scalar: %w", errScalar)
+	}
+	return nil
+}
+
+// AppendScalar writes 32 little-endian bytes.
+func (Ristretto) AppendScalar(dst []byte, s *Scalar) []byte { return s.s.Encode(dst) }
+
+// AddScalar, SubScalar and MulScalar set a to a+b, a-b and a·b.
+func (Ristretto) AddScalar(a, b *Scalar) { a.s.Add(&a.s, &b.s) }
+func (Ristretto) SubScalar(a, b *Scalar) { a.s.Subtract(&a.s, &b.s) }
+func (Ristretto) MulScalar(a, b *Scalar) { a.s.Multiply(&a.s, &b.s) }
+
+// BaseMult sets p = s·B in constant time.
+func (Ristretto) BaseMult(p *Point, s *Scalar) {
+	p.e.ScalarBaseMult(&s.s)
+	p.set = true
+}
+
+// SetPoint reads the canonical encoding of RFC 9496, the identity included.
+func (Ristretto) SetPoint(p *Point, b []byte) error {
+	if p.e.Decode(b) != nil {
+		return errors.New("read point: not a canonical element")
+	}
+	p.set = true
+	return nil
+}
+
+// AppendPoints writes encodings.
+func (Ristretto) AppendPoints(dst []byte, ps []Point) []byte {
+	for i := range ps {
+		dst = ps[i].element().Encode(dst)
+	}
+	return dst
+}
+
+// AddPoint and SubPoint set a to a+b and a-b.
+func (Ristretto) AddPoint(a, b *Point) { a.element().Add(&a.e, b.element()) }
+func (Ristretto) SubPoint(a, b *Point) { a.element().Subtract(&a.e, b.element()) }
+
+// Equal reports whether a and b are one element.
+func (Ristretto) Equal(a, b *Point) bool { return a.element().Equal(b.element()) == 1 }
+
+// IsIdentity reports whether p is the identity.
+func (Ristretto) IsIdentity(p *Point) bool {
+	return p.element().Equal(ristretto255.NewElement()) == 1
+}
+
+// Outside is empty: ristretto255 has no cofactor.
+func (Ristretto) Outside([]Point) []int { return nil }
+
+// VarTimeMultiMult returns Σ scalars[i]·points[i] for public scalars, in a
+// time that depends on them.
+func (Ristretto) VarTimeMultiMult(points []Point, scalars []Scalar, _ int) Point {
+	out := Point{set: true}
+	ps, ss := make([]*ristretto255.Element, len(points)), make([]*ristretto255.Scalar, len(points))
+	for i := range points {
+		ps[i], ss[i] = points[i].element(), &scalars[i].s
+	}
+	out.e.VarTimeMultiScalarMult(ss, ps)
+	return out
+}
+
+// Attest proves knowledge of s, bound to msg.
+func (Ristretto) Attest(s *Scalar, msg []byte) []byte {
+	proof := SecretKey{open: func() *ristretto255.Scalar { return &s.s }}.Prove(wire.TagConfirm, msg)
+	return proof[:]
+}
+
+// VerifyAttestation checks what Attest made for the point s·B.
+func (Ristretto) VerifyAttestation(p *Point, msg, attestation []byte) bool {
+	if len(attestation) != ProofSize {
+		return false
+	}
+	pk, err := ParsePublicKey(p.element().Encode(nil))
+	return err == nil && pk.VerifyProof(Proof(attestation), wire.TagConfirm, msg)
+}
+
+// element makes the zero value of Point the identity.
+func (p *Point) element() *ristretto255.Element {
+	if !p.set {
+		p.e.Zero()
+		p.set = true
+	}
+	return &p.e
+}
