@@ -1,0 +1,182 @@
+package action
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quorate/quorate/internal/ident"
+)
+
+// The table of crypto.md, and what must be refused.
+func TestThreshold(t *testing.T) {
+	for n, want := range map[int]int{4: 3, 5: 4, 6: 4, 7: 5, 8: 6, 10: 7, 13: 9} {
+		th, err := DefaultThreshold(n)
+		if err != nil || th.T() != want {
+			t.Errorf("default threshold of %d: %v, %v; want %d", n, th, err, want)
+		}
+	}
+	for n := 1; n <= 16; n++ {
+		for tt := 0; tt <= n+1; tt++ {
+			f := (n - 1) / 3
+			safe := tt >= 1 && tt <= n && 2*tt-n > f && 2*tt-n > 1 && tt <= n-f
+			if _, err := NewThreshold(tt, n); (err == nil) != safe {
+				t.Errorf("threshold %d of %d: %v; want safe = %v", tt, n, err, safe)
+			}
+		}
+	}
+	if _, err := NewThreshold(2, 3); err == nil {
+		t.Error("2 of 3 accepted: one rollback double-signs")
+	}
+	// Any quorum of signers meets the holders that stopped, even if f of those lie.
+	for n := 4; n <= 16; n++ {
+		th, err := DefaultThreshold(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n-(th.StopQuorum()-th.F()) >= th.T() {
+			t.Errorf("%v: %d stop records leave a signing quorum", th, th.StopQuorum())
+		}
+	}
+}
+
+func testGenesis(t testing.TB, n int) *Genesis {
+	g := &Genesis{Version: 1, Time: time.Unix(1_800_000_000, 0).UTC(), Namespace: "root", ImportHistory: HistoryRefuse, Network: map[string]string{"CONFIG_NAME": "mainnet"},
+		Rules: map[Rule][]string{RuleKeygen: {"node", "member:custodian"}}}
+	for i := range n {
+		node, _, err := ident.Generate(ident.Ed25519, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cust, _, _ := ident.Generate(ident.Ed25519MLDSA65, rand.Reader)
+		rec := NodeRecord{Name: "node" + string(rune('0'+i)), Operator: "op", Region: "eu", Identity: node.Public(),
+			Comet: "127.0.0.1:1", Peer: "127.0.0.1:2", Custody: []CustodyRecord{{DomainValidator, cust.Public()}}}
+		rand.Read(rec.Vote[:])
+		g.Nodes = append(g.Nodes, rec)
+	}
+	m, _, _ := ident.Generate(ident.Ed25519, rand.Reader)
+	g.Members = []MemberRecord{{ID: "alice", Name: "Alice", Operator: "op", Region: "eu", Roles: []string{RoleCustodian}, Keys: []ident.PublicKey{m.Public()}}}
+	return g
+}
+
+func TestGenesis(t *testing.T) {
+	g := testGenesis(t, 4)
+	doc, err := json.Marshal(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, id, err := ParseGenesis(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := json.Marshal(got); !bytes.Equal(again, doc) {
+		t.Error("a genesis changes when it is read and written")
+	}
+	_, other, err := ParseGenesis(append(bytes.Clone(doc), '\n'))
+	if err != nil || other == id {
+		t.Error("the cluster id does not cover every byte of the document")
+	}
+	for name, bad := range map[string]string{
+		"unknown field": strings.Replace(string(doc), `"version":1`, `"version":1,"x":1`, 1),
+		"version":       strings.Replace(string(doc), `"version":1`, `"version":2`, 1),
+		"trailing":      string(doc) + "{}",
+		"node twice":    strings.Replace(string(doc), `"node1"`, `"node0"`, 1),
+		"bad name":      strings.Replace(string(doc), `"node1"`, `"Node/1"`, 1),
+		"role":          strings.Replace(string(doc), `"custodian"`, `"king"`, 1),
+		"rule":          strings.Replace(string(doc), `ceremony.keygen`, `ceremony.nothing`, 1),
+		"who":           strings.Replace(string(doc), `"node","member:custodian"`, `"anyone"`, 1),
+	} {
+		if _, _, err := ParseGenesis([]byte(bad)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestRecordsRoundTrip(t *testing.T) {
+	g := testGenesis(t, 4)
+	n, err := ParseNodeRecord(g.Nodes[0].Encode())
+	if err != nil || !bytes.Equal(n.Encode(), g.Nodes[0].Encode()) {
+		t.Errorf("node record: %v", err)
+	}
+	m, err := ParseMemberRecord(g.Members[0].Encode())
+	if err != nil || !bytes.Equal(m.Encode(), g.Members[0].Encode()) {
+		t.Errorf("member record: %v", err)
+	}
+	k := &KeyRecord{Domain: DomainValidator, Curve: CurveBLS12381G1, PublicKey: make([]byte, 48), State: KeyActive, N: 4, T: 3,
+		Commitment: make([]byte, 3*48),
+		Settings:   ProposerSettings{FeeRecipient: &Address{1}, GasLimit: new(uint64(30_000_000))}}
+	got, err := ParseKeyRecord(k.Encode())
+	if err != nil || !bytes.Equal(got.Encode(), k.Encode()) {
+		t.Errorf("key record: %v", err)
+	}
+	for _, a := range []*Action{
+		{Rule: RuleExit, Domain: DomainValidator, PublicKey: make([]byte, 48), Duty: []byte{1, 2}},
+		{Rule: RuleSettings, Domain: DomainValidator, PublicKey: make([]byte, 48), Settings: k.Settings},
+		{Rule: RuleArchive, Domain: DomainValidator, PublicKey: make([]byte, 48)},
+	} {
+		got, err := ParseAction(a.Encode())
+		if err != nil || got.Hash(ClusterID{1}) != a.Hash(ClusterID{1}) {
+			t.Errorf("action %s: %v", a.Rule, err)
+		}
+		if a.Hash(ClusterID{1}) == a.Hash(ClusterID{2}) {
+			t.Error("an action's hash holds in two clusters")
+		}
+	}
+}
+
+func TestTxSignature(t *testing.T) {
+	key, _, _ := ident.Generate(ident.Ed25519, rand.Reader)
+	tx := Tx{Cluster: ClusterID{1}, Kind: KindTick, Signer: Signer{SignerNode, "node0"}, Nonce: 1, Salt: [16]byte{3}, Body: []byte("body")}
+	raw := tx.Sign(key)
+	got, err := ParseTx(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := got.VerifySignature(key.Public()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range raw {
+		bad := bytes.Clone(raw)
+		bad[i] ^= 1
+		if got, err := ParseTx(bad); err == nil && got.VerifySignature(key.Public()) == nil {
+			t.Errorf("byte %d of a transaction is not signed", i)
+		}
+	}
+}
+
+func FuzzParseTx(f *testing.F) {
+	key, _ := ident.FromSeed(ident.Ed25519, make([]byte, ident.SeedSize))
+	tx := Tx{Kind: KindTick, Signer: Signer{SignerMember, "a"}, Nonce: 1}
+	f.Add(tx.Sign(key))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if tx, err := ParseTx(in); err == nil && tx.Nonce == 0 {
+			t.Fatal("accepted nonce zero")
+		}
+	})
+}
+
+func FuzzParseRecords(f *testing.F) {
+	g := testGenesis(f, 1)
+	f.Add(g.Nodes[0].Encode())
+	f.Add(g.Members[0].Encode())
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if n, err := ParseNodeRecord(in); err == nil && !bytes.Equal(n.Encode(), in) {
+			t.Fatal("node record changed")
+		}
+		if m, err := ParseMemberRecord(in); err == nil && !bytes.Equal(m.Encode(), in) {
+			t.Fatal("member record changed")
+		}
+		if k, err := ParseKeyRecord(in); err == nil && !bytes.Equal(k.Encode(), in) {
+			t.Fatal("key record changed")
+		}
+		if a, err := ParseAction(in); err == nil && !bytes.Equal(a.Encode(), in) {
+			t.Fatal("action changed")
+		}
+		if g, err := ParseGrant(in); err == nil && !bytes.Equal(g.Encode(), in) {
+			t.Fatal("grant changed")
+		}
+	})
+}

@@ -1,0 +1,346 @@
+package action
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// ClusterID is the hash of the genesis document. It enters everything that
+// is signed, hashed or sealed, so that nothing of one cluster means anything
+// in another.
+type ClusterID [32]byte
+
+func (id ClusterID) String() string { return hex.EncodeToString(id[:]) }
+
+// ChainID is the consensus engine's name for the cluster.
+func (id ClusterID) ChainID() string { return "quorate-" + hex.EncodeToString(id[:16]) }
+
+// Genesis is the document that all operators start from. It is JSON because
+// operators read and compare it; its hash is taken over the file's bytes.
+type Genesis struct {
+	Version   int       `json:"version"` // 1
+	Time      time.Time `json:"genesis_time"`
+	Namespace string    `json:"namespace"` // first component of every ledger path
+
+	// Network holds the consensus-specs' configuration keys.
+	Network map[string]string `json:"network"`
+
+	Nodes   []NodeRecord   `json:"nodes"`
+	Members []MemberRecord `json:"members"`
+
+	// Rules say who may do what: kind of action -> "node" or "member:ROLE".
+	// A kind that is missing is forbidden.
+	Rules map[Rule][]string `json:"rules"`
+
+	// ImportHistory says what an imported key may sign when it comes without
+	// its slashing history: "refuse" (nothing slashable), "now" (nothing up
+	// to the present slot and epoch) or "none" (it never signed; for tests).
+	ImportHistory string `json:"import_history"`
+
+	// ProposerDefaults is what a key without settings of its own registers
+	// with. A field that is missing is left to the validator client.
+	ProposerDefaults ProposerSettings `json:"proposer_defaults"`
+}
+
+// Values of [Genesis.ImportHistory].
+const (
+	HistoryRefuse = "refuse"
+	HistoryNow    = "now"
+	HistoryNone   = "none"
+)
+
+// Rule names a kind of action in [Genesis.Rules].
+type Rule string
+
+// Kinds of action that a rule can allow.
+const (
+	RuleKeygen   Rule = "ceremony.keygen"
+	RuleImport   Rule = "ceremony.import"
+	RuleExit     Rule = "sign.voluntary_exit"
+	RuleDeposit  Rule = "sign.deposit"
+	RuleSettings Rule = "key.settings"
+	RuleArchive  Rule = "key.archive"
+)
+
+var rules = map[Rule]bool{RuleKeygen: true, RuleImport: true, RuleExit: true, RuleDeposit: true, RuleSettings: true, RuleArchive: true}
+
+// NodeRecord is one operator's node as the ledger knows it.
+type NodeRecord struct {
+	Name     string          `json:"name"`
+	Operator string          `json:"operator"`
+	Region   string          `json:"region"`
+	Identity ident.PublicKey `json:"identity"`      // signs the node's transactions; its Ed25519 half authenticates its channels
+	Vote     HexKey          `json:"consensus_key"` // CometBFT validator, Ed25519
+	Comet    string          `json:"consensus_address"`
+	Peer     string          `json:"peer_address"`
+	Custody  []CustodyRecord `json:"custody"`
+}
+
+// CustodyRecord is one custody process of a node.
+type CustodyRecord struct {
+	Domain   Domain          `json:"domain"`
+	Identity ident.PublicKey `json:"identity"` // hybrid; signs ceremony messages
+}
+
+// Domain is a key domain: keys of different domains have nothing in common.
+type Domain string
+
+const DomainValidator Domain = "validator"
+
+// MemberRecord is a human who takes part in governance.
+type MemberRecord struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Operator string            `json:"operator"`
+	Region   string            `json:"region"`
+	Roles    []string          `json:"roles"` // custodian, approver, observer, auditor
+	Keys     []ident.PublicKey `json:"keys"`
+}
+
+// Roles of a member.
+const (
+	RoleCustodian = "custodian"
+	RoleApprover  = "approver"
+	RoleObserver  = "observer"
+	RoleAuditor   = "auditor"
+)
+
+var roles = map[string]bool{RoleCustodian: true, RoleApprover: true, RoleObserver: true, RoleAuditor: true}
+
+// HexKey is a raw Ed25519 public key, written as hex with 0x.
+type HexKey [ed25519.PublicKeySize]byte
+
+func (k HexKey) MarshalText() ([]byte, error) { return []byte("0x" + hex.EncodeToString(k[:])), nil }
+
+func (k *HexKey) UnmarshalText(b []byte) error {
+	if len(b) != 2+2*len(k) || string(b[:2]) != "0x" {
+		return fmt.Errorf("parse key: want 0x and %d hex digits", 2*len(k))
+	}
+	_, err := hex.Decode(k[:], b[2:])
+	return err
+}
+
+// ParseGenesis reads and checks a document and returns the cluster it founds.
+func ParseGenesis(doc []byte) (*Genesis, ClusterID, error) {
+	if len(doc) > wire.MaxGenesis {
+		return nil, ClusterID{}, fmt.Errorf("parse genesis: %d bytes are over the limit of %d", len(doc), wire.MaxGenesis)
+	}
+	dec := json.NewDecoder(bytes.NewReader(doc))
+	dec.DisallowUnknownFields()
+	var g Genesis
+	if err := dec.Decode(&g); err != nil {
+		return nil, ClusterID{}, fmt.Errorf("parse genesis: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, ClusterID{}, errors.New("parse genesis: data after the document")
+	}
+	if err := g.check(); err != nil {
+		return nil, ClusterID{}, fmt.Errorf("check genesis: %w", err)
+	}
+	return &g, ClusterID(wire.Hash(wire.TagCluster, doc)), nil
+}
+
+func (g *Genesis) check() error {
+	if g.Version != 1 {
+		return fmt.Errorf("version is %d, want 1", g.Version)
+	}
+	if g.Time.IsZero() {
+		return errors.New("genesis_time is missing")
+	}
+	if err := CheckName("namespace", g.Namespace); err != nil {
+		return err
+	}
+	if len(g.Nodes) == 0 || len(g.Nodes) > wire.MaxNodes {
+		return fmt.Errorf("%d nodes, want 1 to %d", len(g.Nodes), wire.MaxNodes)
+	}
+	switch g.ImportHistory {
+	case HistoryRefuse, HistoryNow, HistoryNone:
+	default:
+		return fmt.Errorf("import_history is %q, want refuse, now or none", g.ImportHistory)
+	}
+	seen := map[string]bool{}
+	once := func(kind string, key []byte) error {
+		if seen[string(key)] {
+			return fmt.Errorf("%s stands twice", kind)
+		}
+		seen[string(key)] = true
+		return nil
+	}
+	for i, n := range g.Nodes {
+		if err := errors.Join(
+			CheckName("node name", n.Name), CheckName("operator", n.Operator), CheckName("region", n.Region),
+			once("node name "+n.Name, []byte("name/"+n.Name)),
+			once("consensus key of "+n.Name, n.Vote[:]),
+			once("identity of "+n.Name, n.Identity.Bytes()),
+		); err != nil {
+			return fmt.Errorf("node %d: %w", i, err)
+		}
+		if n.Identity.Suite() == 0 || n.Vote == (HexKey{}) {
+			return fmt.Errorf("node %s: a key is missing", n.Name)
+		}
+		for _, c := range n.Custody {
+			if c.Domain != DomainValidator {
+				return fmt.Errorf("node %s: unknown key domain %q", n.Name, c.Domain)
+			}
+			if c.Identity.Suite() != ident.Ed25519MLDSA65 {
+				return fmt.Errorf("node %s: the identity of custody %s is not hybrid", n.Name, c.Domain)
+			}
+			if err := once("custody identity", c.Identity.Bytes()); err != nil {
+				return fmt.Errorf("node %s: %w", n.Name, err)
+			}
+		}
+	}
+	for i, m := range g.Members {
+		if err := errors.Join(CheckName("member id", m.ID), CheckName("operator", m.Operator), CheckName("region", m.Region),
+			once("member "+m.ID, []byte("member/"+m.ID))); err != nil {
+			return fmt.Errorf("member %d: %w", i, err)
+		}
+		if len(m.Keys) == 0 || len(m.Name) > wire.MaxName {
+			return fmt.Errorf("member %s: needs a key and a name of at most %d bytes", m.ID, wire.MaxName)
+		}
+		for _, r := range m.Roles {
+			if !roles[r] {
+				return fmt.Errorf("member %s: unknown role %q", m.ID, r)
+			}
+		}
+		for _, k := range m.Keys {
+			if err := once("key of member "+m.ID, k.Bytes()); err != nil {
+				return err
+			}
+		}
+	}
+	for r, who := range g.Rules {
+		if !rules[r] {
+			return fmt.Errorf("rule %q is unknown", r)
+		}
+		for _, w := range who {
+			if w != "node" && !(len(w) > 7 && w[:7] == "member:" && roles[w[7:]]) {
+				return fmt.Errorf("rule %q: %q is neither \"node\" nor \"member:ROLE\"", r, w)
+			}
+		}
+	}
+	return nil
+}
+
+// Node returns the record of a node by name.
+func (g *Genesis) Node(name string) (NodeRecord, bool) {
+	for _, n := range g.Nodes {
+		if n.Name == name {
+			return n, true
+		}
+	}
+	return NodeRecord{}, false
+}
+
+// CheckName accepts what can be a component of a ledger path: lower-case
+// letters, digits, and - . _ inside.
+func CheckName(what, s string) error {
+	if s == "" || len(s) > wire.MaxName {
+		return fmt.Errorf("%s: want 1 to %d characters", what, wire.MaxName)
+	}
+	for i, c := range []byte(s) {
+		inner := i > 0 && i < len(s)-1
+		if (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (inner && (c == '-' || c == '.' || c == '_')) {
+			continue
+		}
+		return fmt.Errorf("%s: character %d is not a lower-case letter, a digit or an inner - . _", what, i+1)
+	}
+	return nil
+}
+
+// Encode returns the record's canonical bytes, as the ledger keeps them.
+func (n *NodeRecord) Encode() []byte {
+	var e wire.Encoder
+	e.U8(recordVersion)
+	for _, s := range []string{n.Name, n.Operator, n.Region, n.Comet, n.Peer} {
+		e.String(s)
+	}
+	e.Bytes(n.Identity.Bytes())
+	e.Fixed(n.Vote[:])
+	e.Count(len(n.Custody))
+	for _, c := range n.Custody {
+		e.String(string(c.Domain))
+		e.Bytes(c.Identity.Bytes())
+	}
+	return e.Out()
+}
+
+// ParseNodeRecord reads what Encode returned.
+func ParseNodeRecord(b []byte) (*NodeRecord, error) {
+	var n NodeRecord
+	d := wire.NewDecoder(b)
+	if v := d.U8(); d.Err() == nil && v != recordVersion {
+		d.Fail(fmt.Errorf("version %d", v))
+	}
+	for _, s := range []*string{&n.Name, &n.Operator, &n.Region, &n.Comet, &n.Peer} {
+		*s = d.String(4 * wire.MaxName)
+	}
+	n.Identity = decodeIdentity(d)
+	d.Fixed(n.Vote[:])
+	for range d.Count(8, 8) {
+		n.Custody = append(n.Custody, CustodyRecord{Domain(d.String(wire.MaxName)), decodeIdentity(d)})
+	}
+	if err := d.Finish(); err != nil {
+		return nil, fmt.Errorf("parse node record: %w", err)
+	}
+	return &n, nil
+}
+
+func decodeIdentity(d *wire.Decoder) ident.PublicKey {
+	raw := d.Bytes(ident.MaxPublicKey)
+	if d.Err() != nil {
+		return ident.PublicKey{}
+	}
+	pk, err := ident.ParsePublicKey(raw)
+	d.Fail(err)
+	return pk
+}
+
+// Encode returns the record's canonical bytes, as the ledger keeps them.
+func (m *MemberRecord) Encode() []byte {
+	var e wire.Encoder
+	e.U8(recordVersion)
+	for _, s := range []string{m.ID, m.Name, m.Operator, m.Region} {
+		e.String(s)
+	}
+	e.Count(len(m.Roles))
+	for _, r := range m.Roles {
+		e.String(r)
+	}
+	e.Count(len(m.Keys))
+	for _, k := range m.Keys {
+		e.Bytes(k.Bytes())
+	}
+	return e.Out()
+}
+
+// ParseMemberRecord reads what Encode returned.
+func ParseMemberRecord(b []byte) (*MemberRecord, error) {
+	var m MemberRecord
+	d := wire.NewDecoder(b)
+	if v := d.U8(); d.Err() == nil && v != recordVersion {
+		d.Fail(fmt.Errorf("version %d", v))
+	}
+	for _, s := range []*string{&m.ID, &m.Name, &m.Operator, &m.Region} {
+		*s = d.String(wire.MaxName)
+	}
+	for range d.Count(8, 4) {
+		m.Roles = append(m.Roles, d.String(wire.MaxName))
+	}
+	for range d.Count(16, 4) {
+		m.Keys = append(m.Keys, decodeIdentity(d))
+	}
+	if err := d.Finish(); err != nil {
+		return nil, fmt.Errorf("parse member record: %w", err)
+	}
+	return &m, nil
+}

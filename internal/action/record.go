@@ -1,0 +1,225 @@
+package action
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Curve says in which group a key lives.
+type Curve uint8
+
+const (
+	CurveBLS12381G1   Curve = 1
+	CurveRistretto255 Curve = 2
+)
+
+// PublicKeySize returns the length of an encoded key.
+func (c Curve) PublicKeySize() int {
+	switch c {
+	case CurveBLS12381G1:
+		return 48
+	case CurveRistretto255:
+		return 32
+	}
+	return 0
+}
+
+// KeyState is where a key stands in its life.
+type KeyState uint8
+
+const (
+	KeyGenerated KeyState = 1 // n - f holders confirmed their shares
+	KeyActive    KeyState = 2 // and it may sign
+	KeyRevoked   KeyState = 3
+	KeyArchived  KeyState = 4 // stopped; shares kept, history kept
+	KeyDestroyed KeyState = 5
+)
+
+func (s KeyState) String() string {
+	switch s {
+	case KeyGenerated:
+		return "generated"
+	case KeyActive:
+		return "active"
+	case KeyRevoked:
+		return "revoked"
+	case KeyArchived:
+		return "archived"
+	case KeyDestroyed:
+		return "destroyed"
+	}
+	return "unknown"
+}
+
+// Provenance says whether a key was ever whole.
+type Provenance uint8
+
+const (
+	ProvenanceDealt            Provenance = 1
+	ProvenanceImportedWasWhole Provenance = 2
+)
+
+func (p Provenance) String() string {
+	switch p {
+	case ProvenanceDealt:
+		return "dealt"
+	case ProvenanceImportedWasWhole:
+		return "imported-was-whole"
+	}
+	return "unknown"
+}
+
+// ProposerSettings is what a validator's registration must say. A nil field
+// is left to the validator client.
+type ProposerSettings struct {
+	FeeRecipient *Address `json:"fee_recipient,omitempty"`
+	GasLimit     *uint64  `json:"gas_limit,omitempty,string"`
+	Graffiti     *string  `json:"graffiti,omitempty"`
+}
+
+// Address is an execution-layer address.
+type Address [20]byte
+
+func (a Address) MarshalText() ([]byte, error) { return []byte("0x" + hex.EncodeToString(a[:])), nil }
+
+func (a *Address) UnmarshalText(b []byte) error {
+	if len(b) != 42 || string(b[:2]) != "0x" {
+		return errors.New("parse address: want 0x and 40 hex digits")
+	}
+	_, err := hex.Decode(a[:], b[2:])
+	return err
+}
+
+// Or returns s with the fields that it leaves open taken from d.
+func (s ProposerSettings) Or(d ProposerSettings) ProposerSettings {
+	if s.FeeRecipient == nil {
+		s.FeeRecipient = d.FeeRecipient
+	}
+	if s.GasLimit == nil {
+		s.GasLimit = d.GasLimit
+	}
+	if s.Graffiti == nil {
+		s.Graffiti = d.Graffiti
+	}
+	return s
+}
+
+// MaxGraffiti is the length of a block's graffiti field.
+const MaxGraffiti = 32
+
+func (s ProposerSettings) encode(e *wire.Encoder) {
+	e.Bool(s.FeeRecipient != nil)
+	if s.FeeRecipient != nil {
+		e.Fixed(s.FeeRecipient[:])
+	}
+	e.Bool(s.GasLimit != nil)
+	if s.GasLimit != nil {
+		e.U64(*s.GasLimit)
+	}
+	e.Bool(s.Graffiti != nil)
+	if s.Graffiti != nil {
+		e.String(*s.Graffiti)
+	}
+}
+
+func decodeSettings(d *wire.Decoder) (s ProposerSettings) {
+	if d.Bool() {
+		s.FeeRecipient = new(Address)
+		d.Fixed(s.FeeRecipient[:])
+	}
+	if d.Bool() {
+		s.GasLimit = new(d.U64())
+	}
+	if d.Bool() {
+		s.Graffiti = new(d.String(MaxGraffiti))
+	}
+	return s
+}
+
+// KeyRecord is a key in the inventory.
+type KeyRecord struct {
+	Domain     Domain
+	Curve      Curve
+	PublicKey  []byte
+	State      KeyState
+	Provenance Provenance
+	Owner      string // operator or cluster that answers for it
+	Purpose    string
+	Exercise   bool // made in a rehearsal: never counts as real
+
+	Epoch    uint32
+	Ceremony [32]byte // cid of the ceremony that made this epoch's shares
+	T, N     uint16
+	// Commitment is the sharing polynomial in the exponent, t points from
+	// the public key on: from it follows what verifies each holder's partials.
+	Commitment []byte
+
+	Created  uint64 // height
+	Settings ProposerSettings
+}
+
+const recordVersion = 1
+
+// Encode returns the record's canonical bytes.
+func (k *KeyRecord) Encode() []byte {
+	var e wire.Encoder
+	e.U8(recordVersion)
+	e.String(string(k.Domain))
+	e.U8(uint8(k.Curve))
+	e.Fixed(k.PublicKey)
+	e.U8(uint8(k.State))
+	e.U8(uint8(k.Provenance))
+	e.String(k.Owner)
+	e.String(k.Purpose)
+	e.Bool(k.Exercise)
+	e.U32(k.Epoch)
+	e.Fixed(k.Ceremony[:])
+	e.U16(k.T)
+	e.U16(k.N)
+	e.Fixed(k.Commitment)
+	e.U64(k.Created)
+	k.Settings.encode(&e)
+	return e.Out()
+}
+
+// ParseKeyRecord reads what Encode returned.
+func ParseKeyRecord(b []byte) (*KeyRecord, error) {
+	var k KeyRecord
+	d := wire.NewDecoder(b)
+	if v := d.U8(); d.Err() == nil && v != recordVersion {
+		d.Fail(fmt.Errorf("version %d", v))
+	}
+	k.Domain = Domain(d.String(wire.MaxName))
+	k.Curve = Curve(d.U8())
+	size := k.Curve.PublicKeySize()
+	if d.Err() == nil && size == 0 {
+		d.Fail(fmt.Errorf("curve %d", k.Curve))
+	}
+	k.PublicKey = make([]byte, size)
+	d.Fixed(k.PublicKey)
+	k.State = KeyState(d.U8())
+	k.Provenance = Provenance(d.U8())
+	k.Owner = d.String(wire.MaxName)
+	k.Purpose = d.String(wire.MaxName)
+	k.Exercise = d.Bool()
+	k.Epoch = d.U32()
+	d.Fixed(k.Ceremony[:])
+	k.T = d.U16()
+	k.N = d.U16()
+	if k.N > wire.MaxNodes || k.T > k.N {
+		d.Fail(fmt.Errorf("%d shares of %d", k.T, k.N))
+	}
+	if d.Err() == nil {
+		k.Commitment = make([]byte, int(k.T)*size)
+		d.Fixed(k.Commitment)
+	}
+	k.Created = d.U64()
+	k.Settings = decodeSettings(d)
+	if err := d.Finish(); err != nil {
+		return nil, fmt.Errorf("parse key record: %w", err)
+	}
+	return &k, nil
+}
