@@ -1,0 +1,164 @@
+package proof_test
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/proof/prooftest"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+func TestCommitRefused(t *testing.T) {
+	l := ledger4()
+	trust := l.Trust(period)
+	c := client(t, trust)
+	resign := func(cert *proof.Certificate, keys ...int) {
+		cert.Commit.Signatures = nil
+		for _, i := range keys {
+			v := trust.Validators.Validators()[i]
+			all := prooftest.Keys(4)
+			k := all[slices.IndexFunc(all, func(k ed25519.PrivateKey) bool { return v.PubKey.Equal(k.Public()) })]
+			sig := ed25519.Sign(k, cert.Commit.SignBytes(&cert.Header, cert.Header.Time))
+			cert.Commit.Signatures = append(cert.Commit.Signatures, proof.Signature{
+				Index: i, Time: cert.Header.Time, Signature: [64]byte(sig)})
+		}
+	}
+	good := l.Certify(0, nodePath)
+	resign(good, 1, 2, 3)
+	accept(t, c, good)
+
+	for name, change := range map[string]func(*proof.Certificate){
+		"two thirds are not more than two thirds": func(x *proof.Certificate) { resign(x, 0, 1) },
+		"one validator twice":                     func(x *proof.Certificate) { resign(x, 0, 1, 1) },
+		"one validator three times":               func(x *proof.Certificate) { resign(x, 2, 2, 2) },
+		"out of order":                            func(x *proof.Certificate) { resign(x, 2, 1, 0) },
+		"more than needed":                        func(x *proof.Certificate) { resign(x, 0, 1, 2, 3) },
+		"no signature":                            func(x *proof.Certificate) { resign(x) },
+		"index past the set":                      func(x *proof.Certificate) { resign(x, 0, 1, 2); x.Commit.Signatures[2].Index = 4 },
+		"negative index":                          func(x *proof.Certificate) { resign(x, 0, 1, 2); x.Commit.Signatures[0].Index = -1 },
+		"another's signature":                     func(x *proof.Certificate) { resign(x, 0, 1, 2); x.Commit.Signatures[2].Index = 3 },
+		"wrong round":                             func(x *proof.Certificate) { x.Commit.Round++ },
+		"round out of range":                      func(x *proof.Certificate) { x.Commit.Round = 1 << 31; resign(x, 0, 1, 2) },
+		"wrong parts":                             func(x *proof.Certificate) { x.Commit.Parts.Total++ },
+		"no parts":                                func(x *proof.Certificate) { x.Commit.Parts = proof.PartSetHeader{}; resign(x, 0, 1, 2) },
+		"wrong height":                            func(x *proof.Certificate) { x.Header.Height++ },
+		"wrong time":                              func(x *proof.Certificate) { x.Header.Time = x.Header.Time.Add(1) },
+		"wrong vote time": func(x *proof.Certificate) {
+			x.Commit.Signatures[0].Time = x.Commit.Signatures[0].Time.Add(1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cert := l.Certify(0, nodePath)
+			cert.Commit.Signatures = slices.Clone(cert.Commit.Signatures)
+			change(cert)
+			refuse(t, c, cert, proof.ErrCommit)
+		})
+	}
+
+	t.Run("wrong chain id", func(t *testing.T) {
+		cert := l.Certify(0, nodePath)
+		cert.Header.ChainID = "another"
+		resign(cert, 0, 1, 2)
+		refuse(t, c, cert, proof.ErrCertificate)
+	})
+	t.Run("chain id of another cluster's client", func(t *testing.T) {
+		other := trust
+		other.ChainID = "another"
+		refuse(t, client(t, other), l.Certify(0, nodePath), proof.ErrCertificate)
+	})
+	t.Run("another cluster id", func(t *testing.T) {
+		other := trust
+		other.Cluster[0]++
+		refuse(t, client(t, other), l.Certify(0, nodePath), proof.ErrCertificate)
+	})
+	t.Run("app hash short, though signed", func(t *testing.T) {
+		cert := l.Certify(0, nodePath)
+		cert.Header.AppHash = nil
+		resign(cert, 0, 1, 2)
+		refuse(t, c, cert, proof.ErrCertificate)
+	})
+	t.Run("another ledger's validators", func(t *testing.T) {
+		other := prooftest.New(5)
+		other.Block(time.Second)
+		refuse(t, c, other.Certify(0), proof.ErrValidators)
+	})
+	t.Run("claim swapped", func(t *testing.T) {
+		cert := l.Certify(0, nodePath)
+		cert.Claims[0].Value = []byte{2}
+		refuse(t, c, cert, proof.ErrInclusion)
+		cert = l.Certify(0, nodePath)
+		cert.Claims[0].Key = []byte(grantPath)
+		refuse(t, c, cert, proof.ErrInclusion)
+		cert = l.Certify(0, nodePath, grantPath)
+		cert.Claims[1].Inclusion, cert.Claims[1].Absence = nil, nil
+		refuse(t, c, cert, proof.ErrInclusion)
+		cert = l.Certify(0, nodePath, grantPath)
+		slices.Reverse(cert.Claims)
+		refuse(t, c, cert, proof.ErrCertificate)
+	})
+}
+
+func TestPowerIsCountedNotHeads(t *testing.T) {
+	keys := prooftest.Keys(4)
+	var vals []proof.Validator
+	for i, k := range keys {
+		vals = append(vals, proof.Validator{PubKey: k.Public().(ed25519.PublicKey), Power: []uint64{70, 10, 10, 10}[i]})
+	}
+	set, err := proof.NewValidatorSet(vals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := ledger4()
+	h := l.Certify(0).Header
+	hash := set.Hash()
+	h.ValidatorsHash = hash[:]
+	parts := proof.PartSetHeader{Total: 1, Hash: hash[:]}
+	vote := func(i int) proof.Signature {
+		k := keys[slices.IndexFunc(keys, func(k ed25519.PrivateKey) bool { return set.Validators()[i].PubKey.Equal(k.Public()) })]
+		c := proof.Commit{Parts: parts}
+		return proof.Signature{Index: i, Time: h.Time, Signature: [64]byte(ed25519.Sign(k, c.SignBytes(&h, h.Time)))}
+	}
+	if _, err := proof.NewCommit(set, &h, 0, parts, []proof.Signature{vote(1), vote(2), vote(3)}); !errors.Is(err, proof.ErrCommit) {
+		t.Fatalf("three of four heads with 30 of 100: %v", err)
+	}
+	c, err := proof.NewCommit(set, &h, 0, parts, []proof.Signature{vote(0), vote(1)})
+	if err != nil || len(c.Signatures) != 1 {
+		t.Fatalf("70 of 100 is a quorum, got %d signatures, %v", len(c.Signatures), err)
+	}
+	if err := proof.VerifyCommit(set, &h, &c); err != nil {
+		t.Fatal(err)
+	}
+	// A bad signature before the good one is passed over.
+	bad := vote(0)
+	bad.Signature[5] ^= 1
+	if _, err := proof.NewCommit(set, &h, 0, parts, []proof.Signature{bad, vote(0)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := proof.VerifyCommit(proof.ValidatorSet{}, &h, &c); err == nil {
+		t.Fatal("the empty set commits")
+	}
+}
+
+func TestValidatorSetRefused(t *testing.T) {
+	k := func(i int) ed25519.PublicKey { return prooftest.Key(i).Public().(ed25519.PublicKey) }
+	many := make([]proof.Validator, wire.MaxNodes+1)
+	for i := range many {
+		many[i] = proof.Validator{PubKey: k(i), Power: 1}
+	}
+	for name, vals := range map[string][]proof.Validator{
+		"empty":     nil,
+		"too many":  many,
+		"no power":  {{k(0), 1}, {k(1), 0}},
+		"twice":     {{k(0), 1}, {k(0), 2}},
+		"short key": {{k(0)[:31], 1}},
+		"overflow":  {{k(0), 1 << 60}, {k(1), 1 << 60}},
+	} {
+		if _, err := proof.NewValidatorSet(vals); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package proof
+
+import (
+	"encoding/hex"
+	"strings"
+)
+
+// Path is a key of the ledger's state: a namespace, a kind, and that kind's
+// components, joined by '/'. Bytes that a component may not hold as they are
+// (anything but letters, digits, '.', '_' and '-') stand as %xx, so every list
+// of components has its own path, and a prefix that ends in '/' selects one
+// subtree. Binary identifiers stand in lower-case hexadecimal.
+//
+//	root/node/node0
+//	root/key/validator/8f2c…
+//	root/fresh/node0/secret
+type Path string
+
+// Namespace is the first component of every path.
+type Namespace string
+
+// Root is the namespace of a cluster that does not use any.
+const Root Namespace = "root"
+
+// Path builds the path of any kind. The methods below name the kinds that
+// more than the state machine reads.
+func (ns Namespace) Path(kind string, components ...string) Path {
+	var b strings.Builder
+	escape(&b, string(ns))
+	b.WriteByte('/')
+	escape(&b, kind)
+	for _, c := range components {
+		b.WriteByte('/')
+		escape(&b, c)
+	}
+	return Path(b.String())
+}
+
+// Prefix selects every path of the kind below the components.
+func (ns Namespace) Prefix(kind string, components ...string) Path {
+	return ns.Path(kind, components...) + "/"
+}
+
+// Node is a node's record: operator, region, identity keys, status.
+func (ns Namespace) Node(name string) Path { return ns.Path("node", name) }
+
+// Member is an enrolled human or service.
+func (ns Namespace) Member(id []byte) Path { return ns.Path("member", Hex(id)) }
+
+// Ceremony is a ceremony's record.
+func (ns Namespace) Ceremony(id []byte) Path { return ns.Path("ceremony", Hex(id)) }
+
+// Key is the record of a key of a domain ("validator", "secret", "user").
+func (ns Namespace) Key(domain string, publicKey []byte) Path {
+	return ns.Path("key", domain, Hex(publicKey))
+}
+
+// Fresh is where the ledger keeps the last freshness nonce of one node's
+// custody process: the nonce itself, 32 bytes.
+func (ns Namespace) Fresh(node, domain string) Path { return ns.Path("fresh", node, domain) }
+
+// Incarnation is the accepted incarnation of one node's custody process, with
+// its signing ceiling.
+func (ns Namespace) Incarnation(node, domain string) Path {
+	return ns.Path("incarnation", node, domain)
+}
+
+// Grant is what an approved action allows, by the action's hash.
+func (ns Namespace) Grant(id []byte) Path { return ns.Path("grant", Hex(id)) }
+
+// Usage is the last usage digest accepted from one node's domain.
+func (ns Namespace) Usage(node, domain string) Path { return ns.Path("usage", node, domain) }
+
+// Nonce is the last transaction number of a signer.
+func (ns Namespace) Nonce(signer []byte) Path { return ns.Path("nonce", Hex(signer)) }
+
+// Params is the ledger's parameters.
+func (ns Namespace) Params() Path { return ns.Path("params") }
+
+// Hex writes a binary identifier as a component.
+func Hex(b []byte) string { return hex.EncodeToString(b) }
+
+func escape(b *strings.Builder, s string) {
+	const digits = "0123456789abcdef"
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+}
