@@ -1,0 +1,217 @@
+package dkg
+
+import (
+	"slices"
+
+	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// This file takes a ceremony from complete dealings to the frozen QUAL. A
+// round judges one set of dealings; a set that lost a dealer to a complaint
+// is judged again, because sums over another set are other sums.
+
+func (b *Board) beginRound(now uint64, set Seats) {
+	b.set = set
+	if set.Len() < b.params.minDealers() {
+		b.abort()
+		return
+	}
+	b.round++
+	for i := range b.seats {
+		s := &b.seats[i]
+		s.spoke, s.faulty, s.sums = false, 0, [32]byte{}
+	}
+	b.enter(PhaseVerify, now, b.params.Deadlines.Verify)
+}
+
+func (b *Board) takeVerdict(now uint64, from int, m *Verdict) error {
+	s := b.at(from)
+	switch {
+	case b.phase != PhaseVerify:
+		return ErrPhase
+	case !s.joined:
+		return ErrSender
+	case s.spoke:
+		return ErrDuplicate
+	case m.Transcript != b.transcript(b.set) || m.Faulty.Without(b.set) != 0:
+		return ErrShape
+	}
+	for _, c := range m.Complaints {
+		if !b.set.Without(m.Faulty).Has(int(c.Dealer)) {
+			return ErrShape
+		}
+	}
+	s.spoke, s.faulty, s.sums = true, m.Faulty, m.Sums
+	for i := range m.Complaints {
+		b.judge(from, &m.Complaints[i])
+	}
+	if b.Joined().Without(b.which(func(s *place) bool { return s.spoke })) == 0 {
+		b.endVerify(now)
+	}
+	return nil
+}
+
+// judge decides a complaint, or leaves it pending until the dealer opens the
+// hybrid leg, which the complainant cannot.
+func (b *Board) judge(from int, c *Complaint) {
+	dealer := int(c.Dealer)
+	if b.excluded.Has(dealer) {
+		return
+	}
+	d, shape := b.at(dealer), b.params.dealing(b.Joined())
+	root, ok := pathRoot(leafHash(c.Leaf), int(c.Key), shape.leaves, c.Path)
+	if !ok || root != d.root || len(c.Leaf) != shape.leaf || !b.opens(from, dealer, c) {
+		b.blame(from, FalseComplaint)
+		return
+	}
+	point, ok := b.params.Suite.arithmetic().commitment(c.Leaf, int(b.params.T), from)
+	if !ok {
+		b.exclude(dealer, BadDealing)
+		return
+	}
+	at := int(b.params.T)*b.params.Suite.pointSize() + 32*b.Joined().before(from)
+	open := claim{c.Dealer, uint8(from), c.Key, c.Shared, point, [32]byte(c.Leaf[at:])}
+	if b.params.Hybrid {
+		b.pending = append(b.pending, open)
+		return
+	}
+	b.decide(open, nil)
+}
+
+func (b *Board) opens(from, dealer int, c *Complaint) bool {
+	key, r, ok := b.keys(from, dealer)
+	return ok && key.VerifyShared(r, c.Shared, c.Proof, wire.TagDLEQ, complaintContext(b.cid, dealer, from)...)
+}
+
+func complaintContext(cid [32]byte, dealer, from int) [][]byte {
+	return [][]byte{cid[:], {byte(dealer)}, {byte(from)}}
+}
+
+// keys returns EK_i and a dealer's R, which were parsed when they came.
+func (b *Board) keys(i, dealer int) (key, r kem.PublicKey, ok bool) {
+	key, err1 := kem.ParsePublicKey(b.at(i).key[:])
+	r, err2 := kem.ParsePublicKey(b.at(dealer).r[:])
+	return key, r, err1 == nil && err2 == nil
+}
+
+// decide blames the dealer or the complainant, given all that went into the mask.
+func (b *Board) decide(c claim, hybrid []byte) {
+	mask := b.maskKey(int(c.dealer), int(c.from), c.shared, hybrid)
+	if b.params.Suite.arithmetic().matches(c.point, c.ciphertext[:], mask, int(c.key)) {
+		b.blame(int(c.from), FalseComplaint)
+		return
+	}
+	b.exclude(int(c.dealer), BadShare)
+}
+
+// maskKey derives the key of a dealer's masks for one recipient.
+func (b *Board) maskKey(dealer, i int, shared kem.Shared, hybrid []byte) [32]byte {
+	return maskKey(b.roster(), dealer, i, b.at(dealer).r[:], b.at(i).key[:], shared, hybrid)
+}
+
+func maskKey(roster [32]byte, dealer, i int, r, key []byte, shared kem.Shared, hybrid []byte) [32]byte {
+	return wire.Hash(wire.TagMaskKey, roster[:], []byte{byte(dealer)}, []byte{byte(i)}, r, key, shared[:], hybrid)
+}
+
+func (b *Board) takeAnswer(now uint64, from int, m *Answer) error {
+	if b.phase != PhaseVerify && b.phase != PhaseAnswer {
+		return ErrPhase
+	}
+	i := slices.IndexFunc(b.pending, func(c claim) bool { return int(c.dealer) == from && c.from == m.Recipient })
+	if i < 0 {
+		return ErrSender
+	}
+	c := b.pending[i]
+	if hybridHash(m.HybridKey) != b.at(int(c.from)).hybrid {
+		return ErrShape
+	}
+	b.pending = slices.Delete(b.pending, i, i+1)
+	ciphertext, shared, err := kem.Encapsulate(m.HybridKey, &m.Coins)
+	if err != nil {
+		return ErrShape
+	}
+	joined := b.Joined()
+	root, ok := pathRoot(leafHash(ciphertext), joined.before(int(c.from)), joined.Len(), m.Path)
+	if ok && root == b.at(from).encaps {
+		b.decide(c, shared[:])
+	} else {
+		b.exclude(from, BadAnswer)
+	}
+	if b.phase == PhaseAnswer && len(b.pending) == 0 {
+		b.endAnswer(now)
+	}
+	return nil
+}
+
+// agreed returns what most seats say of the round, and who says it.
+func (b *Board) agreed() (faulty Seats, sums [32]byte, by Seats) {
+	for i := range b.seats {
+		s := &b.seats[i]
+		if !s.spoke {
+			continue
+		}
+		same := b.which(func(o *place) bool { return o.spoke && o.faulty == s.faulty && o.sums == s.sums })
+		if same.Len() > by.Len() {
+			faulty, sums, by = s.faulty, s.sums, same
+		}
+	}
+	return faulty, sums, by
+}
+
+// endVerify wants n-f equal verdicts: at least n-2f of them are honest, and
+// honest verdicts are equal, so that whoever differs has lied.
+func (b *Board) endVerify(now uint64) {
+	b.blameAbsent(AbsentVerdict, func(s *place) bool { return !s.spoke })
+	_, _, by := b.agreed()
+	if by.Len() < b.params.quorum() {
+		b.abort()
+		return
+	}
+	for i := range b.which(func(s *place) bool { return s.spoke }).Without(by).All() {
+		b.blame(i, Dissent)
+	}
+	if len(b.pending) > 0 {
+		b.enter(PhaseAnswer, now, b.params.Deadlines.Answer)
+		return
+	}
+	b.endRound(now)
+}
+
+// endAnswer excludes dealers that stayed silent, without blame: an absent
+// dealer looks the same.
+func (b *Board) endAnswer(now uint64) {
+	for len(b.pending) > 0 {
+		b.exclude(int(b.pending[0].dealer), AbsentAnswer)
+	}
+	b.endRound(now)
+}
+
+func (b *Board) endRound(now uint64) {
+	faulty, sums, _ := b.agreed()
+	for i := range faulty.All() {
+		b.exclude(i, BadDealing)
+	}
+	summed := b.set.Without(faulty)
+	left := summed.Without(b.excluded)
+	switch {
+	case left != summed:
+		b.beginRound(now, left)
+	case left.Len() < b.params.minDealers():
+		b.set = left
+		b.abort()
+	default:
+		b.set, b.sums = left, sums
+		b.freeze(now)
+	}
+}
+
+// freeze fixes QUAL. From here on complaints can only repair a share, never
+// change the key.
+func (b *Board) freeze(now uint64) {
+	if b.params.Mode == ModeImport {
+		b.enter(PhaseConfirm, now, b.params.Deadlines.Confirm)
+		return
+	}
+	b.enter(PhaseFreeze, now, 0)
+}

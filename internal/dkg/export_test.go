@@ -1,0 +1,153 @@
+package dkg
+
+import (
+	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Editor changes a dealing before its proofs are made.
+type Editor struct {
+	Leaves []byte
+	job    *dealJob
+	arith  forger
+}
+
+type forger interface {
+	forgeShare(j *dealJob, leaf []byte, key, seat int, delta *[16]byte)
+	forgePoint(leaf []byte, at int, add []byte)
+	forgeConstant(j *dealJob, leaf []byte, key int)
+	outsidePoint() []byte
+}
+
+func (ed *Editor) leaf(key int) []byte {
+	size := ed.job.params.dealing(ed.job.joined).leaf
+	return ed.Leaves[key*size : (key+1)*size]
+}
+
+// AddToShare adds to what a seat decrypts.
+func (ed *Editor) AddToShare(key, seat int, delta byte) {
+	ed.arith.forgeShare(ed.job, ed.leaf(key), key, seat, &[16]byte{delta})
+}
+
+// SetPoint overwrites a point's bytes; AddPoint adds to the point.
+func (ed *Editor) SetPoint(key, at int, enc []byte) { copy(ed.leaf(key)[at*len(enc):], enc) }
+func (ed *Editor) AddPoint(key, at int, enc []byte) { ed.arith.forgePoint(ed.leaf(key), at, enc) }
+
+// Constant makes the polynomial of a key constant.
+func (ed *Editor) Constant(key int) { ed.arith.forgeConstant(ed.job, ed.leaf(key), key) }
+
+// OutsidePoint returns an encoded point of the curve outside the subgroup.
+func OutsidePoint(s Suite) []byte { return s.arithmetic().(forger).outsidePoint() }
+
+// ChunkKeys tells how many keys a chunk of a dealing has.
+func ChunkKeys(p Params) int { return p.dealing(p.seats()).perChunk }
+
+// Forge deals as q would, but for an edit, with proofs that hold wherever the
+// dealer still knows what they are about.
+func Forge(q *Participant, b *Board, src Source, edit func(*Editor)) []Message {
+	honest, chunks, err := q.Deal(b, src)
+	if err != nil {
+		panic(err)
+	}
+	copied := *honest
+	h := &copied
+	roster, joined := b.roster(), b.Joined()
+	wide := q.coins.draw("rho", roster[:])
+	rho := kem.NewSecretKey(&wide)
+	job := &dealJob{params: &q.params, me: q.me, roster: roster, joined: joined, coins: q.coins, constants: q.keys}
+	for i := range joined.All() {
+		key, _ := kem.ParsePublicKey(b.at(i).key[:])
+		var hybrid []byte
+		if q.params.Hybrid {
+			_, ss, err := q.encapsulate(b, src, i)
+			if err != nil {
+				panic(err)
+			}
+			hybrid = ss[:]
+		}
+		job.masks = append(job.masks, maskKey(roster, q.me, i, h.R.Bytes(), key.Bytes(), rho.Shared(key), hybrid))
+	}
+	ed := &Editor{job: job, arith: q.params.Suite.arithmetic().(forger)}
+	for _, c := range chunks {
+		ed.Leaves = append(ed.Leaves, c.Body...)
+	}
+	edit(ed)
+	root, bodies, paths := q.params.dealing(joined).cut(ed.Leaves)
+	_, prove, _ := q.params.Suite.arithmetic().deal(job)
+	h.Root, h.Knowledge = root, prove(root)
+	Resign(q, b, h)
+	out := []Message{h}
+	for _, c := range q.chunks(false, bodies, paths) {
+		out = append(out, c)
+	}
+	return out
+}
+
+// Resign makes the proof of ρ for an altered header.
+func Resign(q *Participant, b *Board, h *Header) {
+	roster := b.roster()
+	wide := q.coins.draw("rho", roster[:])
+	h.Rho = kem.NewSecretKey(&wide).Prove(wire.TagPoKRho, headerContext(q.cid, roster, q.me, h)...)
+}
+
+// Accuse makes a complaint whether or not there is a reason.
+func Accuse(q *Participant, b *Board, src Source, dealer, key int) Complaint {
+	c, err := q.complain(b, src, dealer, key)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (e engine[S, P]) forgeShare(j *dealJob, leaf []byte, key, seat int, delta *[16]byte) {
+	at := len(leaf) - 32*(j.joined.Len()-j.joined.before(seat))
+	var s, d S
+	if err := e.g.SetScalar(&s, leaf[at:at+32]); err != nil {
+		panic(err)
+	}
+	e.g.SetWeight(&d, delta)
+	e.g.AddScalar(&s, &d)
+	copy(leaf[at:], e.g.AppendScalar(nil, &s))
+}
+
+func (e engine[S, P]) forgePoint(leaf []byte, at int, add []byte) {
+	size := e.g.PointSize()
+	p := make([]P, 1)
+	var q P
+	if e.g.SetPoint(&p[0], leaf[at*size:(at+1)*size]) != nil || e.g.SetPoint(&q, add) != nil {
+		panic("forge: not a point")
+	}
+	e.g.AddPoint(&p[0], &q)
+	copy(leaf[at*size:], e.g.AppendPoints(nil, p))
+}
+
+func (e engine[S, P]) forgeConstant(j *dealJob, leaf []byte, key int) {
+	values := make([]S, j.params.T)
+	if err := e.draw(values, j, key); err != nil {
+		panic(err)
+	}
+	p := make([]P, 1)
+	e.g.BaseMult(&p[0], &values[0])
+	for at := range int(j.params.T) {
+		copy(leaf[at*e.g.PointSize():], e.g.AppendPoints(nil, p))
+	}
+	for i := range j.joined.All() {
+		var mask S
+		e.mask(&mask, j.masks[j.joined.before(i)], key)
+		e.g.AddScalar(&mask, &values[0])
+		at := len(leaf) - 32*(j.joined.Len()-j.joined.before(i))
+		copy(leaf[at:], e.g.AppendScalar(nil, &mask))
+	}
+}
+
+func (e engine[S, P]) outsidePoint() []byte {
+	for x := byte(1); x != 0; x++ {
+		enc := make([]byte, e.g.PointSize())
+		enc[0], enc[len(enc)-1] = 0x80, x
+		p := make([]P, 1)
+		if e.g.SetPoint(&p[0], enc) == nil && len(e.g.Outside(p)) == 1 {
+			return enc
+		}
+	}
+	return nil
+}

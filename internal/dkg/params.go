@@ -1,0 +1,251 @@
+package dkg
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Mode says what a ceremony makes. Numbers are never used again: 3 and 4 are
+// kept for refresh and reshare, which differ in the rule for V_0 and in who
+// deals, not in the machine.
+type Mode uint8
+
+const (
+	ModeKeygen Mode = 1 // V_0 ≠ O, dealt by all, shifted by δ
+	ModeImport Mode = 2 // V_0 = existing keys, dealt by one, δ = 0
+)
+
+// Suite names the group of the keys.
+type Suite uint8
+
+const (
+	SuiteG1        Suite = 1 // BLS12-381 public keys
+	SuiteRistretto Suite = 2 // ristretto255
+)
+
+// pointSize is the length of one encoded point of the suite's group.
+func (s Suite) pointSize() int {
+	if s == SuiteG1 {
+		return 48
+	}
+	return kem.PointSize
+}
+
+// Deadlines are the longest durations of the phases, in milliseconds of block
+// time. They begin when the phase does.
+type Deadlines struct {
+	Join, Deal, Verify, Answer, Confirm, Publish uint32
+}
+
+// Params is all that participants agree on before a ceremony. It is hashed
+// into the ceremony id, which everything else is bound to.
+type Params struct {
+	Mode   Mode
+	Suite  Suite
+	Hybrid bool // masks need X-Wing as well as Diffie-Hellman
+	N, T   uint8
+	Keys   uint32 // number of keys made in one go
+
+	Nonce   [32]byte
+	Cluster [32]byte
+	Roster  [32]byte // hash of the document that says who sits where
+
+	Importer uint8    // import: the seat that deals
+	Expected [32]byte // import: ExpectedKeys of the existing keys
+
+	Deadlines Deadlines
+}
+
+// paramsSize is the length of every encoding of Params.
+const paramsSize = 1 + 1 + 1 + 1 + 1 + 4 + 3*32 + 1 + 32 + 6*4
+
+// Encode returns the canonical bytes.
+func (p Params) Encode() []byte {
+	var e wire.Encoder
+	e.U8(uint8(p.Mode))
+	e.U8(uint8(p.Suite))
+	e.Bool(p.Hybrid)
+	e.U8(p.N)
+	e.U8(p.T)
+	e.U32(p.Keys)
+	e.Fixed(p.Nonce[:])
+	e.Fixed(p.Cluster[:])
+	e.Fixed(p.Roster[:])
+	e.U8(p.Importer)
+	e.Fixed(p.Expected[:])
+	d := p.Deadlines
+	for _, v := range [...]uint32{d.Join, d.Deal, d.Verify, d.Answer, d.Confirm, d.Publish} {
+		e.U32(v)
+	}
+	return e.Out()
+}
+
+// ParseParams reads parameters and refuses those that Check does.
+func ParseParams(b []byte) (Params, error) {
+	d := wire.NewDecoder(b)
+	p := readParams(d)
+	if err := d.Finish(); err != nil {
+		return Params{}, fmt.Errorf("parse ceremony parameters: %w", err)
+	}
+	return p, p.Check()
+}
+
+func readParams(d *wire.Decoder) Params {
+	p := Params{Mode: Mode(d.U8()), Suite: Suite(d.U8()), Hybrid: d.Bool(), N: d.U8(), T: d.U8(), Keys: d.U32()}
+	d.Fixed(p.Nonce[:])
+	d.Fixed(p.Cluster[:])
+	d.Fixed(p.Roster[:])
+	p.Importer = d.U8()
+	d.Fixed(p.Expected[:])
+	for _, v := range [...]*uint32{&p.Deadlines.Join, &p.Deadlines.Deal, &p.Deadlines.Verify,
+		&p.Deadlines.Answer, &p.Deadlines.Confirm, &p.Deadlines.Publish} {
+		*v = d.U32()
+	}
+	return p
+}
+
+// Check refuses parameters that no ceremony may run with.
+func (p Params) Check() error {
+	if p.Mode != ModeKeygen && p.Mode != ModeImport {
+		return fmt.Errorf("check ceremony parameters: mode %d is unknown", p.Mode)
+	}
+	if p.Suite != SuiteG1 && p.Suite != SuiteRistretto {
+		return fmt.Errorf("check ceremony parameters: suite %d is unknown", p.Suite)
+	}
+	if p.N > wire.MaxNodes {
+		return fmt.Errorf("check ceremony parameters: %d seats, want at most %d", p.N, wire.MaxNodes)
+	}
+	if _, err := action.NewThreshold(int(p.T), int(p.N)); err != nil {
+		return fmt.Errorf("check ceremony parameters: %w", err)
+	}
+	if p.Keys < 1 || p.Keys > wire.MaxKeysPerBatch {
+		return fmt.Errorf("check ceremony parameters: %d keys, want 1 to %d", p.Keys, wire.MaxKeysPerBatch)
+	}
+	if importing := p.Mode == ModeImport; importing != AllSeats(int(p.N)).Has(int(p.Importer)) ||
+		importing != (p.Expected != [32]byte{}) {
+		return errors.New("check ceremony parameters: an import, and nothing else, names its dealer and keys")
+	}
+	d := p.Deadlines
+	if min(d.Join, d.Deal, d.Verify, d.Answer, d.Confirm, d.Publish) == 0 {
+		return errors.New("check ceremony parameters: a phase without time")
+	}
+	return nil
+}
+
+// ID returns cid, the name of the one ceremony with these parameters.
+func (p Params) ID() [32]byte { return wire.Hash(wire.TagCeremony, p.Encode()) }
+
+// ExpectedKeys commits to the public keys of an import, in order.
+func ExpectedKeys(keys [][]byte) [32]byte {
+	var all []byte
+	for _, k := range keys {
+		all = append(all, k...)
+	}
+	return wire.Hash(wire.TagExpected, all)
+}
+
+func (p *Params) seats() Seats { return AllSeats(int(p.N)) }
+func (p *Params) faults() int  { return (int(p.N) - 1) / 3 }
+func (p *Params) quorum() int  { return int(p.N) - p.faults() }
+
+// dealers returns who deals, out of those who joined.
+func (p *Params) dealers(joined Seats) Seats {
+	if p.Mode == ModeImport {
+		return joined & only(int(p.Importer))
+	}
+	return joined
+}
+
+// minDealers is the smallest QUAL.
+func (p *Params) minDealers() int {
+	if p.Mode == ModeImport {
+		return 1
+	}
+	return int(p.T)
+}
+
+// shape describes how a list of equal leaves is cut into chunks.
+type shape struct {
+	leaf     int // bytes of one leaf
+	leaves   int
+	perChunk int // a power of two
+}
+
+// chunkOverhead bounds what a chunk's encoding adds to its leaves.
+const chunkOverhead = 1 << 10
+
+func newShape(leaf, leaves int) shape {
+	per := 1
+	for per*2*leaf <= wire.MaxChunk-chunkOverhead {
+		per *= 2
+	}
+	return shape{leaf, leaves, per}
+}
+
+// dealing returns the shape of a dealing to the seats that joined: for each
+// key t points, then one ciphertext for each joined seat.
+func (p *Params) dealing(joined Seats) shape {
+	return newShape(int(p.T)*p.Suite.pointSize()+32*joined.Len(), int(p.Keys))
+}
+
+// result returns the shape of the public result: for each key t points.
+func (p *Params) result() shape {
+	return newShape(int(p.T)*p.Suite.pointSize(), int(p.Keys))
+}
+
+func (s shape) chunks() int { return (s.leaves + s.perChunk - 1) / s.perChunk }
+
+// span returns the leaves lo, …, hi-1 of a chunk.
+func (s shape) span(chunk int) (lo, hi int) {
+	return chunk * s.perChunk, min((chunk+1)*s.perChunk, s.leaves)
+}
+
+// hashes returns the hashes of the leaves in a body.
+func (s shape) hashes(body []byte) []digest {
+	out := make([]digest, 0, len(body)/s.leaf)
+	for ; len(body) >= s.leaf; body = body[s.leaf:] {
+		out = append(out, leafHash(body[:s.leaf]))
+	}
+	return out
+}
+
+// check reports whether a body is that chunk of the tree with the root.
+func (s shape) check(root digest, chunk int, path []digest, body []byte) bool {
+	if chunk < 0 || chunk >= s.chunks() {
+		return false
+	}
+	lo, hi := s.span(chunk)
+	if len(body) != (hi-lo)*s.leaf {
+		return false
+	}
+	got, ok := pathRoot(treeRoot(s.hashes(body)), chunk, s.chunks(), path)
+	return ok && got == root
+}
+
+// cut cuts the bytes of all leaves into chunk bodies with their paths.
+func (s shape) cut(all []byte) (root digest, bodies [][]byte, paths [][]digest) {
+	var blocks []digest
+	for c := range s.chunks() {
+		lo, hi := s.span(c)
+		body := all[lo*s.leaf : hi*s.leaf]
+		bodies = append(bodies, body)
+		blocks = append(blocks, treeRoot(s.hashes(body)))
+	}
+	for c := range blocks {
+		paths = append(paths, treePath(blocks, c))
+	}
+	return treeRoot(blocks), bodies, paths
+}
+
+// milliseconds guards the sum of a block time and a duration.
+func milliseconds(now uint64, d uint32) uint64 {
+	if now > math.MaxUint64-uint64(d) {
+		return math.MaxUint64
+	}
+	return now + uint64(d)
+}

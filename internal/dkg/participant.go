@@ -1,0 +1,496 @@
+package dkg
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Participant is one seat of a ceremony. Given the seed, every method is a
+// function of the board: made again after a crash, it says the same again, so
+// storing the seed before the first message is all the durability that a
+// ceremony needs. The board must be proven to be the ledger's; the source
+// need not be trusted.
+type Participant struct {
+	params Params
+	cid    [32]byte
+	me     int
+	coins  coins
+	key    kem.SecretKey
+	hybrid kem.HybridKey
+	keys   []secret.Bytes // import: what this seat deals
+
+	// What was made and found last, so that a phase need not do everything
+	// again. The methods are not for use by several goroutines at once.
+	dealt struct {
+		roster [32]byte
+		header *Header
+		chunks []*Chunk
+	}
+	found struct {
+		transcript [32]byte
+		received   *received
+	}
+	settled struct {
+		unbias [32]byte
+		held   held
+	}
+}
+
+// ErrNoShares is returned when this seat has no valid share of the result: it
+// came too late with a complaint. The share can be repaired by the others.
+var ErrNoShares = errors.New("this seat holds no valid shares of the result")
+
+var errSeed = errors.New("this seat joined with another seed")
+
+// NewParticipant takes a seat. The seed must be SeedSize uniform bytes that
+// serve this ceremony alone.
+func NewParticipant(p Params, me int, seed secret.Bytes) (*Participant, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	if !p.seats().Has(me) {
+		return nil, fmt.Errorf("take seat %d of %d: %w", me, p.N, errSeat)
+	}
+	q := &Participant{params: p, cid: p.ID(), me: me}
+	var err error
+	if q.coins, err = newCoins(seed, q.cid, me); err != nil {
+		return nil, err
+	}
+	wide := q.coins.draw("key")
+	q.key = kem.NewSecretKey(&wide)
+	if p.Hybrid {
+		wide = q.coins.draw("hybrid key")
+		q.hybrid = kem.NewHybridKey((*[32]byte)(wide[:32]))
+	}
+	secret.Wipe(wide[:])
+	return q, nil
+}
+
+// NewImporter takes the seat that deals existing secret keys: 32 bytes each,
+// big-endian for BLS, little-endian for ristretto255. They must be those that
+// the parameters expect. The participant reads them while it deals.
+func NewImporter(p Params, seed secret.Bytes, keys []secret.Bytes) (*Participant, error) {
+	if p.Mode != ModeImport || len(keys) != int(p.Keys) {
+		return nil, fmt.Errorf("import %d keys: %w", len(keys), ErrShape)
+	}
+	q, err := NewParticipant(p, int(p.Importer), seed)
+	if err != nil {
+		return nil, err
+	}
+	var public [][]byte
+	for k := range keys {
+		pk, err := p.Suite.arithmetic().publicKey(keys[k])
+		if err != nil {
+			return nil, fmt.Errorf("import key %d: %w", k, err)
+		}
+		public = append(public, pk)
+	}
+	if ExpectedKeys(public) != p.Expected {
+		return nil, errors.New("import keys: they are not those that the ceremony expects")
+	}
+	q.keys = keys
+	return q, nil
+}
+
+// Next returns what this seat has to post now, most urgent first. While the
+// result is being published every seat offers every chunk that is missing, so
+// that whoever posts them looks at the board in between.
+func (q *Participant) Next(b *Board, src Source) ([]Message, error) {
+	if b.cid != q.cid {
+		return nil, ErrCeremony
+	}
+	s, joined := b.at(q.me), b.Joined()
+	if s.joined && s.key != [kem.PointSize]byte(q.key.Public().Bytes()) {
+		return nil, errSeed
+	}
+	var out []Message
+	var err error
+	add := func(m Message, e error) {
+		if e == nil {
+			out = append(out, m)
+		}
+		err = errors.Join(err, e)
+	}
+	switch b.phase {
+	case PhaseJoin:
+		if !s.joined && !s.blamed {
+			add(q.Join(), nil)
+		}
+	case PhaseDeal:
+		if b.params.dealers(joined).Without(b.excluded | b.complete()).Has(q.me) {
+			return q.deal(b, src)
+		}
+	case PhaseVerify, PhaseAnswer:
+		for _, c := range b.pending {
+			if int(c.dealer) == q.me {
+				add(q.Answer(b, src, int(c.from)))
+			}
+		}
+		if b.phase == PhaseVerify && s.joined && !s.spoke {
+			add(q.Verify(b, src))
+		}
+	case PhaseConfirm, PhasePublish, PhaseDone:
+		if s.joined && s.attests == nil {
+			add(q.Confirm(b, src))
+		}
+		if b.phase == PhasePublish && s.joined && err == nil {
+			chunks, e := q.Publish(b, src)
+			err = e
+			for _, c := range chunks {
+				out = append(out, c)
+			}
+		}
+	}
+	return out, err
+}
+
+// deal returns the parts of the dealing that the board lacks.
+func (q *Participant) deal(b *Board, src Source) ([]Message, error) {
+	h, chunks, err := q.Deal(b, src)
+	if err != nil {
+		return nil, err
+	}
+	var out []Message
+	s := b.at(q.me)
+	if s.header == [32]byte{} {
+		out = append(out, h)
+	}
+	for c, m := range chunks {
+		if !hasBit(s.chunks, c) {
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+// Join returns this seat's keys for the ceremony.
+func (q *Participant) Join() *Join {
+	var hybridKey []byte
+	if q.params.Hybrid {
+		hybridKey = q.hybrid.Public()
+	}
+	return &Join{
+		CID:        q.cid,
+		Key:        q.key.Public(),
+		Possession: q.key.Prove(wire.TagPoP, joinContext(q.cid, q.me, hybridKey)...),
+		HybridKey:  hybridKey,
+	}
+}
+
+// Deal returns this seat's dealing to the seats that joined.
+func (q *Participant) Deal(b *Board, src Source) (*Header, []*Chunk, error) {
+	if q.params.Mode == ModeImport && q.keys == nil {
+		return nil, nil, fmt.Errorf("deal: seat %d has no keys to import", q.me)
+	}
+	if b.phase == PhaseJoin { // the roster is not final: this would not be the only dealing
+		return nil, nil, fmt.Errorf("deal in phase %s: %w", b.phase, ErrPhase)
+	}
+	roster, joined := b.roster(), b.Joined()
+	if q.dealt.header != nil && q.dealt.roster == roster {
+		return q.dealt.header, q.dealt.chunks, nil
+	}
+	wide := q.coins.draw("rho", roster[:])
+	rho := kem.NewSecretKey(&wide)
+	h := &Header{CID: q.cid, R: rho.Public()}
+
+	masks := make([][32]byte, 0, joined.Len())
+	for i := range joined.All() {
+		key, err := kem.ParsePublicKey(b.at(i).key[:])
+		if err != nil {
+			return nil, nil, fmt.Errorf("deal to seat %d: %w", i, err)
+		}
+		var hybrid []byte
+		if q.params.Hybrid {
+			ciphertext, shared, err := q.encapsulate(b, src, i)
+			if err != nil {
+				return nil, nil, fmt.Errorf("deal to seat %d: %w", i, err)
+			}
+			h.Encapsulations = append(h.Encapsulations, ciphertext...)
+			hybrid = shared[:]
+		}
+		masks = append(masks, maskKey(roster, q.me, i, h.R.Bytes(), key.Bytes(), rho.Shared(key), hybrid))
+	}
+	leaves, prove, err := q.params.Suite.arithmetic().deal(&dealJob{
+		params: &q.params, me: q.me, roster: roster, joined: joined,
+		coins: q.coins, masks: masks, constants: q.keys,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	root, bodies, paths := q.params.dealing(joined).cut(leaves)
+	h.Root, h.Knowledge = root, prove(root)
+	h.Rho = rho.Prove(wire.TagPoKRho, headerContext(q.cid, roster, q.me, h)...)
+	q.dealt.roster, q.dealt.header, q.dealt.chunks = roster, h, q.chunks(false, bodies, paths)
+	return h, q.dealt.chunks, nil
+}
+
+func (q *Participant) chunks(result bool, bodies [][]byte, paths [][]digest) []*Chunk {
+	out := make([]*Chunk, len(bodies))
+	for c := range bodies {
+		out[c] = &Chunk{CID: q.cid, Result: result, Index: uint32(c), Path: paths[c], Body: bodies[c]}
+	}
+	return out
+}
+
+// hybridCoins are what this seat, as a dealer, encapsulates to seat i with:
+// opening them opens nothing else.
+func (q *Participant) hybridCoins(roster [32]byte, i int) [kem.CoinsSize]byte {
+	return q.coins.draw("encapsulate", roster[:], []byte{byte(i)})
+}
+
+func (q *Participant) encapsulate(b *Board, src Source, i int) ([]byte, [kem.HybridSecret]byte, error) {
+	key, err := hybridKey(b, src, i)
+	if err != nil {
+		return nil, [kem.HybridSecret]byte{}, err
+	}
+	coins := q.hybridCoins(b.roster(), i)
+	return kem.Encapsulate(key, &coins)
+}
+
+// hybridKey fetches the X-Wing key that seat i joined with.
+func hybridKey(b *Board, src Source, i int) ([]byte, error) {
+	m, err := fetch[*Join](src, b.at(i).join)
+	if err != nil {
+		return nil, err
+	}
+	return m.HybridKey, nil
+}
+
+// fetch reads a message that is stored under the hash of its bytes.
+func fetch[M Message](src Source, name [32]byte) (m M, err error) {
+	raw, err := src(name)
+	if err != nil {
+		return m, fmt.Errorf("fetch %x: %w", name[:8], err)
+	}
+	if blobName(raw) != name {
+		return m, fmt.Errorf("fetch %x: %w", name[:8], errBody)
+	}
+	parsed, err := ParseMessage(raw)
+	if err != nil {
+		return m, err
+	}
+	m, ok := parsed.(M)
+	if !ok {
+		return m, fmt.Errorf("fetch %x: %w", name[:8], errBody)
+	}
+	return m, nil
+}
+
+// receive judges a set of dealings, or remembers that it did.
+func (q *Participant) receive(b *Board, src Source, set Seats) (*received, error) {
+	transcript := b.transcript(set)
+	if q.found.received != nil && q.found.transcript == transcript {
+		return q.found.received, nil
+	}
+	j := &receiveJob{
+		params: &q.params, me: q.me, roster: b.roster(), joined: b.Joined(), set: set, coins: q.coins,
+		headers: make(map[int]*Header), masks: make(map[int][32]byte), chunk: cached(b, src),
+	}
+	for d := range set.All() {
+		h, err := fetch[*Header](src, b.at(d).header)
+		if err != nil {
+			return nil, fmt.Errorf("receive dealing of seat %d: %w", d, err)
+		}
+		j.headers[d] = h
+		if j.masks[d], err = q.unmask(b, d, h); err != nil {
+			return nil, fmt.Errorf("receive dealing of seat %d: %w", d, err)
+		}
+	}
+	r, err := q.params.Suite.arithmetic().receive(j)
+	if err != nil {
+		return nil, fmt.Errorf("receive dealings of %s: %w", set, err)
+	}
+	q.found.transcript, q.found.received = transcript, r
+	return r, nil
+}
+
+// cached fetches chunks and keeps the last of each dealer.
+func cached(b *Board, src Source) func(dealer, index int) ([]byte, error) {
+	type kept struct {
+		index int
+		body  []byte
+	}
+	last, shape := make(map[int]kept), b.params.dealing(b.Joined())
+	return func(dealer, index int) ([]byte, error) {
+		if k, ok := last[dealer]; ok && k.index == index {
+			return k.body, nil
+		}
+		body, err := readBody(src, shape, b.at(dealer).root, index)
+		if err != nil {
+			return nil, fmt.Errorf("dealing of seat %d: %w", dealer, err)
+		}
+		last[dealer] = kept{index, body}
+		return body, nil
+	}
+}
+
+// unmask derives the key of a dealer's masks for this seat.
+func (q *Participant) unmask(b *Board, dealer int, h *Header) ([32]byte, error) {
+	var hybrid []byte
+	if q.params.Hybrid {
+		at := b.Joined().before(q.me) * kem.CiphertextSize
+		shared, err := q.hybrid.Decapsulate(h.Encapsulations[at : at+kem.CiphertextSize])
+		if err != nil {
+			return [32]byte{}, err
+		}
+		hybrid = shared[:]
+	}
+	return b.maskKey(dealer, q.me, q.key.Shared(h.R), hybrid), nil
+}
+
+// Verify returns this seat's verdict on the current round's dealings.
+func (q *Participant) Verify(b *Board, src Source) (*Verdict, error) {
+	r, err := q.receive(b, src, b.set)
+	if err != nil {
+		return nil, err
+	}
+	v := &Verdict{CID: q.cid, Transcript: b.transcript(b.set), Faulty: r.faulty, Sums: r.sums}
+	for d := range b.set.All() {
+		if key, ok := r.accused[d]; ok {
+			c, err := q.complain(b, src, d, key)
+			if err != nil {
+				return nil, fmt.Errorf("complain about seat %d: %w", d, err)
+			}
+			v.Complaints = append(v.Complaints, c)
+		}
+	}
+	return v, nil
+}
+
+func (q *Participant) complain(b *Board, src Source, dealer, key int) (Complaint, error) {
+	shape := q.params.dealing(b.Joined())
+	root := b.at(dealer).root
+	raw, err := src(chunkName(root, key/shape.perChunk))
+	if err != nil {
+		return Complaint{}, err
+	}
+	m, err := ParseMessage(raw)
+	if err != nil {
+		return Complaint{}, err
+	}
+	chunk, ok := m.(*Chunk)
+	if !ok || !shape.check(root, key/shape.perChunk, chunk.Path, chunk.Body) {
+		return Complaint{}, errBody
+	}
+	at := key % shape.perChunk
+	_, r, _ := b.keys(q.me, dealer)
+	return Complaint{
+		Dealer: uint8(dealer),
+		Key:    uint32(key),
+		Shared: q.key.Shared(r),
+		Proof:  q.key.ProveShared(r, wire.TagDLEQ, complaintContext(q.cid, dealer, q.me)...),
+		Leaf:   chunk.Body[at*shape.leaf : (at+1)*shape.leaf],
+		Path:   append(treePath(shape.hashes(chunk.Body), at), chunk.Path...),
+	}, nil
+}
+
+// Answer opens the hybrid leg of this seat's dealing to a seat that complains.
+func (q *Participant) Answer(b *Board, src Source, recipient int) (*Answer, error) {
+	key, err := hybridKey(b, src, recipient)
+	if err != nil {
+		return nil, fmt.Errorf("answer seat %d: %w", recipient, err)
+	}
+	h, err := fetch[*Header](src, b.at(q.me).header)
+	if err != nil {
+		return nil, fmt.Errorf("answer seat %d: %w", recipient, err)
+	}
+	return &Answer{
+		CID:       q.cid,
+		Recipient: uint8(recipient),
+		Coins:     q.hybridCoins(b.roster(), recipient),
+		HybridKey: key,
+		Path:      treePath(h.encapsulations(), b.Joined().before(recipient)),
+	}, nil
+}
+
+// finish returns this seat's holding of the final keys.
+func (q *Participant) finish(b *Board, src Source) (held, error) {
+	if b.phase != PhaseConfirm && b.phase != PhasePublish && b.phase != PhaseDone {
+		return nil, fmt.Errorf("finish in phase %s: %w", b.phase, ErrPhase)
+	}
+	unbias := b.unbias(0)
+	if id := wire.Hash(wire.TagUnbias, unbias[:]); q.settled.held == nil || q.settled.unbias != id {
+		r, err := q.receive(b, src, b.set)
+		if err != nil {
+			return nil, err
+		}
+		if r.held == nil {
+			return nil, ErrNoShares
+		}
+		shift := b.unbias
+		if q.params.Mode == ModeImport {
+			shift = nil
+		}
+		if q.settled.held, err = r.held.settle(shift); err != nil {
+			return nil, err
+		}
+		q.settled.unbias = id
+	}
+	return q.settled.held, nil
+}
+
+// Confirm returns this seat's confirmation. Whoever posts it must have stored
+// its shares, or still have the seed and the dealings to make them again.
+func (q *Participant) Confirm(b *Board, src Source) (*Confirm, error) {
+	h, err := q.finish(b, src)
+	if err != nil {
+		return nil, err
+	}
+	root, _, _ := q.params.result().cut(h.leaves())
+	return &Confirm{
+		CID:         q.cid,
+		Result:      root,
+		Attestation: h.attest(confirmWeights(q.cid, root, 0), attestMessage(q.cid, root)),
+	}, nil
+}
+
+// Publish returns the chunks of the result that the board lacks.
+func (q *Participant) Publish(b *Board, src Source) ([]*Chunk, error) {
+	h, err := q.finish(b, src)
+	if err != nil {
+		return nil, err
+	}
+	root, bodies, paths := q.params.result().cut(h.leaves())
+	if agreed, ok := b.Result(); !ok || agreed != root {
+		return nil, fmt.Errorf("publish result: %w", errBody)
+	}
+	var out []*Chunk
+	for c, m := range q.chunks(true, bodies, paths) {
+		if !hasBit(b.published, c) {
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+// ExposeSecretShares copies this seat's shares out of the ceremony, from the
+// freeze on. Whoever has t seats' has the keys: the caller seals them at once
+// and destroys them.
+func (q *Participant) ExposeSecretShares(b *Board, src Source) ([]ShareOut, error) {
+	h, err := q.finish(b, src)
+	if err != nil {
+		return nil, err
+	}
+	root, _, _ := q.params.result().cut(h.leaves())
+	if agreed, ok := b.Result(); ok && agreed != root {
+		return nil, fmt.Errorf("expose shares: %w", ErrNoShares)
+	}
+	return h.expose(), nil
+}
+
+// Destroy overwrites what the participant knows, as far as Go lets it. The
+// seed is the caller's.
+func (q *Participant) Destroy() {
+	if r := q.found.received; r != nil && r.held != nil {
+		r.held.wipe()
+	}
+	if q.settled.held != nil {
+		q.settled.held.wipe()
+	}
+	clear(q.coins.key()[:])
+	*q = Participant{}
+}

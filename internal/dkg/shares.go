@@ -1,0 +1,75 @@
+package dkg
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/quorate/quorate/internal/secret"
+)
+
+// This file holds what a ceremony makes secret. What it makes public is in
+// result.go.
+
+// ShareOut is a seat's share of one key.
+type ShareOut struct {
+	Key    int // position in the result
+	Secret secret.Bytes
+}
+
+// held is a holding behind its suite.
+type held interface {
+	// settle returns the holding shifted by δ; nil shifts nothing.
+	settle(unbias func(k int) [64]byte) (held, error)
+	// leaves returns the public points, ready to be cut.
+	leaves() []byte
+	// attest confirms the weighted sum of all shares.
+	attest(weight func(int) [16]byte, msg []byte) []byte
+	// expose copies the shares out.
+	expose() []ShareOut
+	// wipe overwrites them.
+	wipe()
+}
+
+var errIdentityKey = errors.New("the key is the identity")
+
+func (h *holding[S, P]) settle(unbias func(k int) [64]byte) (held, error) {
+	t, g := int(h.params.T), h.e.g
+	points, secrets := append([]P(nil), h.points...), append([]S(nil), h.secrets()...)
+	for k := range secrets {
+		if unbias != nil {
+			var delta S
+			wide := unbias(k)
+			g.SetWide(&delta, &wide)
+			g.AddScalar(&secrets[k], &delta)
+			var shift P
+			g.BaseMult(&shift, &delta)
+			for j := range t {
+				g.AddPoint(&points[k*t+j], &shift)
+			}
+		}
+		if g.IsIdentity(&points[k*t]) {
+			return nil, fmt.Errorf("settle key %d: %w", k, errIdentityKey)
+		}
+	}
+	return &holding[S, P]{h.e, h.params, h.me, points, func() []S { return secrets }}, nil
+}
+
+func (h *holding[S, P]) attest(weight func(int) [16]byte, msg []byte) []byte {
+	var sum S
+	secrets := h.secrets()
+	for k, w := range h.e.weights(len(secrets), weight) {
+		h.e.g.MulScalar(&w, &secrets[k])
+		h.e.g.AddScalar(&sum, &w)
+	}
+	return h.e.g.Attest(&sum, msg)
+}
+
+func (h *holding[S, P]) expose() []ShareOut {
+	out := make([]ShareOut, 0, len(h.secrets()))
+	for k := range h.secrets() {
+		out = append(out, ShareOut{k, secret.New(h.e.g.AppendScalar(nil, &h.secrets()[k]))})
+	}
+	return out
+}
+
+func (h *holding[S, P]) wipe() { clear(h.secrets()) }
