@@ -1,0 +1,379 @@
+package slashing
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/durable/durabletest"
+)
+
+var chainA, chainB = root(0xa), root(0xb)
+
+func testConfig(d durable.FS) Config {
+	return Config{Dir: "custody", FS: d, Owner: durable.Identity{Cluster: [32]byte{1}, Domain: "validator"}}
+}
+
+func initRecord(t testing.TB, c Config) *Record {
+	t.Helper()
+	if err := Init(c); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func reopen(t testing.TB, r *Record, c Config) *Record {
+	t.Helper()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func item(k Key, f Facts) Item { return Item{Key: k, Genesis: &chainA, Facts: f} }
+
+// ask returns the rule that refuses a duty, "" if it is allowed.
+func ask(t testing.TB, r *Record, it Item) Rule {
+	t.Helper()
+	err := r.Begin(wide, it).Wait()[0]
+	var refusal *Refusal
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &refusal):
+		return refusal.Rule
+	}
+	t.Fatal(err)
+	return ""
+}
+
+func TestLifeOfAKey(t *testing.T) {
+	c := testConfig(durabletest.NewDisk())
+	r := initRecord(t, c)
+	k := Key{1}
+	expect := func(it Item, want Rule) {
+		t.Helper()
+		if got := ask(t, r, it); got != want {
+			t.Fatalf("%+v: %q, want %q", it.Facts, got, want)
+		}
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = reopen(t, r, c)
+	}
+	expect(item(k, Block{1, root(1)}), RuleUnknownKey)
+	do(r.Register(k, History{}))
+	expect(item(k, Block{1, root(1)}), RuleFenced)
+	expect(Item{Key: k, Facts: Other{Kind: "VALIDATOR_REGISTRATION"}}, "")
+	if _, pinned := r.Genesis(); pinned {
+		t.Fatal("a duty without a chain pinned one")
+	}
+	if _, err := r.Export(k); err == nil {
+		t.Fatal("exported before a chain was known")
+	}
+	do(r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{k, Watermarks{}.advance(Block{10, root(1)})}}}))
+	expect(item(k, Block{10, root(1)}), RuleBlock)
+	expect(Item{Key: k, Genesis: &chainB, Facts: Block{11, root(1)}}, RuleGenesis)
+	expect(Item{Key: k, Facts: Block{11, root(1)}}, RuleGenesis)
+	expect(item(k, Block{11, root(1)}), "")
+	expect(item(k, Attestation{3, 4, root(1)}), "")
+	do(nil)
+	expect(item(k, Block{11, root(1)}), "")
+	expect(item(k, Block{11, root(2)}), RuleBlock)
+	expect(item(k, Attestation{2, 5, root(1)}), RuleSurround)
+	if err := r.Import(Interchange{Genesis: chainB}); err == nil {
+		t.Fatal("imported another chain's history")
+	}
+	do(r.Stop(k))
+	expect(item(k, Block{12, root(1)}), RuleStoppedKey)
+	expect(item(k, Other{Kind: "RANDAO_REVEAL"}), RuleStoppedKey)
+	out, err := r.Export(k)
+	want := []KeyHistory{{k, Watermarks{}.advance(Block{11, root(1)}).advance(Attestation{3, 4, root(1)})}}
+	if err != nil || !reflect.DeepEqual(out.Keys, want) {
+		t.Fatalf("exported %+v, %v", out, err)
+	}
+	do(r.Register(k, History{Mode: HistoryNone}))
+	expect(item(k, Block{11, root(2)}), RuleBlock)
+	do(r.Raise(k, Floor{Slot: 20, Source: 3, Target: 8}))
+	expect(item(k, Block{20, root(1)}), RuleFloor)
+	expect(item(k, Attestation{3, 8, root(1)}), RuleFloor)
+	do(r.RaiseAll(Floor{Slot: 30}))
+	expect(item(k, Block{30, root(1)}), RuleFloor)
+	expect(item(k, Attestation{3, 8, root(1)}), RuleFloor)
+	expect(item(k, Block{31, root(1)}), "")
+	expect(item(k, Attestation{3, 9, root(1)}), "")
+	out, err = r.Export(k)
+	if err != nil || !covers(out.Keys[0].Watermarks, Watermarks{}.advance(Block{Slot: 31}).advance(Attestation{3, 9, root(1)})) {
+		t.Fatalf("exported %+v, %v", out, err)
+	}
+	for _, err := range []error{r.Stop(Key{9}), r.Raise(Key{9}, Floor{})} {
+		if !errors.Is(err, ErrUnknownKey) {
+			t.Errorf("unknown key: %v", err)
+		}
+	}
+	if !slices.Equal(r.Keys(), []Key{k}) {
+		t.Errorf("keys %x", r.Keys())
+	}
+	r.Close()
+}
+
+func TestMissingAndForeign(t *testing.T) {
+	d := durabletest.NewDisk()
+	c := testConfig(d)
+	if _, err := Open(c); !errors.Is(err, durable.ErrMissing) {
+		t.Errorf("missing: %v", err)
+	}
+	r := initRecord(t, c)
+	if err := r.Register(Key{1}, History{Mode: HistoryNone}); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, r, item(Key{1}, Block{1, root(1)}))
+	r.Close()
+	if err := Init(c); err == nil {
+		t.Error("Init replaced a record")
+	}
+	other := c
+	other.Genesis = &chainB
+	if _, err := Open(other); err == nil {
+		t.Error("opened for another network than it is pinned to")
+	}
+	other = c
+	other.Owner.Cluster[0]++
+	if _, err := Open(other); !errors.Is(err, durable.ErrForeign) {
+		t.Errorf("foreign: %v", err)
+	}
+	d.SetContent(c.path(), nil)
+	if _, err := Open(c); !errors.Is(err, durable.ErrDamaged) {
+		t.Errorf("emptied: %v", err)
+	}
+}
+
+// Goroutines race for the same slots and targets: one message each, and its
+// identical twins, come through.
+func TestConcurrentRivals(t *testing.T) {
+	r := initRecord(t, testConfig(durabletest.NewDisk()))
+	k := Key{1}
+	if err := r.Register(k, History{Mode: HistoryNone}); err != nil {
+		t.Fatal(err)
+	}
+	const racers, rounds = 32, 40
+	var mu sync.Mutex
+	won := map[uint64]map[Root]int{}
+	var judge oracle
+	for round := range uint64(rounds) {
+		var wg sync.WaitGroup
+		for i := range racers {
+			wg.Go(func() {
+				block, vote := Block{round, root(byte(i / 2))}, Attestation{round, round, root(byte(i / 2))}
+				errs := r.Begin(wide, item(k, block), item(k, vote)).Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				if errs[0] == nil {
+					if won[round] == nil {
+						won[round] = map[Root]int{}
+					}
+					won[round][block.Root]++
+					if c := judge.sign(block); c != nil {
+						t.Errorf("%+v and %+v", block, c)
+					}
+				}
+				if errs[1] == nil {
+					if c := judge.sign(vote); c != nil {
+						t.Errorf("%+v and %+v", vote, c)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if len(won[round]) != 1 {
+			t.Fatalf("round %d: winners %v", round, won[round])
+		}
+		for _, n := range won[round] {
+			if n != 2 {
+				t.Fatalf("round %d: the winner's twin was refused", round)
+			}
+		}
+	}
+	r.Close()
+}
+
+// After a failed fsync nothing is released, and memory stays ahead.
+func TestFailedSyncReleasesNothing(t *testing.T) {
+	d := durabletest.NewDisk()
+	c := testConfig(d)
+	r := initRecord(t, c)
+	if err := r.Register(Key{1}, History{Mode: HistoryNone}); err != nil {
+		t.Fatal(err)
+	}
+	d.Inject(3, durabletest.Fail) // frame, mark, fsync
+	err := r.Begin(wide, item(Key{1}, Block{5, root(1)})).Wait()[0]
+	if !errors.Is(err, durable.ErrPoisoned) {
+		t.Fatalf("released after a failed fsync: %v", err)
+	}
+	<-r.Failed()
+	if rule := ask(t, r, item(Key{1}, Block{5, root(2)})); rule != RuleBlock {
+		t.Errorf("rival after a failed fsync: %q", rule)
+	}
+	if err := r.Begin(wide, item(Key{1}, Block{6, root(1)})).Wait()[0]; !errors.Is(err, durable.ErrPoisoned) {
+		t.Errorf("next duty after a failed fsync: %v", err)
+	}
+	if _, err := r.Usage(0); !errors.Is(err, durable.ErrPoisoned) {
+		t.Errorf("usage after a failed fsync: %v", err)
+	}
+}
+
+// A registration that is not on disk allows nothing.
+func TestRegistrationMustBeDurable(t *testing.T) {
+	d := durabletest.NewDisk()
+	r := initRecord(t, testConfig(d))
+	d.Inject(1, durabletest.Fail)
+	if err := r.Register(Key{1}, History{Mode: HistoryNone}); !errors.Is(err, durable.ErrPoisoned) {
+		t.Fatalf("register: %v", err)
+	}
+	if rule := ask(t, r, item(Key{1}, Block{5, root(1)})); rule != RuleUnknownKey {
+		t.Errorf("after a failed registration: %q", rule)
+	}
+}
+
+func TestCompaction(t *testing.T) {
+	d := durabletest.NewDisk()
+	c := testConfig(d)
+	c.CompactAt = 16 << 10
+	r := initRecord(t, c)
+	k := Key{1}
+	if err := r.Register(k, History{Mode: HistoryNone}); err != nil {
+		t.Fatal(err)
+	}
+	const duties = 500
+	for i := range uint64(duties) {
+		ask(t, r, item(k, Block{i, root(1)}))
+		if size := r.log.Size(); size > 2*r.snapshot+1<<10 {
+			t.Fatalf("the log grew to %d bytes from a snapshot of %d", size, r.snapshot)
+		}
+	}
+	before, err := r.Usage(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = reopen(t, r, c)
+	after, err := r.Usage(0)
+	after.Starts = before.Starts
+	if err != nil || !reflect.DeepEqual(after, before) || after.Totals[0].Total != duties {
+		t.Errorf("%+v became %+v, %v", before, after, err)
+	}
+	if rule := ask(t, r, item(k, Block{duties - 1, root(2)})); rule != RuleBlock {
+		t.Errorf("rival after compaction: %q", rule)
+	}
+	r.Close()
+}
+
+func TestUsage(t *testing.T) {
+	c := testConfig(durabletest.NewDisk())
+	r := initRecord(t, c)
+	a, b := Key{1}, Key{2}
+	for _, k := range []Key{b, a} {
+		if err := r.Register(k, History{Mode: HistoryNone}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range uint64(3) {
+		ask(t, r, item(a, Block{i, root(1)}))
+		ask(t, r, item(a, Block{i, root(1)})) // a use, though nothing new is signed
+		ask(t, r, item(a, Block{i, root(2)})) // refused, no use
+	}
+	first, err := r.Usage(0)
+	if err != nil || !reflect.DeepEqual(first.Totals, []UsageTotal{{a, "BLOCK", 6}}) || first.Starts != 1 {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	ask(t, r, item(b, Other{"RANDAO_REVEAL", root(1)}))
+	r = reopen(t, r, c)
+	second, err := r.Usage(first.Seq)
+	if err != nil || !reflect.DeepEqual(second.Totals, []UsageTotal{{b, "RANDAO_REVEAL", 1}}) {
+		t.Fatalf("%+v, %v", second, err)
+	}
+	if second.Starts != 2 || second.Seq != first.Seq+1 || second.Chain == first.Chain {
+		t.Errorf("%+v after %+v", second, first)
+	}
+	r.Close()
+}
+
+func TestSnapshotKeepsEverything(t *testing.T) {
+	s := newState()
+	for i, x := range []entry{
+		{kind: entryGenesis, genesis: chainA},
+		{kind: entryRegister, key: Key{1}, history: History{HistoryFloor, Floor{1, 2, 3}}},
+		{kind: entryRegister, key: Key{2}},
+		{kind: entryImport, key: Key{3}, marks: Watermarks{}.advance(Block{7, root(1)})},
+		{kind: entryStop, key: Key{3}},
+		{kind: entryRaise, key: Key{2}, floor: Floor{4, 5, 6}},
+		{kind: entryRaiseAll, floor: Floor{1, 1, 9}},
+		dutyEntry(Key{1}, Block{8, root(2)}),
+		dutyEntry(Key{1}, Attestation{8, 9, root(2)}),
+		dutyEntry(Key{1}, Other{"RANDAO_REVEAL", root(2)}),
+	} {
+		payload := x.encode()
+		back, err := decodeEntry(payload)
+		if err != nil || !reflect.DeepEqual(back, x) {
+			t.Fatalf("%+v became %+v, %v", x, back, err)
+		}
+		s.apply(x, payload)
+		for _, ks := range s.keys {
+			ks.ready = true
+		}
+		loaded := newState()
+		for _, p := range s.snapshot() {
+			if err := loaded.load(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		loaded.loaded = false
+		if !reflect.DeepEqual(loaded, s) {
+			t.Fatalf("after entry %d: %+v became %+v", i, s, loaded)
+		}
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add(dutyEntry(Key{1}, Attestation{8, 9, root(2)}).encode())
+	f.Add(entry{kind: entryImport, marks: Watermarks{}.advance(Block{7, root(1)})}.encode())
+	f.Add(entry{kind: entryRegister, history: History{HistoryFloor, Floor{1, 2, 3}}}.encode())
+	f.Fuzz(func(t *testing.T, in []byte) {
+		x, err := decodeEntry(in)
+		if err != nil {
+			return
+		}
+		if out := x.encode(); !slices.Equal(in, out) {
+			t.Fatalf("%x became %x", in, out)
+		}
+	})
+}
+
+func FuzzLoadSnapshot(f *testing.F) {
+	s := newState()
+	s.apply(dutyEntry(Key{1}, Block{8, root(2)}), nil)
+	f.Add(s.snapshot()[1])
+	f.Fuzz(func(t *testing.T, in []byte) {
+		s := newState()
+		s.loaded = true
+		if s.load(in) != nil {
+			return
+		}
+		if out := s.snapshot()[1]; !slices.Equal(in, out) {
+			t.Fatalf("%x became %x", in, out)
+		}
+	})
+}
