@@ -1,0 +1,297 @@
+package ledger
+
+import (
+	"fmt"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// maxOpenCeremonies bounds what deadlines have to be looked at in each block.
+const maxOpenCeremonies = 32
+
+// Paths: the board stands under ns.Ceremony, where custody finds it; beside
+// it what only the ledger needs.
+
+func (s *State) aboutPath(id [32]byte) proof.Path { return s.ns.Path("about", proof.Hex(id[:])) }
+func (s *State) openPath(id [32]byte) proof.Path  { return s.ns.Path("open", proof.Hex(id[:])) }
+func (s *State) importPath(key []byte) proof.Path { return s.ns.Path("import", proof.Hex(key)) }
+
+// BlobPath is where the body of a ceremony message lies, by its name.
+func BlobPath(name [32]byte) []byte { return append([]byte("blob/"), name[:]...) }
+
+// Blob returns a body of a ceremony, nil when there is none.
+func (s *State) Blob(name [32]byte) []byte { return s.getBody(BlobPath(name)) }
+
+// Source is Blob as package dkg asks for it.
+func (s *State) Source(name [32]byte) ([]byte, error) {
+	if b := s.Blob(name); b != nil {
+		return b, nil
+	}
+	return nil, fmt.Errorf("body %x is not on the ledger", name[:8])
+}
+
+// About is what the ledger knows of a ceremony beside its board.
+type About struct {
+	Purpose string
+	Owner   string // operator that asked for it
+	By      string
+	Opened  uint64 // height
+	Time    uint64 // milliseconds of block time
+	Keys    [][]byte
+}
+
+func (a About) encode() []byte {
+	var e wire.Encoder
+	e.U8(1)
+	for _, f := range []string{a.Purpose, a.Owner, a.By} {
+		e.String(f)
+	}
+	e.U64(a.Opened)
+	e.U64(a.Time)
+	e.Count(len(a.Keys))
+	for _, k := range a.Keys {
+		e.Bytes(k)
+	}
+	return e.Out()
+}
+
+func parseAbout(b []byte) (a About, err error) {
+	d := wire.NewDecoder(b)
+	d.U8()
+	for _, f := range []*string{&a.Purpose, &a.Owner, &a.By} {
+		*f = d.String(2 * wire.MaxName)
+	}
+	a.Opened, a.Time = d.U64(), d.U64()
+	for range d.Count(wire.MaxKeysPerBatch, 4) {
+		a.Keys = append(a.Keys, d.Bytes(64))
+	}
+	return a, d.Finish()
+}
+
+// Ceremony returns a ceremony's board and circumstances, nil when there is none.
+func (s *State) Ceremony(id [32]byte) (*dkg.Board, About) {
+	board := s.board(id)
+	if board == nil {
+		return nil, About{}
+	}
+	return board, mustParse(parseAbout(s.Get(s.aboutPath(id))))
+}
+
+// Ceremonies visits all ceremonies in order of their ids.
+func (s *State) Ceremonies(visit func(*dkg.Board, About) bool) {
+	s.iterate(s.ns.Prefix("ceremony"), func(_, v []byte) bool {
+		b := mustParse(dkg.ParseBoard(v))
+		return visit(b, mustParse(parseAbout(s.Get(s.aboutPath(b.ID())))))
+	})
+}
+
+// OpenCeremonies returns the ids of those that wait for somebody or for time.
+func (s *State) OpenCeremonies() (ids [][32]byte) {
+	s.iterate(s.ns.Prefix("open"), func(_, v []byte) bool {
+		ids = append(ids, [32]byte(v))
+		return true
+	})
+	return ids
+}
+
+func (s *State) board(id [32]byte) *dkg.Board {
+	raw := s.Get(s.ns.Ceremony(id[:]))
+	if raw == nil {
+		return nil
+	}
+	return mustParse(dkg.ParseBoard(raw))
+}
+
+// Roster seats the nodes' custody processes of a domain.
+func (s *State) Roster(domain action.Domain) action.Roster {
+	var nodes []action.NodeRecord
+	for _, n := range s.Nodes() {
+		nodes = append(nodes, *n)
+	}
+	return action.NewRoster(nodes, domain)
+}
+
+func (s *State) seatKey(id [32]byte, seat uint16) (ident.PublicKey, error) {
+	board := s.board(id)
+	if board == nil {
+		return ident.PublicKey{}, refuse(CodeNotFound, "ceremony %x is not on the ledger", id)
+	}
+	roster := s.Roster(action.DomainValidator)
+	if roster.Hash(s.cluster) != board.Params().Roster || int(seat) < 1 || int(seat) > len(roster) {
+		return ident.PublicKey{}, refuse(CodeConflict, "ceremony %x has no seat %d", id, seat)
+	}
+	return roster[seat-1].Identity, nil
+}
+
+func (s *State) openCeremony(ctx txContext, tx VerifiedTx, b CeremonyOpen) error {
+	p := b.Params
+	rule := action.RuleKeygen
+	if p.Mode == dkg.ModeImport {
+		rule = action.RuleImport
+	}
+	if err := s.allowed(tx, rule); err != nil {
+		return err
+	}
+	roster := s.Roster(action.DomainValidator)
+	id := p.ID()
+	switch {
+	case p.Cluster != s.cluster:
+		return refuse(CodeCluster, "ceremony is for another cluster")
+	case p.Roster != roster.Hash(s.cluster) || int(p.N) != len(roster):
+		return refuse(CodeConflict, "ceremony seats others than the ledger: %d seats", len(roster))
+	case s.Get(s.ns.Ceremony(id[:])) != nil:
+		return refuse(CodeConflict, "ceremony %x was opened before", id)
+	case len(s.OpenCeremonies()) >= maxOpenCeremonies:
+		return refuse(CodeBusy, "%d ceremonies are open", maxOpenCeremonies)
+	}
+	if err := s.claimImports(p, b.Keys, id, tx, roster); err != nil {
+		return err
+	}
+	board, events, err := dkg.NewBoard(p, ctx.block.Time)
+	if err != nil {
+		return refuse(CodeMalformed, "%w", err)
+	}
+	about := About{Purpose: b.Purpose, Owner: tx.operator, By: tx.env.Signer.String(), Opened: uint64(ctx.block.Height), Time: ctx.block.Time, Keys: b.Keys}
+	s.set(s.aboutPath(id), about.encode())
+	s.set(s.openPath(id), id[:])
+	s.record(ctx, Event{Kind: EventCeremonyOpened, Object: ceremonyName(id), Purpose: b.Purpose,
+		Detail: fmt.Sprintf("%d keys, %d of %d", p.Keys, p.T, p.N)})
+	return s.advance(ctx, board, events, nil)
+}
+
+// claimImports makes sure that a key is imported by one ceremony at a time,
+// by the node that asked for it, and not while it signs.
+func (s *State) claimImports(p dkg.Params, keys [][]byte, id [32]byte, tx VerifiedTx, roster action.Roster) error {
+	if p.Mode != dkg.ModeImport {
+		if len(keys) != 0 {
+			return refuse(CodeMalformed, "only an import names keys")
+		}
+		return nil
+	}
+	if len(keys) != int(p.Keys) || dkg.ExpectedKeys(keys) != p.Expected {
+		return refuse(CodeMalformed, "the keys are not those of the parameters")
+	}
+	if tx.env.Signer.Class == action.SignerNode && roster[p.Importer-1].Node != tx.env.Signer.Name {
+		return refuse(CodeDenied, "a node opens imports of its own only")
+	}
+	for _, k := range keys {
+		if len(k) != action.CurveBLS12381G1.PublicKeySize() {
+			return refuse(CodeMalformed, "public key of %d bytes", len(k))
+		}
+		if old, err := s.Key(action.DomainValidator, k); err == nil && old.State == action.KeyActive {
+			return refuse(CodeConflict, "key 0x%x is in use already", k)
+		}
+		if s.Get(s.importPath(k)) != nil {
+			return refuse(CodeConflict, "key 0x%x is being imported by another ceremony", k)
+		}
+		s.set(s.importPath(k), id[:])
+	}
+	return nil
+}
+
+func (s *State) ceremonyMessage(ctx txContext, b CeremonyMessage) error {
+	board := s.board(b.Ceremony)
+	if board == nil {
+		return refuse(CodeNotFound, "ceremony %x is not on the ledger", b.Ceremony)
+	}
+	msg, err := dkg.ParseMessage(b.Message)
+	if err != nil {
+		return refuse(CodeMalformed, "%w", err)
+	}
+	next, events, err := board.Apply(ctx.block.Time, int(b.Seat), msg)
+	if err != nil {
+		return refuse(CodePhase, "%w", err)
+	}
+	ctx.actor = fmt.Sprintf("custody/%s/seat%d", action.DomainValidator, b.Seat)
+	return s.advance(ctx, next, events, b.Message)
+}
+
+// tickCeremonies lets the deadlines of open ceremonies pass.
+func (s *State) tickCeremonies(ctx txContext) {
+	for _, id := range s.OpenCeremonies() {
+		board := s.board(id)
+		next, events := board.Tick(ctx.block.Time, ctx.block.Hash)
+		if next == board {
+			continue
+		}
+		if err := s.advance(ctx, next, events, nil); err != nil {
+			panic(fmt.Sprintf("ledger: time cannot fail ceremony %x: %v", id, err))
+		}
+	}
+}
+
+// advance stores a board's next state and does what its events say.
+func (s *State) advance(ctx txContext, board *dkg.Board, events []dkg.Event, message []byte) error {
+	id := board.ID()
+	object := ceremonyName(id)
+	s.set(s.ns.Ceremony(id[:]), board.Encode())
+	for _, ev := range events {
+		switch ev.Kind {
+		case dkg.EventStore:
+			s.setBody(BlobPath(ev.Name), message)
+		case dkg.EventFault:
+			s.record(ctx, Event{Kind: EventCeremonyFault, Object: object, Detail: fmt.Sprintf("seat %d: %s in round %d", ev.Fault.Seat, ev.Fault.Kind, ev.Fault.Round)})
+		case dkg.EventPhase:
+			switch ev.Phase {
+			case dkg.PhaseDone:
+				if err := s.createKeys(ctx, board); err != nil {
+					return err
+				}
+				s.close(board)
+				s.record(ctx, Event{Kind: EventCeremonyDone, Object: object, Detail: fmt.Sprintf("dealers %s, holders %s", board.Dealers(), board.Holders())})
+			case dkg.PhaseAborted:
+				s.close(board)
+				s.record(ctx, Event{Kind: EventCeremonyAborted, Object: object})
+			default:
+				s.record(ctx, Event{Kind: EventCeremonyStep, Object: object, Detail: ev.Phase.String()})
+			}
+		}
+	}
+	return nil
+}
+
+// close takes a ceremony off the list of those that wait.
+func (s *State) close(board *dkg.Board) {
+	id := board.ID()
+	s.delete(s.openPath(id))
+	_, about := s.Ceremony(id)
+	for _, k := range about.Keys {
+		s.delete(s.importPath(k))
+	}
+}
+
+// createKeys puts the keys of a finished ceremony into the inventory.
+func (s *State) createKeys(ctx txContext, board *dkg.Board) error {
+	p, id := board.Params(), board.ID()
+	_, about := s.Ceremony(id)
+	curve, provenance := action.CurveBLS12381G1, action.ProvenanceDealt
+	if p.Suite == dkg.SuiteRistretto {
+		curve = action.CurveRistretto255
+	}
+	if p.Mode == dkg.ModeImport {
+		provenance = action.ProvenanceImportedWasWhole
+	}
+	result, err := dkg.ReadResult(board, s.Source)
+	if err != nil {
+		return refuse(CodeConflict, "%w", err)
+	}
+	for k := range result.Keys() {
+		rec := &action.KeyRecord{
+			Domain: action.DomainValidator, Curve: curve, PublicKey: result.PublicKey(k), State: action.KeyActive, Provenance: provenance,
+			Owner: about.Owner, Purpose: about.Purpose, Ceremony: id, T: uint16(p.T), N: uint16(p.N), Commitment: result.Commitment(k),
+			Created: uint64(ctx.block.Height),
+		}
+		if old, err := s.Key(rec.Domain, rec.PublicKey); err == nil {
+			rec.Epoch, rec.Settings = old.Epoch+1, old.Settings
+		}
+		s.putKey(rec)
+	}
+	s.record(ctx, Event{Kind: EventKeyCreated, Object: ceremonyName(id), Detail: fmt.Sprintf("%d keys, %s", p.Keys, provenance)})
+	return nil
+}
+
+func ceremonyName(id [32]byte) string { return fmt.Sprintf("ceremony/%x", id) }

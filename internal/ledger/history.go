@@ -1,0 +1,25 @@
+package ledger
+
+import "fmt"
+
+// Event returns entry number i of the audit log, nil when the log is shorter
+// or the entry's body was erased.
+func (s *State) Event(i uint64) *Event {
+	raw := s.getBody(EventPath(i))
+	if raw == nil {
+		return nil
+	}
+	return mustParse(ParseEvent(raw))
+}
+
+func (k EventKind) String() string {
+	names := [...]string{
+		EventGenesis: "genesis", EventCeremonyOpened: "ceremony opened", EventCeremonyStep: "ceremony step", EventCeremonyFault: "ceremony fault",
+		EventCeremonyDone: "ceremony done", EventCeremonyAborted: "ceremony aborted", EventKeyCreated: "key created", EventKeySettings: "key settings",
+		EventKeyArchived: "key archived", EventGranted: "granted", EventDenied: "denied", EventUsage: "usage",
+	}
+	if int(k) < len(names) && names[k] != "" {
+		return names[k]
+	}
+	return fmt.Sprintf("event %d", uint16(k))
+}

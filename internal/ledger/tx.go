@@ -1,0 +1,345 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Code is the outcome of a transaction. Numbers are never used again; the
+// text is for people and stands in no hash.
+type Code uint32
+
+const (
+	OK            Code = 0
+	CodeMalformed Code = 1 // shape: it could never have been valid
+	CodeCluster   Code = 2 // made for another cluster
+	CodeSigner    Code = 3 // unknown signer, or not his signature
+	CodeNonce     Code = 4 // seen before, or too old
+	CodeDenied    Code = 5 // no rule allows it
+	CodeNotFound  Code = 6
+	CodeConflict  Code = 7 // contradicts what the ledger holds
+	CodePhase     Code = 8 // too late or too early for its ceremony
+	CodeBusy      Code = 9 // a limit of open things is reached
+)
+
+func (c Code) String() string {
+	names := [...]string{"ok", "malformed", "wrong cluster", "bad signature", "replayed", "denied", "not found", "conflict", "wrong phase", "busy"}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return fmt.Sprintf("code %d", uint32(c))
+}
+
+// Error says why a transaction is refused.
+type Error struct {
+	Code Code
+	Err  error
+}
+
+func (e *Error) Error() string { return e.Code.String() + ": " + e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+func refuse(code Code, format string, args ...any) *Error {
+	return &Error{code, fmt.Errorf(format, args...)}
+}
+
+// Tx is a transaction of a known kind and right shape.
+type Tx struct {
+	env  *action.Tx
+	hash [32]byte
+	body any // one of the body types below
+}
+
+// HashTx names a transaction, whether it parses or not.
+func HashTx(raw []byte) [32]byte { return sha256.Sum256(raw) }
+
+// Hash names the transaction.
+func (tx *Tx) Hash() [32]byte { return tx.hash }
+
+// Envelope returns the outer part.
+func (tx *Tx) Envelope() *action.Tx { return tx.env }
+
+// Bodies, one for each kind.
+type (
+	// Freshness sets the nonce of a custody process of the signing node.
+	Freshness struct {
+		Domain action.Domain
+		Nonce  [32]byte
+	}
+	// CeremonyOpen starts a ceremony. An import names its keys.
+	CeremonyOpen struct {
+		Params  dkg.Params
+		Purpose string
+		Keys    [][]byte
+	}
+	// CeremonyMessage posts what a custody process says in a ceremony. The
+	// custody process signs it; which node carries it does not matter.
+	CeremonyMessage struct {
+		Ceremony  [32]byte
+		Seat      uint16
+		Message   []byte
+		Signature []byte
+	}
+	// UsageReport anchors what the custody process of the signing node signed.
+	UsageReport struct {
+		Domain      action.Domain
+		Incarnation [16]byte
+		Sequence    uint64   // last entry of custody's log
+		Chain       [32]byte // its hash chain up to there
+		Keys        [][]byte // keys used since the report before
+	}
+	// GrantRequest asks for an action.
+	GrantRequest struct{ Action *action.Action }
+	// Tick asks for nothing: the block that carries it lets time pass.
+	Tick struct{}
+)
+
+// MaxUsageKeys bounds the keys of one usage report.
+const MaxUsageKeys = 2048
+
+// Encode methods return canonical bodies.
+
+func (b Freshness) Encode() []byte {
+	var e wire.Encoder
+	e.String(string(b.Domain))
+	e.Fixed(b.Nonce[:])
+	return e.Out()
+}
+
+func (b CeremonyOpen) Encode() []byte {
+	var e wire.Encoder
+	e.Bytes(b.Params.Encode())
+	e.String(b.Purpose)
+	e.Count(len(b.Keys))
+	for _, k := range b.Keys {
+		e.Bytes(k)
+	}
+	return e.Out()
+}
+
+func (b CeremonyMessage) Encode() []byte {
+	var e wire.Encoder
+	e.Fixed(b.Ceremony[:])
+	e.U16(b.Seat)
+	e.Bytes(b.Message)
+	e.Bytes(b.Signature)
+	return e.Out()
+}
+
+func (b UsageReport) Encode() []byte {
+	var e wire.Encoder
+	e.String(string(b.Domain))
+	e.Fixed(b.Incarnation[:])
+	e.U64(b.Sequence)
+	e.Fixed(b.Chain[:])
+	e.Count(len(b.Keys))
+	for _, k := range b.Keys {
+		e.Bytes(k)
+	}
+	return e.Out()
+}
+
+func (b GrantRequest) Encode() []byte { return b.Action.Encode() }
+func (b Tick) Encode() []byte         { return nil }
+
+// Parse reads a transaction and checks its shape, without any state.
+func Parse(raw []byte) (*Tx, error) {
+	env, err := action.ParseTx(raw)
+	if err != nil {
+		return nil, refuse(CodeMalformed, "%w", err)
+	}
+	tx := &Tx{env: env, hash: HashTx(raw)}
+	d := wire.NewDecoder(env.Body)
+	switch env.Kind {
+	case action.KindFreshness:
+		var b Freshness
+		b.Domain = action.Domain(d.String(wire.MaxName))
+		d.Fixed(b.Nonce[:])
+		tx.body = b
+	case action.KindCeremonyOpen:
+		var b CeremonyOpen
+		params := d.Bytes(1 << 10)
+		b.Purpose = d.String(wire.MaxName)
+		for range d.Count(wire.MaxKeysPerBatch, 4) {
+			b.Keys = append(b.Keys, d.Bytes(64))
+		}
+		if d.Err() == nil {
+			b.Params, err = dkg.ParseParams(params)
+			d.Fail(err)
+		}
+		tx.body = b
+	case action.KindCeremonyMessage:
+		var b CeremonyMessage
+		d.Fixed(b.Ceremony[:])
+		b.Seat = d.U16()
+		b.Message = d.Bytes(wire.MaxTx)
+		b.Signature = d.Bytes(ident.MaxSignature)
+		tx.body = b
+	case action.KindUsage:
+		var b UsageReport
+		b.Domain = action.Domain(d.String(wire.MaxName))
+		d.Fixed(b.Incarnation[:])
+		b.Sequence = d.U64()
+		d.Fixed(b.Chain[:])
+		for range d.Count(MaxUsageKeys, 4) {
+			b.Keys = append(b.Keys, d.Bytes(64))
+		}
+		tx.body = b
+	case action.KindGrant:
+		a, err := action.ParseAction(d.Rest())
+		d.Fail(err)
+		tx.body = GrantRequest{a}
+	case action.KindTick:
+		tx.body = Tick{}
+	default:
+		d.Fail(errors.New("unknown kind of transaction"))
+	}
+	if err := d.Finish(); err != nil {
+		return nil, refuse(CodeMalformed, "parse transaction of kind %d: %w", env.Kind, err)
+	}
+	return tx, nil
+}
+
+// VerifiedTx is a transaction whose signature and nonce hold in a state. It
+// is the only thing that can be applied.
+type VerifiedTx struct {
+	*Tx
+	human, operator, region string
+	roles                   []string
+}
+
+// Verify checks that the signer is known, signed it, and has not sent it before.
+// skipSignature is true when the caller has seen this very transaction (by
+// hash) verify under the same key before.
+func (s *State) Verify(tx *Tx, seen *Seen) (VerifiedTx, error) {
+	if tx.env.Cluster != s.cluster {
+		return VerifiedTx{}, refuse(CodeCluster, "transaction was made for cluster %s", tx.env.Cluster)
+	}
+	v := VerifiedTx{Tx: tx}
+	var keys []ident.PublicKey
+	switch tx.env.Signer.Class {
+	case action.SignerNode:
+		n, ok := s.Node(tx.env.Signer.Name)
+		if !ok {
+			return VerifiedTx{}, refuse(CodeSigner, "%s is not on the ledger", tx.env.Signer)
+		}
+		keys, v.operator, v.region = []ident.PublicKey{n.Identity}, n.Operator, n.Region
+	case action.SignerMember:
+		m, ok := s.Member(tx.env.Signer.Name)
+		if !ok {
+			return VerifiedTx{}, refuse(CodeSigner, "%s is not on the ledger", tx.env.Signer)
+		}
+		keys, v.human, v.operator, v.region, v.roles = m.Keys, m.ID, m.Operator, m.Region, m.Roles
+	}
+	if !s.nonces(tx.env.Signer).fresh(tx.env.Nonce) {
+		return VerifiedTx{}, refuse(CodeNonce, "nonce %d of %s was used or is too old", tx.env.Nonce, tx.env.Signer)
+	}
+	for _, k := range keys {
+		if seen.check(tx.hash, k.Bytes(), func() bool { return tx.env.VerifySignature(k) == nil }) {
+			return v, s.verifyInner(tx, seen)
+		}
+	}
+	return VerifiedTx{}, refuse(CodeSigner, "signature of %s does not verify", tx.env.Signer)
+}
+
+// verifyInner checks the signature of the custody process that a node carries.
+func (s *State) verifyInner(tx *Tx, seen *Seen) error {
+	b, ok := tx.body.(CeremonyMessage)
+	if !ok {
+		return nil
+	}
+	key, err := s.seatKey(b.Ceremony, b.Seat)
+	if err != nil {
+		return err
+	}
+	if !seen.check(tx.hash, key.Bytes(), func() bool {
+		return key.Verify(b.Signature, wire.TagCeremonyMessage, action.CeremonyParts(b.Ceremony, b.Seat, b.Message)...) == nil
+	}) {
+		return refuse(CodeSigner, "the signature of seat %d does not verify", b.Seat)
+	}
+	return nil
+}
+
+// Seen remembers which signatures have verified, so that one that was checked
+// when it entered the mempool is not checked again in the proposal and in the
+// block. It forgets everything when full: a miss costs time, never safety.
+type Seen struct{ good map[[32]byte]struct{} }
+
+const maxSeen = 8192
+
+func (s *Seen) check(tx [32]byte, key []byte, verify func() bool) bool {
+	if s == nil {
+		return verify()
+	}
+	id := sha256.Sum256(append(tx[:], key...))
+	if _, ok := s.good[id]; ok {
+		return true
+	}
+	if !verify() {
+		return false
+	}
+	if s.good == nil || len(s.good) >= maxSeen {
+		s.good = make(map[[32]byte]struct{})
+	}
+	s.good[id] = struct{}{}
+	return true
+}
+
+// nonceWindow accepts each number once, out of order within 64 of the
+// highest, as RFC 4303 does for packets: a signer can have many transactions
+// under way.
+type nonceWindow struct {
+	top  uint64
+	seen uint64 // bit i: top - i was used
+}
+
+func (w nonceWindow) fresh(n uint64) bool {
+	switch {
+	case n > w.top:
+		return n-w.top <= 1<<32 // a wild jump would burn the signer's numbers
+	case w.top-n < 64:
+		return w.seen&(1<<(w.top-n)) == 0
+	}
+	return false
+}
+
+func (w nonceWindow) use(n uint64) nonceWindow {
+	if n > w.top {
+		shift := n - w.top
+		if shift >= 64 {
+			w.seen = 0
+		} else {
+			w.seen <<= shift
+		}
+		w.top = n
+	}
+	w.seen |= 1 << (w.top - n)
+	return w
+}
+
+func (s *State) nonces(signer action.Signer) nonceWindow {
+	d := wire.NewDecoder(s.Get(s.ns.Nonce([]byte(signer.String()))))
+	w := nonceWindow{top: d.U64(), seen: d.U64()}
+	if d.Finish() != nil {
+		return nonceWindow{}
+	}
+	return w
+}
+
+func (s *State) useNonce(signer action.Signer, n uint64) {
+	w := s.nonces(signer).use(n)
+	var e wire.Encoder
+	e.U64(w.top)
+	e.U64(w.seen)
+	s.set(s.ns.Nonce([]byte(signer.String())), e.Out())
+}
+
+// NextNonce returns a number that the signer has not used, given the highest
+// that it knows to be under way.
+func (s *State) NextNonce(signer action.Signer) uint64 { return s.nonces(signer).top + 1 }
