@@ -1,0 +1,359 @@
+package custody
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/keystore"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/seal"
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// maxBodies bounds what one ceremony may hold in memory.
+const maxBodies = 64 << 20
+
+// seat is this process's place in one ceremony. All that has to survive a
+// restart is the seed in the safe; the rest is made again.
+type seat struct {
+	me     uint16
+	player *dkg.Participant
+	bodies map[[32]byte][]byte
+	wanted map[[32]byte]bool
+	size   int
+}
+
+// ceremony takes a proven state of a ceremony and answers with what this seat
+// has to say to it. The same state gets the same answer.
+func (p *Process) ceremony(body []byte) ([]byte, error) {
+	d := wire.NewDecoder(body)
+	var id [32]byte
+	d.Fixed(id[:])
+	cert := d.Bytes(wire.MaxProof)
+	var imports [][]byte
+	for range d.Count(wire.MaxKeysPerBatch, 4) {
+		imports = append(imports, d.Bytes(bls.PublicKeySize))
+	}
+	if err := d.Finish(); err != nil {
+		return nil, malformed(err)
+	}
+	board, err := p.provenBoard(id, cert)
+	if err != nil {
+		return nil, err
+	}
+	p.ceremonies.Lock()
+	defer p.ceremonies.Unlock()
+	result, err := p.step(board, imports)
+	if err != nil {
+		return nil, err
+	}
+	return result.encode(), nil
+}
+
+// provenBoard returns what the ledger holds of a ceremony that is this
+// cluster's and seats whom the genesis seats.
+func (p *Process) provenBoard(id [32]byte, cert []byte) (*dkg.Board, error) {
+	v, err := p.chain.verify(cert)
+	if err != nil {
+		return nil, err
+	}
+	raw, ok := v.Get(p.chain.ns.Ceremony(id[:]))
+	if !ok {
+		return nil, rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove ceremony %x", id[:8])
+	}
+	board, err := dkg.ParseBoard(raw)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	params := board.Params()
+	if board.ID() != id || params.Cluster != p.cluster || params.Roster != p.roster.Hash(p.cluster) || int(params.N) != len(p.roster) {
+		return nil, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x is not of this cluster and its seats", id[:8])
+	}
+	if params.Suite != dkg.SuiteG1 {
+		return nil, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x makes keys of another curve than the %s domain's", id[:8], p.domain)
+	}
+	return board, nil
+}
+
+func (p *Process) step(board *dkg.Board, imports [][]byte) (StepResult, error) {
+	id := board.ID()
+	if board.Phase() == dkg.PhaseAborted {
+		return StepResult{}, p.leave(id, imports, board.Params())
+	}
+	s, err := p.takeSeat(board, imports)
+	if err != nil || s == nil {
+		return StepResult{}, err
+	}
+	if need := s.missing(board); len(need) > 0 {
+		return StepResult{Need: need}, nil
+	}
+	var result StepResult
+	msgs, err := s.player.Next(board, s.source)
+	if errors.Is(err, dkg.ErrNoShares) {
+		p.log.Warn("this holder has no valid share of the ceremony's keys; the others can repair it", "ceremony", fmt.Sprintf("%x", id[:8]))
+		return StepResult{}, p.leave(id, imports, board.Params())
+	}
+	if err != nil {
+		return StepResult{}, fmt.Errorf("ceremony %x in phase %s: %w", id[:8], board.Phase(), err)
+	}
+	for _, m := range msgs {
+		raw := m.Encode()
+		result.Posts = append(result.Posts, Post{Seat: s.me, Message: raw,
+			Signature: p.identity.Sign(wire.TagCeremonyMessage, action.CeremonyParts(id, s.me, raw)...)})
+	}
+	if board.Phase() == dkg.PhaseDone && board.Holders().Has(int(s.me)) {
+		if result.Active, err = p.finish(board, s); err != nil {
+			return StepResult{}, err
+		}
+		return result, p.leave(id, imports, board.Params())
+	}
+	return result, nil
+}
+
+// takeSeat returns this process's seat, nil where it has none. It draws and
+// seals the seed before the first word, and only while seats are being
+// taken: a seed that is gone later is not replaced, or the seat would say two
+// different things.
+func (p *Process) takeSeat(board *dkg.Board, imports [][]byte) (*seat, error) {
+	id, params := board.ID(), board.Params()
+	if s := p.seats[id]; s != nil {
+		return s, nil
+	}
+	seed, ok := p.seeds[id]
+	if !ok {
+		if board.Phase() != dkg.PhaseJoin {
+			return nil, nil
+		}
+		var err error
+		if seed, err = secret.Random(rand.Reader, dkg.SeedSize); err != nil {
+			return nil, err
+		}
+		if err := p.safe.Put(seal.Entry{Header: p.header(seal.KindSeed, id[:]), Secret: seed}); err != nil {
+			return nil, fmt.Errorf("seal the seed of ceremony %x: %w", id[:8], err)
+		}
+		p.seeds[id] = seed
+	}
+	s := &seat{me: p.seat.Index, bodies: map[[32]byte][]byte{}, wanted: map[[32]byte]bool{}}
+	var err error
+	if params.Mode == dkg.ModeImport && int(params.Importer) == int(s.me) {
+		s.player, err = p.importer(params, seed, imports)
+	} else {
+		s.player, err = dkg.NewParticipant(params, int(s.me), seed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take seat in ceremony %x: %w", id[:8], err)
+	}
+	p.seats[id] = s
+	return s, nil
+}
+
+// importer takes the seat that deals the whole keys which keystores left here.
+func (p *Process) importer(params dkg.Params, seed secret.Bytes, imports [][]byte) (*dkg.Participant, error) {
+	var keys []secret.Bytes
+	for _, pk := range imports {
+		key, ok := p.imports[string(pk)]
+		if !ok {
+			return nil, rpc.Errorf(rpc.CodeUnknownKey, "no keystore of key 0x%x was left here", pk)
+		}
+		keys = append(keys, key)
+	}
+	return dkg.NewImporter(params, seed, keys)
+}
+
+// missing lists the bodies that the seat has to see before it can go on.
+func (s *seat) missing(board *dkg.Board) (need [][32]byte) {
+	clear(s.wanted)
+	for _, name := range board.Bodies() {
+		if s.bodies[name] == nil {
+			s.wanted[name] = true
+			need = append(need, name)
+		}
+	}
+	return need
+}
+
+func (s *seat) source(name [32]byte) ([]byte, error) {
+	if b := s.bodies[name]; b != nil {
+		return b, nil
+	}
+	return nil, fmt.Errorf("body %x was not handed over", name[:8])
+}
+
+// blob takes a body that a seat asked for. That it is the one that the ledger
+// names, the seat checks when it reads it.
+func (p *Process) blob(body []byte) error {
+	d := wire.NewDecoder(body)
+	var id, name [32]byte
+	d.Fixed(id[:])
+	d.Fixed(name[:])
+	raw := d.Bytes(wire.MaxTx)
+	if err := d.Finish(); err != nil {
+		return malformed(err)
+	}
+	p.ceremonies.Lock()
+	defer p.ceremonies.Unlock()
+	s := p.seats[id]
+	if s == nil || !s.wanted[name] {
+		return rpc.Errorf(rpc.CodeMalformed, "body %x was not asked for", name[:8])
+	}
+	if s.size += len(raw); s.size > maxBodies {
+		return rpc.Errorf(rpc.CodeUnavailable, "ceremony %x is over %d bytes", id[:8], maxBodies)
+	}
+	s.bodies[name] = raw
+	delete(s.wanted, name)
+	return nil
+}
+
+// finish seals this seat's shares of a ceremony that the ledger has closed,
+// and lets them sign: first sealed, then registered in the slashing record,
+// then used. Done again after a crash it changes nothing.
+func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
+	params := board.Params()
+	result, err := dkg.ReadResult(board, s.source)
+	if err != nil {
+		return nil, fmt.Errorf("finish ceremony: %w", err)
+	}
+	shares, err := s.player.ExposeSecretShares(board, s.source)
+	if err != nil {
+		return nil, fmt.Errorf("finish ceremony: %w", err)
+	}
+	var entries []seal.Entry
+	var keys [][]byte
+	for _, out := range shares {
+		pk := result.PublicKey(out.Key)
+		h := p.header(seal.KindShare, pk)
+		h.Curve, h.N, h.T, h.X = action.CurveBLS12381G1, uint16(params.N), uint16(params.T), s.me
+		h.Epoch = p.shares.nextEpoch([bls.PublicKeySize]byte(pk))
+		entries, keys = append(entries, seal.Entry{Header: h, Secret: out.Secret}), append(keys, pk)
+	}
+	// A crash between Put and the seed's end leaves shares that are sealed
+	// already: their slots are taken, and hold the same.
+	entries = p.withoutSealed(entries)
+	if err := p.safe.Put(entries...); err != nil {
+		return nil, fmt.Errorf("seal %d shares: %w", len(entries), err)
+	}
+	if err := p.register(keys, params.Mode); err != nil {
+		return nil, fmt.Errorf("register %d keys for signing: %w", len(keys), err)
+	}
+	for _, e := range entries {
+		if err := p.shares.load(e); err != nil {
+			return nil, err
+		}
+	}
+	p.log.Info("shares sealed and active", "keys", len(keys), "seat", s.me)
+	return keys, nil
+}
+
+// withoutSealed drops the entries of which the very secret is sealed already.
+func (p *Process) withoutSealed(entries []seal.Entry) []seal.Entry {
+	var out []seal.Entry
+	for _, e := range entries {
+		if !p.shares.holds([bls.PublicKeySize]byte(e.Key), e.Secret) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// leave ends this process's part in a ceremony: the seed and the whole keys
+// that it dealt are destroyed. It is the last thing done, so that a crash
+// before it only repeats what is the same again.
+func (p *Process) leave(id [32]byte, imports [][]byte, params dkg.Params) error {
+	var slots []seal.Slot
+	if seed, ok := p.seeds[id]; ok {
+		slots = append(slots, p.header(seal.KindSeed, id[:]).Slot())
+		defer seed.Destroy()
+	}
+	if params.Mode == dkg.ModeImport && dkg.ExpectedKeys(imports) == params.Expected {
+		for _, pk := range imports {
+			if key, ok := p.imports[string(pk)]; ok {
+				slots = append(slots, p.header(seal.KindImport, pk).Slot())
+				delete(p.imports, string(pk))
+				defer key.Destroy()
+			}
+		}
+	}
+	if len(slots) > 0 {
+		if err := p.safe.Destroy(slots...); err != nil {
+			return fmt.Errorf("leave ceremony %x: %w", id[:8], err)
+		}
+	}
+	delete(p.seeds, id)
+	delete(p.seats, id)
+	return nil
+}
+
+// keystore decrypts a keystore and keeps the key, sealed, until a ceremony
+// that the ledger opens for it deals it. It is the one moment at which a
+// whole key is in the cluster's hands.
+func (p *Process) keystore(ctx context.Context, body []byte) ([]byte, error) {
+	d := wire.NewDecoder(body)
+	raw := d.Bytes(wire.MaxKeystore)
+	password := d.Bytes(wire.MaxPassword)
+	secret.Wipe(body)
+	if err := d.Finish(); err != nil {
+		return nil, malformed(err)
+	}
+	held := secret.New(password)
+	defer held.Destroy()
+	parsed, err := keystore.Parse(raw)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	key, err := p.decrypter.Decrypt(ctx, parsed, held)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	defer key.Destroy()
+	pk := key.PublicKey().Bytes()
+	var scalar secret.Bytes
+	key.Expose(func(b *[bls.ScalarSize]byte) { scalar = secret.New(bytes.Clone(b[:])) })
+
+	p.ceremonies.Lock()
+	defer p.ceremonies.Unlock()
+	if _, ok := p.imports[string(pk[:])]; ok {
+		scalar.Destroy()
+		return pk[:], nil
+	}
+	if err := p.safe.Put(seal.Entry{Header: p.header(seal.KindImport, pk[:]), Secret: scalar}); err != nil {
+		scalar.Destroy()
+		return nil, fmt.Errorf("seal key 0x%x: %w", pk[:8], err)
+	}
+	p.imports[string(pk[:])] = scalar
+	return pk[:], nil
+}
+
+// forget destroys whole keys that wait to be dealt. A ceremony that still
+// needs one of them fails, which is what whoever asks wants.
+func (p *Process) forget(body []byte) error {
+	keys, err := decodeKeys(body)
+	if err != nil {
+		return malformed(err)
+	}
+	p.ceremonies.Lock()
+	defer p.ceremonies.Unlock()
+	for _, pk := range keys {
+		key, ok := p.imports[string(pk[:])]
+		if !ok {
+			continue
+		}
+		if err := p.safe.Destroy(p.header(seal.KindImport, pk[:]).Slot()); err != nil {
+			return fmt.Errorf("forget key 0x%x: %w", pk[:8], err)
+		}
+		delete(p.imports, string(pk[:]))
+		key.Destroy()
+	}
+	return nil
+}
+
+// header begins the header of a record of this process.
+func (p *Process) header(kind seal.Kind, key []byte) seal.Header {
+	return seal.Header{Kind: kind, Cluster: p.cluster, Domain: p.domain, Namespace: string(p.chain.ns), Key: bytes.Clone(key)}
+}

@@ -1,0 +1,205 @@
+package custody
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Client is the node's side of the socket. It connects again by itself when
+// custody restarts; in between calls fail at once with rpc.ErrConn.
+type Client struct {
+	socket string
+
+	mu   sync.Mutex
+	conn *rpc.Client // nil while there is no connection
+}
+
+// NewClient names the socket; Run connects.
+func NewClient(socket string) *Client { return &Client{socket: socket} }
+
+// reconnect is how long to wait before trying a socket again that refused.
+const reconnect = 100 * time.Millisecond
+
+// Run keeps a connection until ctx ends.
+func (c *Client) Run(ctx context.Context) error {
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.socket)
+		if err == nil {
+			client := rpc.NewClient(conn, Options())
+			c.set(client)
+			select {
+			case <-client.Done():
+			case <-ctx.Done():
+			}
+			c.set(nil)
+			client.Close()
+		}
+		select {
+		case <-time.After(reconnect):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (c *Client) set(conn *rpc.Client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = conn
+}
+
+// Options are the limits of the socket, the same on both sides.
+func Options() rpc.Options { return rpc.Options{Concurrent: 1024} }
+
+var errDown = fmt.Errorf("custody process is not running: %w", rpc.ErrConn)
+
+// Relay hands an encoded request to custody unopened: what a peer's node asks.
+func (c *Client) Relay(ctx context.Context, method uint16, body []byte) ([]byte, error) {
+	c.mu.Lock()
+	conn := c.conn
+	c.mu.Unlock()
+	if conn == nil {
+		return nil, errDown
+	}
+	return conn.Call(ctx, method, body)
+}
+
+// Up reports whether there is a connection.
+func (c *Client) Up() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn != nil
+}
+
+// Status asks custody who it is.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return call(ctx, c, MethodStatus, nil, parseStatus)
+}
+
+// Challenge draws a nonce that the ledger has to prove before custody
+// believes that it sees the present.
+func (c *Client) Challenge(ctx context.Context) (nonce [32]byte, err error) {
+	return call(ctx, c, MethodChallenge, nil, func(b []byte) ([32]byte, error) {
+		if len(b) != 32 {
+			return [32]byte{}, errors.New("not a nonce")
+		}
+		return [32]byte(b), nil
+	})
+}
+
+// Anchor shows custody that the ledger it sees is the present one: a
+// certificate that proves the nonce of the last challenge.
+func (c *Client) Anchor(ctx context.Context, certificate []byte) error {
+	_, err := c.Relay(ctx, MethodAnchor, certificate)
+	return err
+}
+
+// Ceremony shows custody a proven state of a ceremony and returns what it has
+// to say to it. Imports are the keys of an import, in order.
+func (c *Client) Ceremony(ctx context.Context, id [32]byte, certificate []byte, imports [][]byte) (StepResult, error) {
+	var e wire.Encoder
+	e.Fixed(id[:])
+	e.Bytes(certificate)
+	e.Count(len(imports))
+	for _, k := range imports {
+		e.Bytes(k)
+	}
+	return call(ctx, c, MethodCeremony, e.Out(), parseStepResult)
+}
+
+// Blob hands custody a body that it said it needs: a header or a chunk, as
+// its seat posted it.
+func (c *Client) Blob(ctx context.Context, id, name [32]byte, body []byte) error {
+	var e wire.Encoder
+	e.Fixed(id[:])
+	e.Fixed(name[:])
+	e.Bytes(body)
+	_, err := c.Relay(ctx, MethodBlob, e.Out())
+	return err
+}
+
+// Keystore hands custody an EIP-2335 keystore to decrypt and, once the ledger
+// has opened the ceremony for it, to deal. It returns the public key.
+func (c *Client) Keystore(ctx context.Context, keystore, password []byte) (key [bls.PublicKeySize]byte, err error) {
+	var e wire.Encoder
+	e.Bytes(keystore)
+	e.Bytes(password)
+	return call(ctx, c, MethodKeystore, e.Out(), func(b []byte) (key [bls.PublicKeySize]byte, err error) {
+		if len(b) != len(key) {
+			return key, errors.New("not a public key")
+		}
+		return [bls.PublicKeySize]byte(b), nil
+	})
+}
+
+// Forget destroys whole keys that wait to be dealt and will not be.
+func (c *Client) Forget(ctx context.Context, keys [][bls.PublicKeySize]byte) error {
+	_, err := c.Relay(ctx, MethodForget, encodeKeys(keys))
+	return err
+}
+
+// ExportSlashing returns the EIP-3076 interchange of the keys, of all when
+// there are none.
+func (c *Client) ExportSlashing(ctx context.Context, keys [][bls.PublicKeySize]byte) ([]byte, error) {
+	return c.Relay(ctx, MethodExportSlashing, encodeKeys(keys))
+}
+
+// ImportSlashing raises watermarks from an EIP-3076 interchange.
+func (c *Client) ImportSlashing(ctx context.Context, interchange []byte) error {
+	_, err := c.Relay(ctx, MethodImportSlashing, interchange)
+	return err
+}
+
+// Stop makes custody refuse the keys, durably on return.
+func (c *Client) Stop(ctx context.Context, keys [][bls.PublicKeySize]byte) error {
+	_, err := c.Relay(ctx, MethodStop, encodeKeys(keys))
+	return err
+}
+
+// Usage returns how far custody's log has come and which keys were used
+// after the given sequence.
+func (c *Client) Usage(ctx context.Context, after uint64) (Usage, error) {
+	var e wire.Encoder
+	e.U64(after)
+	return call(ctx, c, MethodUsage, e.Out(), parseUsage)
+}
+
+func call[T any](ctx context.Context, c *Client, method uint16, body []byte, parse func([]byte) (T, error)) (T, error) {
+	var zero T
+	raw, err := c.Relay(ctx, method, body)
+	if err != nil {
+		return zero, err
+	}
+	v, err := parse(raw)
+	if err != nil {
+		return zero, fmt.Errorf("read custody's answer: %w", err)
+	}
+	return v, nil
+}
+
+func encodeKeys(keys [][bls.PublicKeySize]byte) []byte {
+	var e wire.Encoder
+	e.Count(len(keys))
+	for _, k := range keys {
+		e.Fixed(k[:])
+	}
+	return e.Out()
+}
+
+func decodeKeys(b []byte) (keys [][bls.PublicKeySize]byte, err error) {
+	d := wire.NewDecoder(b)
+	for range d.Count(wire.MaxFrame/bls.PublicKeySize, bls.PublicKeySize) {
+		var k [bls.PublicKeySize]byte
+		d.Fixed(k[:])
+		keys = append(keys, k)
+	}
+	return keys, d.Finish()
+}

@@ -1,0 +1,182 @@
+package custody
+
+import (
+	"fmt"
+
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Methods of the socket. Numbers are never used again.
+const (
+	MethodStatus         uint16 = 1
+	MethodSign           uint16 = 2
+	MethodChallenge      uint16 = 3
+	MethodCeremony       uint16 = 4
+	MethodBlob           uint16 = 5
+	MethodKeystore       uint16 = 6
+	MethodExportSlashing uint16 = 7
+	MethodImportSlashing uint16 = 8
+	MethodStop           uint16 = 9
+	MethodUsage          uint16 = 10
+	MethodAnchor         uint16 = 11
+	MethodForget         uint16 = 12
+)
+
+// SignRequest asks for a partial signature. A validator's everyday duty needs
+// no certificate; what else there is to sign needs one (see Process.sign).
+// Nodes hand the encoded request on to each other's custody unopened.
+type SignRequest struct {
+	Key         [bls.PublicKeySize]byte
+	Duty        []byte // eth.EncodeDuty
+	Certificate []byte // proof.Certificate, or empty
+}
+
+// Encode returns the canonical bytes.
+func (r SignRequest) Encode() []byte {
+	e := wire.NewEncoder(make([]byte, 0, len(r.Key)+8+len(r.Duty)+len(r.Certificate)))
+	e.Fixed(r.Key[:])
+	e.Bytes(r.Duty)
+	e.Bytes(r.Certificate)
+	return e.Out()
+}
+
+// ParseSignRequest reads what Encode returned.
+func ParseSignRequest(b []byte) (r SignRequest, err error) {
+	d := wire.NewDecoder(b)
+	d.Fixed(r.Key[:])
+	r.Duty = d.Bytes(eth.MaxDuty)
+	r.Certificate = d.Bytes(wire.MaxProof)
+	if err := d.Finish(); err != nil {
+		return SignRequest{}, fmt.Errorf("parse sign request: %w", err)
+	}
+	return r, nil
+}
+
+// Status is what custody says of itself.
+type Status struct {
+	Identity    []byte // its public key
+	Keys        uint32 // shares that can sign
+	Incarnation [16]byte
+	Anchored    uint64 // height of the header that last proved this process's nonce; 0: none
+	// Pending lists ceremonies that custody takes part in and has not finished.
+	Pending [][32]byte
+}
+
+func (s Status) encode() []byte {
+	var e wire.Encoder
+	e.Bytes(s.Identity)
+	e.U32(s.Keys)
+	e.Fixed(s.Incarnation[:])
+	e.U64(s.Anchored)
+	e.Count(len(s.Pending))
+	for _, id := range s.Pending {
+		e.Fixed(id[:])
+	}
+	return e.Out()
+}
+
+func parseStatus(b []byte) (s Status, err error) {
+	d := wire.NewDecoder(b)
+	s.Identity = d.Bytes(4 << 10)
+	s.Keys = d.U32()
+	d.Fixed(s.Incarnation[:])
+	s.Anchored = d.U64()
+	for range d.Count(maxPending, 32) {
+		var id [32]byte
+		d.Fixed(id[:])
+		s.Pending = append(s.Pending, id)
+	}
+	return s, d.Finish()
+}
+
+// Post is a ceremony message that custody wants on the ledger, signed by its
+// identity key over the ceremony's id, the seat and the message.
+type Post struct {
+	Seat      uint16
+	Message   []byte
+	Signature []byte
+}
+
+// StepResult is what custody answers to a proven state of a ceremony.
+type StepResult struct {
+	Posts []Post
+	// Need names the bodies that custody has to see first.
+	Need [][32]byte
+	// Active lists keys whose shares can sign from now on.
+	Active [][]byte
+}
+
+// Limits of a step's answer.
+const (
+	maxPosts   = 4096
+	maxPending = 256
+	maxNeed    = 1 << 16
+)
+
+func (r StepResult) encode() []byte {
+	var e wire.Encoder
+	e.Count(len(r.Posts))
+	for _, p := range r.Posts {
+		e.U16(p.Seat)
+		e.Bytes(p.Message)
+		e.Bytes(p.Signature)
+	}
+	e.Count(len(r.Need))
+	for _, c := range r.Need {
+		e.Fixed(c[:])
+	}
+	e.Count(len(r.Active))
+	for _, k := range r.Active {
+		e.Bytes(k)
+	}
+	return e.Out()
+}
+
+func parseStepResult(b []byte) (r StepResult, err error) {
+	d := wire.NewDecoder(b)
+	for range d.Count(maxPosts, 10) {
+		r.Posts = append(r.Posts, Post{d.U16(), d.Bytes(wire.MaxTx), d.Bytes(8 << 10)})
+	}
+	for range d.Count(maxNeed, 32) {
+		var name [32]byte
+		d.Fixed(name[:])
+		r.Need = append(r.Need, name)
+	}
+	for range d.Count(wire.MaxKeysPerBatch, 4) {
+		r.Active = append(r.Active, d.Bytes(64))
+	}
+	return r, d.Finish()
+}
+
+// Usage is how far custody's own log of signatures has come.
+type Usage struct {
+	Incarnation [16]byte
+	Sequence    uint64
+	Chain       [32]byte
+	Keys        [][]byte // used since the sequence that was asked about
+}
+
+func (u Usage) encode() []byte {
+	var e wire.Encoder
+	e.Fixed(u.Incarnation[:])
+	e.U64(u.Sequence)
+	e.Fixed(u.Chain[:])
+	e.Count(len(u.Keys))
+	for _, k := range u.Keys {
+		e.Bytes(k)
+	}
+	return e.Out()
+}
+
+func parseUsage(b []byte) (u Usage, err error) {
+	d := wire.NewDecoder(b)
+	d.Fixed(u.Incarnation[:])
+	u.Sequence = d.U64()
+	d.Fixed(u.Chain[:])
+	for range d.Count(wire.MaxKeysPerBatch, 4) {
+		u.Keys = append(u.Keys, d.Bytes(64))
+	}
+	return u, d.Finish()
+}

@@ -1,0 +1,75 @@
+package custody
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/seal"
+	"github.com/quorate/quorate/internal/secret"
+)
+
+// shares are the shares that this process can sign with, the newest epoch of
+// each key, in locked memory.
+type shares struct {
+	mu    sync.RWMutex
+	byKey map[[bls.PublicKeySize]byte]held
+}
+
+type held struct {
+	share  bls.Share
+	scalar secret.Bytes // what the share was made from, to recognise it
+	epoch  uint32
+}
+
+// load takes a share from the safe. An older epoch than the one at hand is
+// passed over: shares of different epochs never meet.
+func (s *shares) load(e seal.Entry) error {
+	var share bls.Share
+	var err error
+	if !e.Secret.Expose(func(b []byte) { share, err = bls.NewShare(e.X, (*[bls.ScalarSize]byte)(append([]byte(nil), b...))) }) {
+		err = fmt.Errorf("secret is gone")
+	}
+	if err != nil {
+		return fmt.Errorf("load share of key 0x%x: %w", e.Key, err)
+	}
+	pk := [bls.PublicKeySize]byte(e.Key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.byKey[pk]; ok && old.epoch > e.Epoch {
+		return nil
+	}
+	s.byKey[pk] = held{share, e.Secret, e.Epoch}
+	return nil
+}
+
+func (s *shares) get(pk [bls.PublicKeySize]byte) (bls.Share, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	h, ok := s.byKey[pk]
+	return h.share, ok
+}
+
+func (s *shares) count() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.byKey)
+}
+
+// nextEpoch numbers the shares that a ceremony makes for a key.
+func (s *shares) nextEpoch(pk [bls.PublicKeySize]byte) uint32 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if h, ok := s.byKey[pk]; ok {
+		return h.epoch + 1
+	}
+	return 0
+}
+
+// holds reports whether the newest share of a key is this very secret.
+func (s *shares) holds(pk [bls.PublicKeySize]byte, scalar secret.Bytes) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	h, ok := s.byKey[pk]
+	return ok && h.scalar.Equal(scalar)
+}

@@ -1,0 +1,307 @@
+package custody
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/slashing"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// sign answers with a partial signature: decode the duty, recompute its root,
+// ask who may have it signed, check and record, and only when the record is
+// on disk let the partial go.
+func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
+	req, err := ParseSignRequest(body)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	share, ok := p.shares.get(req.Key)
+	if !ok {
+		return nil, rpc.Errorf(rpc.CodeUnknownKey, "no share of key 0x%x here", req.Key[:8])
+	}
+	duty, err := eth.DecodeDuty(req.Duty)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if err := p.permitted(req, duty); err != nil {
+		return nil, err
+	}
+	root, err := duty.SigningRoot(p.network)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	ticket := p.record.Begin(p.bounds(), item(req.Key, duty, root))
+	if err := ticket.Refused(0); err != nil {
+		return nil, refusal(err)
+	}
+	// The fsync runs while the curve is busy; nothing leaves before both.
+	partial := share.SignHashed(p.hashed.get(root))
+	if err := ticket.Wait()[0]; err != nil {
+		return nil, refusal(err)
+	}
+	raw := partial.Bytes()
+	return raw[:], nil
+}
+
+// permitted enforces the rule key × type, whatever the node decided before.
+// A validator's everyday duty needs no certificate. An exit or a deposit needs
+// a grant for exactly these bytes; a registration must say what the ledger
+// holds for the key.
+func (p *Process) permitted(req SignRequest, duty eth.Duty) error {
+	switch kind := duty.Kind(); {
+	case kind == eth.KindValidatorRegistration:
+		return p.registrationFits(req, duty.Message.(*eth.ValidatorRegistration))
+	case !kind.IsDuty():
+		return p.granted(req, kind)
+	}
+	return nil
+}
+
+// RuleOf returns the rule that allows a kind of message which is no duty.
+func RuleOf(kind eth.Kind) action.Rule {
+	switch kind {
+	case eth.KindVoluntaryExit:
+		return action.RuleExit
+	case eth.KindDeposit:
+		return action.RuleDeposit
+	}
+	return ""
+}
+
+func (p *Process) granted(req SignRequest, kind eth.Kind) error {
+	if len(req.Certificate) == 0 {
+		return rpc.Errorf(rpc.CodeNotGranted, "%s is no duty: it needs a grant of the ledger", kind)
+	}
+	v, err := p.chain.verify(req.Certificate)
+	if err != nil {
+		return err
+	}
+	want := action.Action{Rule: RuleOf(kind), Domain: p.domain, PublicKey: req.Key[:], Duty: req.Duty}
+	hash := want.Hash(p.cluster)
+	raw, ok := v.Get(p.chain.ns.Grant(hash[:]))
+	if !ok {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger has not granted this %s", kind)
+	}
+	grant, err := action.ParseGrant(raw)
+	if err != nil {
+		return malformed(err)
+	}
+	at, ok := p.chain.now()
+	if !bytes.Equal(grant.Action, want.Encode()) || !ok || uint64(at.UnixMilli()) >= grant.Expires {
+		return rpc.Errorf(rpc.CodeNotGranted, "the grant of this %s has expired", kind)
+	}
+	return nil
+}
+
+// registrationFits compares a builder registration with the key's settings on
+// the ledger, and with the cluster's defaults where the key has none.
+func (p *Process) registrationFits(req SignRequest, r *eth.ValidatorRegistration) error {
+	if r.Pubkey != eth.BLSPubkey(req.Key) {
+		return rpc.Errorf(rpc.CodeMalformed, "the registration is of another key")
+	}
+	if len(req.Certificate) == 0 {
+		return rpc.Errorf(rpc.CodeNotGranted, "a registration needs the ledger's record of the key")
+	}
+	v, err := p.chain.verify(req.Certificate)
+	if err != nil {
+		return err
+	}
+	raw, ok := v.Get(p.chain.ns.Key(string(p.domain), req.Key[:]))
+	if !ok {
+		return rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove the key's record")
+	}
+	key, err := action.ParseKeyRecord(raw)
+	if err != nil {
+		return malformed(err)
+	}
+	want := key.Settings.Or(p.genesis.ProposerDefaults)
+	if want.FeeRecipient != nil && *want.FeeRecipient != action.Address(r.FeeRecipient) {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger holds fee recipient 0x%x for this key, the registration says 0x%x", *want.FeeRecipient, r.FeeRecipient)
+	}
+	if want.GasLimit != nil && *want.GasLimit != r.GasLimit {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger holds gas limit %d for this key, the registration says %d", *want.GasLimit, r.GasLimit)
+	}
+	return nil
+}
+
+// item is what the slashing record has to know of a duty.
+func item(key [bls.PublicKeySize]byte, duty eth.Duty, root eth.SigningRoot) slashing.Item {
+	it := slashing.Item{Key: key}
+	if duty.Kind().UsesForkInfo() {
+		genesis := slashing.Root(duty.Fork.GenesisValidatorsRoot)
+		it.Genesis = &genesis
+	}
+	switch f := duty.Slashable().(type) {
+	case eth.BlockFacts:
+		it.Facts = slashing.Block{Slot: f.Slot, Root: root.Bytes()}
+	case eth.AttestationFacts:
+		it.Facts = slashing.Attestation{Source: f.SourceEpoch, Target: f.TargetEpoch, Root: root.Bytes()}
+	default:
+		it.Facts = slashing.Other{Kind: duty.Kind().String(), Root: root.Bytes()}
+	}
+	return it
+}
+
+// bounds allows slashable duties up to the end of the next epoch: enough for
+// clocks that differ, too little to burn a key's future with one request.
+func (p *Process) bounds() slashing.Bounds {
+	slot, _ := p.network.SlotAt(now()) // before genesis: slot 0
+	epoch := p.network.EpochOf(slot) + 1
+	return slashing.Bounds{MaxTarget: epoch, MaxSlot: (epoch+1)*p.network.Preset.SlotsPerEpoch - 1}
+}
+
+// refusal gives the slashing record's answer its code.
+func refusal(err error) error {
+	var r *slashing.Refusal
+	if !errors.As(err, &r) {
+		return rpc.Errorf(rpc.CodeInternal, "%v", err)
+	}
+	code := rpc.CodeSlashable
+	switch r.Rule {
+	case slashing.RuleUnknownKey, slashing.RuleStoppedKey:
+		code = rpc.CodeUnknownKey
+	case slashing.RuleMalformed, slashing.RuleGenesis:
+		code = rpc.CodeMalformed
+	case slashing.RuleFenced, slashing.RuleFloor:
+		code = rpc.CodeFenced
+	case slashing.RuleSlotBound, slashing.RuleTargetBound:
+		code = rpc.CodeOutOfRange
+	}
+	return &rpc.Error{Code: code, Text: r.Error()}
+}
+
+// hashCache keeps H(m) of recent roots: the validators of one committee sign
+// the same, and half of a signature's cost is the hash.
+type hashCache struct {
+	mu   sync.Mutex
+	last [64]struct {
+		root [32]byte
+		hash bls.HashedRoot
+		set  bool
+	}
+}
+
+func (c *hashCache) get(root eth.SigningRoot) bls.HashedRoot {
+	key := root.Bytes()
+	slot := &c.last[key[0]%uint8(len(c.last))]
+	c.mu.Lock()
+	if slot.set && slot.root == key {
+		defer c.mu.Unlock()
+		return slot.hash
+	}
+	c.mu.Unlock()
+	h := bls.HashRoot(root)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slot.root, slot.hash, slot.set = key, h, true
+	return h
+}
+
+// register lets keys sign, with what is known of their past: generated keys
+// have none, imported ones have what was imported, or what the genesis chose
+// for keys without.
+func (p *Process) register(keys [][]byte, mode dkg.Mode) error {
+	history := slashing.History{Mode: slashing.HistoryNone}
+	if mode == dkg.ModeImport {
+		switch p.genesis.ImportHistory {
+		case action.HistoryRefuse:
+			history.Mode = slashing.HistoryRefuse
+		case action.HistoryNow:
+			b := p.bounds()
+			history = slashing.History{Mode: slashing.HistoryFloor, Floor: slashing.Floor{Slot: b.MaxSlot, Source: b.MaxTarget - 1, Target: b.MaxTarget}}
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(256) // they share fsyncs
+	for _, k := range keys {
+		g.Go(func() error { return p.record.Register(slashing.Key(k), history) })
+	}
+	return g.Wait()
+}
+
+func (p *Process) exportSlashing(body []byte) ([]byte, error) {
+	keys, err := decodeKeys(body)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	ic, err := p.record.Export(slashingKeys(keys)...)
+	if err != nil {
+		return nil, rpc.Errorf(rpc.CodeUnknownKey, "%v", err)
+	}
+	return ic.Encode()
+}
+
+func (p *Process) importSlashing(body []byte) error {
+	ic, err := slashing.ParseInterchange(body)
+	if err != nil {
+		return malformed(err)
+	}
+	// History cannot lie ahead of the clock. Without this bound whoever gets
+	// to import could burn a key's future.
+	b := p.bounds()
+	for _, k := range ic.Keys {
+		if w := k.Watermarks; w.Block.Slot > b.MaxSlot || w.Vote.Target > b.MaxTarget || w.Vote.Source > b.MaxTarget {
+			return rpc.Errorf(rpc.CodeOutOfRange, "the history of key 0x%x lies beyond slot %d or epoch %d", k.Key[:8], b.MaxSlot, b.MaxTarget)
+		}
+	}
+	if err := p.record.Import(ic); err != nil {
+		return malformed(err)
+	}
+	return nil
+}
+
+// stop refuses keys from now on. Anybody who reaches the socket may ask for
+// it: it only ever makes the process sign less.
+func (p *Process) stop(body []byte) error {
+	keys, err := decodeKeys(body)
+	if err != nil {
+		return malformed(err)
+	}
+	for _, k := range keys {
+		if err := p.record.Stop(slashing.Key(k)); err != nil {
+			if errors.Is(err, slashing.ErrUnknownKey) {
+				return rpc.Errorf(rpc.CodeUnknownKey, "%v", err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// usage tells how far the record has come. The incarnation names the opening
+// of the record.
+func (p *Process) usage(after uint64) (Usage, error) {
+	u, err := p.record.Usage(after)
+	if err != nil {
+		return Usage{}, fmt.Errorf("read usage: %w", err)
+	}
+	out := Usage{Sequence: u.Seq, Chain: u.Chain}
+	var e wire.Encoder
+	e.U64(u.Starts)
+	copy(out.Incarnation[:], e.Out())
+	for i, t := range u.Totals {
+		if i == 0 || t.Key != u.Totals[i-1].Key {
+			out.Keys = append(out.Keys, bytes.Clone(t.Key[:]))
+		}
+	}
+	return out, nil
+}
+
+func slashingKeys(keys [][bls.PublicKeySize]byte) []slashing.Key {
+	out := make([]slashing.Key, len(keys))
+	for i, k := range keys {
+		out[i] = slashing.Key(k)
+	}
+	return out
+}
