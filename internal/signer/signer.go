@@ -1,0 +1,305 @@
+package signer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/custody"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/quorum"
+	"github.com/quorate/quorate/internal/rpc"
+)
+
+// Key is the name of a validator: its compressed public key.
+type Key = [bls.PublicKeySize]byte
+
+// Ledger is what the signer needs of the ledger that its node follows.
+type Ledger interface {
+	// ProveKey returns a certificate of the key's record that the node's own
+	// custody accepts.
+	ProveKey(ctx context.Context, key Key) ([]byte, error)
+	// ProveGrant does so for a grant, and waits for one that is on its way.
+	ProveGrant(ctx context.Context, a *action.Action) ([]byte, error)
+	// Grant asks the ledger to grant an action and waits for its decision.
+	Grant(ctx context.Context, a *action.Action) error
+}
+
+// Relay hands an encoded request to somebody's custody process.
+type Relay interface {
+	Relay(ctx context.Context, method uint16, body []byte) ([]byte, error)
+}
+
+// Peers reaches the other nodes.
+type Peers interface {
+	Call(ctx context.Context, name string, method uint16, body []byte) ([]byte, error)
+}
+
+// MethodPartial is the call by which a node asks another for a partial
+// signature. Its body and answer are custody's.
+const MethodPartial uint16 = 2
+
+// Config is what a Signer stands on.
+type Config struct {
+	Self    string // this node's name
+	Roster  action.Roster
+	Network *eth.Network
+	Custody Relay // this node's own
+	Peers   Peers
+	Ledger  Ledger
+	Log     *slog.Logger
+	Blame   func(quorum.Fault) // may be nil
+}
+
+// Signer signs duties with whatever t holders answer.
+type Signer struct {
+	cfg    Config
+	quorum *quorum.Signer
+
+	mu      sync.RWMutex
+	keys    map[Key]*entry
+	list    []Key          // active keys, sorted
+	indices map[Key]uint64 // validator indices, as duties named them
+	genesis *eth.Root      // of the first duty that was signed, where the network has none
+}
+
+// entry is a key of the inventory. Its points are parsed when they are first
+// needed: to check 50,000 of them takes seconds that a start does not have.
+type entry struct {
+	record *action.KeyRecord
+	once   sync.Once
+	key    quorum.Key
+	err    error
+}
+
+// New connects the parts. Nothing is asked before Sign.
+func New(cfg Config) (*Signer, error) {
+	s := &Signer{cfg: cfg, keys: map[Key]*entry{}, indices: map[Key]uint64{}, genesis: cfg.Network.GenesisValidatorsRoot}
+	q := quorum.Config{Timeout: Timeout, Blame: func(f quorum.Fault) {
+		cfg.Log.Error("a holder gave a false partial signature", "holder", f.Holder, "key", f.Key.String())
+		if cfg.Blame != nil {
+			cfg.Blame(f)
+		}
+	}}
+	for _, seat := range cfg.Roster {
+		if seat.Node == cfg.Self {
+			q.Local = holder{seat, s.Partial}
+			continue
+		}
+		q.Peers = append(q.Peers, holder{seat, func(ctx context.Context, body []byte) ([]byte, error) {
+			return cfg.Peers.Call(ctx, seat.Node, MethodPartial, body)
+		}})
+	}
+	var err error
+	s.quorum, err = quorum.New(q)
+	return s, err
+}
+
+// Timeout bounds a signature: a duty that took longer is late anyway.
+const Timeout = 4 * time.Second
+
+// holder is a seat of the roster as package quorum asks it.
+type holder struct {
+	seat action.Seat
+	ask  func(ctx context.Context, body []byte) ([]byte, error)
+}
+
+func (h holder) Name() string  { return h.seat.Node }
+func (h holder) Index() uint16 { return h.seat.Index }
+
+func (h holder) SignPartial(ctx context.Context, req quorum.Request) (bls.Partial, error) {
+	raw, err := h.ask(ctx, custody.SignRequest{Key: req.Key.Bytes(), Duty: req.Duty}.Encode())
+	if err != nil {
+		return bls.Partial{}, err
+	}
+	return bls.ParsePartial(raw)
+}
+
+// Sign returns the verified signature of a duty. Client names who asked, as
+// far as that was proven. Its errors carry an rpc.Code: what a quorum of
+// holders refused, or that there is none.
+func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty) ([bls.SignatureSize]byte, error) {
+	none := [bls.SignatureSize]byte{}
+	k, err := s.key(key)
+	if err != nil {
+		return none, err
+	}
+	root, err := duty.SigningRoot(s.cfg.Network)
+	if err != nil {
+		return none, rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	encoded := eth.EncodeDuty(duty)
+	if !duty.IsDuty() {
+		// The ledger decides first; then every holder sees for itself that
+		// it did.
+		if err := s.cfg.Ledger.Grant(ctx, grantAction(key, duty.Kind(), encoded)); err != nil {
+			return none, err
+		}
+	}
+	sig, report, err := s.quorum.Sign(ctx, k, encoded, root)
+	if err != nil {
+		return none, err
+	}
+	if len(report.Failures) > 0 {
+		s.cfg.Log.Debug("signed without some holders", "client", client, "failures", report.Failures)
+	}
+	s.learn(key, duty)
+	return sig.Bytes(), nil
+}
+
+// learn keeps what signed duties say of a validator and which an exit needs.
+func (s *Signer) learn(key Key, duty eth.Duty) {
+	var index uint64
+	switch m := duty.Message.(type) {
+	case *eth.BeaconBlockHeader:
+		index = m.ProposerIndex
+	case *eth.AggregateAndProof:
+		index = m.AggregatorIndex
+	case *eth.ContributionAndProof:
+		index = m.AggregatorIndex
+	default:
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.indices[key] = index
+	if s.genesis == nil {
+		s.genesis = new(duty.Fork.GenesisValidatorsRoot)
+	}
+}
+
+// ValidatorIndex returns the index under which a key's duties went.
+func (s *Signer) ValidatorIndex(key Key) (uint64, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i, ok := s.indices[key]
+	return i, ok
+}
+
+// GenesisRoot returns the network's genesis_validators_root, as configured or
+// as the first duty had it.
+func (s *Signer) GenesisRoot() (eth.Root, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.genesis == nil {
+		return eth.Root{}, false
+	}
+	return *s.genesis, true
+}
+
+// Holds says whether a key may sign.
+func (s *Signer) Holds(key Key) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.keys[key]
+	return e != nil && e.record.State == action.KeyActive
+}
+
+// Partial answers for this node's custody: it adds the proof that custody
+// wants, where it wants one, and relays. Custody checks everything again.
+func (s *Signer) Partial(ctx context.Context, body []byte) ([]byte, error) {
+	req, err := custody.ParseSignRequest(body)
+	if err != nil {
+		return nil, rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	if len(req.Duty) == 0 {
+		return nil, rpc.Errorf(rpc.CodeMalformed, "no duty")
+	}
+	switch kind := eth.Kind(req.Duty[0]); {
+	case kind == eth.KindValidatorRegistration:
+		req.Certificate, err = s.cfg.Ledger.ProveKey(ctx, req.Key)
+	case !kind.IsDuty():
+		req.Certificate, err = s.cfg.Ledger.ProveGrant(ctx, grantAction(req.Key, kind, req.Duty))
+	default: // as it came
+		return s.cfg.Custody.Relay(ctx, custody.MethodSign, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Custody.Relay(ctx, custody.MethodSign, req.Encode())
+}
+
+func grantAction(key Key, kind eth.Kind, duty []byte) *action.Action {
+	return &action.Action{Rule: custody.RuleOf(kind), Domain: action.DomainValidator, PublicKey: key[:], Duty: duty}
+}
+
+// SetKey takes a key's record from the ledger.
+func (s *Signer) SetKey(record *action.KeyRecord) {
+	if len(record.PublicKey) != bls.PublicKeySize {
+		return
+	}
+	key := Key(record.PublicKey)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, listed := slices.BinarySearchFunc(s.list, key, compareKeys)
+	switch {
+	case record.State == action.KeyActive && !listed:
+		s.list = slices.Insert(slices.Clone(s.list), at, key)
+	case record.State != action.KeyActive && listed:
+		s.list = slices.Delete(slices.Clone(s.list), at, at+1)
+	}
+	s.keys[key] = &entry{record: record}
+}
+
+func compareKeys(a, b Key) int { return slices.Compare(a[:], b[:]) }
+
+// Keys returns the keys that may sign, sorted. The caller must not change it.
+func (s *Signer) Keys() []Key {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.list
+}
+
+// Record returns what the ledger holds of a key.
+func (s *Signer) Record(key Key) (*action.KeyRecord, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.keys[key]
+	if e == nil {
+		return nil, false
+	}
+	return e.record, true
+}
+
+func (s *Signer) key(key Key) (quorum.Key, error) {
+	s.mu.RLock()
+	e := s.keys[key]
+	s.mu.RUnlock()
+	if e == nil || e.record.State != action.KeyActive {
+		return quorum.Key{}, rpc.Errorf(rpc.CodeUnknownKey, "no active key 0x%x", key)
+	}
+	e.once.Do(func() { e.key, e.err = parseKey(e.record) })
+	return e.key, e.err
+}
+
+func parseKey(r *action.KeyRecord) (quorum.Key, error) {
+	if r.Curve != action.CurveBLS12381G1 {
+		return quorum.Key{}, errors.New("not a BLS key")
+	}
+	shares, err := dkg.PublicShares(dkg.SuiteG1, r.Commitment, int(r.T), int(r.N))
+	if err != nil {
+		return quorum.Key{}, fmt.Errorf("read key 0x%x of the inventory: %w", r.PublicKey, err)
+	}
+	k := quorum.Key{T: int(r.T)}
+	if k.PublicKey, err = bls.ParsePublicKey(r.PublicKey); err != nil {
+		return quorum.Key{}, fmt.Errorf("read key of the inventory: %w", err)
+	}
+	for _, y := range shares {
+		pk, err := bls.ParsePublicKey(y)
+		if err != nil {
+			return quorum.Key{}, fmt.Errorf("read shares of key 0x%x: %w", r.PublicKey, err)
+		}
+		k.Shares = append(k.Shares, pk)
+	}
+	return k, nil
+}
+
+// Close waits for the answers that are still under way.
+func (s *Signer) Close() { s.quorum.Close() }
