@@ -1,0 +1,171 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/custody"
+	"github.com/quorate/quorate/internal/eth"
+)
+
+// A whole cluster in one process: four nodes, four custody processes' worth
+// of custody, a real ledger. It makes keys that nobody ever had and signs.
+func TestClusterMakesKeysAndSigns(t *testing.T) {
+	nodes := startCluster(t, 4)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+
+	began := time.Now()
+	id, err := openSoon(ctx, nodes[0], 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("opened after %v", time.Since(began))
+	board, err := nodes[0].WaitCeremony(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("done after %v, faults %v", time.Since(began), board.Faults())
+	for _, n := range nodes {
+		if err := n.awaitActive(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		for len(n.Signer().Keys()) < 3 {
+			if ctx.Err() != nil {
+				t.Fatalf("%s never saw the keys", n.Name())
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	network := nodes[0].Network()
+	for i, n := range nodes {
+		key := n.Signer().Keys()[i%3]
+		duty := eth.Duty{Message: &eth.RandaoReveal{Epoch: uint64(i)}, Fork: eth.ForkInfo{GenesisValidatorsRoot: *network.GenesisValidatorsRoot}}
+		checkSignature(t, ctx, n, key, duty)
+		exit := eth.Duty{Message: &eth.VoluntaryExit{Epoch: 7, ValidatorIndex: uint64(i)}, Fork: duty.Fork}
+		checkSignature(t, ctx, n, key, exit)
+		registration := eth.Duty{Message: &eth.ValidatorRegistration{GasLimit: 30_000_000, Timestamp: 1, Pubkey: eth.BLSPubkey(key)}}
+		checkSignature(t, ctx, n, key, registration)
+	}
+}
+
+func openSoon(ctx context.Context, n *Node, keys int) (id [32]byte, err error) {
+	for {
+		if id, err = n.OpenCeremony(ctx, keys, true, "test"); err == nil || ctx.Err() != nil {
+			return id, err
+		}
+		time.Sleep(50 * time.Millisecond) // the first block is still being made
+	}
+}
+
+func checkSignature(t *testing.T, ctx context.Context, n *Node, key [48]byte, duty eth.Duty) {
+	t.Helper()
+	began := time.Now()
+	raw, err := n.Signer().Sign(ctx, "", key, duty)
+	if err != nil {
+		t.Errorf("%s: sign %s: %v", n.Name(), duty.Kind(), err)
+		return
+	}
+	t.Logf("%s: %s signed in %v", n.Name(), duty.Kind(), time.Since(began))
+	pk, _ := bls.ParsePublicKey(key[:])
+	sig, err := bls.ParseSignature(raw[:])
+	root, _ := duty.SigningRoot(n.Network())
+	if err != nil || !bls.Verify(pk, root, sig) {
+		t.Errorf("%s: signature of %s does not verify", n.Name(), duty.Kind())
+	}
+}
+
+func startCluster(t *testing.T, size int) []*Node {
+	dir := t.TempDir()
+	network, err := eth.LookupNetwork("mainnet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network.Config(),
+		ImportHistory: action.HistoryNone, Rules: map[action.Rule][]string{
+			action.RuleKeygen: {"node"}, action.RuleImport: {"node"}, action.RuleExit: {"node"},
+			action.RuleSettings: {"node"}, action.RuleArchive: {"node"},
+		}}
+	var ports [][2]string
+	for i := range size {
+		home := filepath.Join(dir, fmt.Sprint(i))
+		identity, vote, err := InitKeys(home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := custody.Init(filepath.Join(home, "custody"), action.DomainValidator)
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := [2]string{freePort(t), freePort(t)}
+		ports = append(ports, port)
+		g.Nodes = append(g.Nodes, action.NodeRecord{Name: fmt.Sprintf("node%d", i), Operator: fmt.Sprintf("op%d", i), Region: "local",
+			Identity: identity, Vote: vote, Comet: port[0], Peer: port[1], Custody: []action.CustodyRecord{rec}})
+	}
+	doc, err := json.Marshal(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := slog.LevelWarn
+	if os.Getenv("QUORATE_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
+	ctx, cancel := context.WithCancel(t.Context())
+	var nodes []*Node
+	var ended []chan struct{}
+	run := func(what string, f func() error) {
+		done := make(chan struct{})
+		ended = append(ended, done)
+		go func() {
+			defer close(done)
+			if err := f(); err != nil && ctx.Err() == nil {
+				log.Error(what, "err", err)
+			}
+		}()
+	}
+	for i, rec := range g.Nodes {
+		home := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(filepath.Join(home, fileGenesis), doc, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := custody.Bind(filepath.Join(home, "custody"), doc, rec.Name); err != nil {
+			t.Fatal(err)
+		}
+		socket := filepath.Join(dir, fmt.Sprintf("%d.sock", i))
+		run("custody", func() error {
+			return custody.Run(ctx, custody.Config{Home: filepath.Join(home, "custody"), Socket: socket, AllowUID: os.Getuid(), Log: log, Unconfined: true})
+		})
+		n, err := Open(Config{Name: rec.Name, Home: home, ConsensusListen: ports[i][0], PeerListen: ports[i][1], CustodySocket: socket, Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, n)
+		run("node", func() error { return n.Run(ctx) })
+	}
+	t.Cleanup(func() {
+		cancel()
+		for _, done := range ended {
+			<-done
+		}
+	})
+	return nodes
+}
+
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

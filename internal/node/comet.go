@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	cmtdb "github.com/cometbft/cometbft-db"
+	cmtcfg "github.com/cometbft/cometbft/config"
+	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
+	cmtlog "github.com/cometbft/cometbft/libs/log"
+	cmtnode "github.com/cometbft/cometbft/node"
+	"github.com/cometbft/cometbft/p2p"
+	"github.com/cometbft/cometbft/privval"
+	"github.com/cometbft/cometbft/proxy"
+	cmttypes "github.com/cometbft/cometbft/types"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// heartbeat is how often an idle ledger makes a block, so that its time does
+// not fall behind without bound.
+const heartbeat = 60 * time.Second
+
+// engineConfig is CometBFT tuned for a small full mesh: event-driven steps,
+// short timeouts, blocks only when there is something to put in one.
+func engineConfig(home, listen string, peers []string) *cmtcfg.Config {
+	c := cmtcfg.DefaultConfig()
+	c.SetRoot(home)
+	c.DBBackend = string(cmtdb.GoLevelDBBackend)
+	c.RPC.ListenAddress = ""
+	c.TxIndex.Indexer = "null"
+	c.Instrumentation.Prometheus = false
+	c.Storage.DiscardABCIResponses = false // the handshake replays the last one
+
+	c.P2P.ListenAddress = "tcp://" + listen
+	c.P2P.PersistentPeers = strings.Join(peers, ",")
+	c.P2P.PexReactor = false
+	c.P2P.AddrBookStrict = false
+	c.P2P.AllowDuplicateIP = true
+	c.P2P.FlushThrottleTimeout = time.Millisecond
+	c.P2P.SendRate, c.P2P.RecvRate = 64<<20, 64<<20
+	c.P2P.MaxNumInboundPeers, c.P2P.MaxNumOutboundPeers = wire.MaxNodes, wire.MaxNodes
+
+	c.Mempool.MaxTxBytes = wire.MaxTx
+	c.Mempool.MaxTxsBytes = 64 << 20
+	c.Mempool.Size = 5000
+	c.Mempool.CacheSize = 10000
+
+	c.Consensus.CreateEmptyBlocks = false
+	c.Consensus.CreateEmptyBlocksInterval = heartbeat
+	c.Consensus.SkipTimeoutCommit = true
+	c.Consensus.TimeoutCommit = 50 * time.Millisecond
+	c.Consensus.PeerGossipSleepDuration = 2 * time.Millisecond
+	c.Consensus.TimeoutPropose, c.Consensus.TimeoutProposeDelta = 500*time.Millisecond, 250*time.Millisecond
+	c.Consensus.TimeoutPrevote, c.Consensus.TimeoutPrevoteDelta = 150*time.Millisecond, 100*time.Millisecond
+	c.Consensus.TimeoutPrecommit, c.Consensus.TimeoutPrecommitDelta = 150*time.Millisecond, 100*time.Millisecond
+	return c
+}
+
+// engineGenesis derives CometBFT's genesis from ours; nothing in it is free.
+func engineGenesis(g *action.Genesis, id action.ClusterID, doc []byte) (*cmttypes.GenesisDoc, error) {
+	params := cmttypes.DefaultConsensusParams()
+	params.Block.MaxBytes = wire.MaxTxPerBlock
+	gd := &cmttypes.GenesisDoc{
+		GenesisTime:     g.Time,
+		ChainID:         id.ChainID(),
+		InitialHeight:   1,
+		ConsensusParams: params,
+		AppState:        doc,
+	}
+	for _, n := range g.Nodes {
+		pub := cmted25519.PubKey(n.Vote[:])
+		gd.Validators = append(gd.Validators, cmttypes.GenesisValidator{Address: pub.Address(), PubKey: pub, Power: votePower, Name: n.Name})
+	}
+	if err := gd.ValidateAndComplete(); err != nil {
+		return nil, fmt.Errorf("derive the engine's genesis: %w", err)
+	}
+	return gd, nil
+}
+
+// votePower is each node's weight: operators are equal.
+const votePower = 1
+
+// transportKey is the key of a node's consensus connections: its identity's
+// Ed25519 half, so that peers are known by what stands in the genesis.
+func peerAddress(n action.NodeRecord) string {
+	id := p2p.PubKeyToID(cmted25519.PubKey(n.Identity.Ed25519()))
+	return string(id) + "@" + n.Comet
+}
+
+// startEngine starts consensus. It returns when the engine runs; the ledger
+// may still be catching up.
+func (n *Node) startEngine(ctx context.Context, app *app) (*cmtnode.Node, error) {
+	var peers []string
+	for _, r := range n.genesis.Nodes {
+		if r.Name != n.cfg.Name {
+			peers = append(peers, peerAddress(r))
+		}
+	}
+	cfg := engineConfig(filepath.Join(n.cfg.Home, "engine"), n.cfg.ConsensusListen, peers)
+	for _, dir := range []string{"config", "data"} {
+		if err := os.MkdirAll(filepath.Join(cfg.RootDir, dir), 0o700); err != nil {
+			return nil, fmt.Errorf("start engine: %w", err)
+		}
+	}
+	gd, err := engineGenesis(n.genesis, n.cluster, n.genesisDoc)
+	if err != nil {
+		return nil, err
+	}
+	pv, err := loadVoter(n.keys.exposeVote(), filepath.Join(cfg.RootDir, "data", "last-vote.json"))
+	if err != nil {
+		return nil, err
+	}
+	engine, err := cmtnode.NewNodeWithContext(ctx, cfg, pv,
+		&p2p.NodeKey{PrivKey: cmted25519.PrivKey(n.keys.identity.ExposeEd25519())},
+		proxy.NewConnSyncLocalClientCreator(app),
+		func() (*cmttypes.GenesisDoc, error) { return gd, nil },
+		cmtcfg.DefaultDBProvider,
+		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
+		engineLog{n.log.With("part", "engine")})
+	if err != nil {
+		return nil, fmt.Errorf("start engine: %w", err)
+	}
+	if err := engine.Start(); err != nil {
+		return nil, fmt.Errorf("start engine: %w", err)
+	}
+	return engine, nil
+}
+
+// loadVoter gives CometBFT the consensus key from memory and keeps only the
+// last vote, which is no secret, in a file. That file is never restored from
+// a backup: an old one lets the node vote twice.
+func loadVoter(key cmted25519.PrivKey, statePath string) (*privval.FilePV, error) {
+	pv := privval.NewFilePV(key, "", statePath)
+	raw, err := os.ReadFile(statePath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return pv, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load last vote: %w", err)
+	}
+	// CometBFT writes heights as decimal strings.
+	var state struct {
+		Height    int64           `json:"height,string"`
+		Round     int32           `json:"round"`
+		Step      int8            `json:"step"`
+		Signature []byte          `json:"signature"`
+		SignBytes json.RawMessage `json:"signbytes"`
+	}
+	if err := json.Unmarshal(raw, &state); err != nil {
+		return nil, fmt.Errorf("load last vote: %w (hint: the file is damaged; a node without it must not vote: rejoin under a new consensus key)", err)
+	}
+	pv.LastSignState.Height, pv.LastSignState.Round, pv.LastSignState.Step = state.Height, state.Round, state.Step
+	pv.LastSignState.Signature = state.Signature
+	if len(state.SignBytes) > 0 {
+		if err := pv.LastSignState.SignBytes.UnmarshalJSON(state.SignBytes); err != nil {
+			return nil, fmt.Errorf("load last vote: %w", err)
+		}
+	}
+	return pv, nil
+}
+
+// engineLog hands CometBFT's words to slog. Its information is our debug: an
+// operator wants to hear of it only when something is wrong.
+type engineLog struct{ l *slog.Logger }
+
+func (e engineLog) Debug(string, ...any)         {}
+func (e engineLog) Info(msg string, kv ...any)   { e.l.Debug(msg, kv...) }
+func (e engineLog) Warn(msg string, kv ...any)   { e.l.Warn(msg, kv...) }
+func (e engineLog) Error(msg string, kv ...any)  { e.l.Warn(msg, kv...) }
+func (e engineLog) With(kv ...any) cmtlog.Logger { return engineLog{e.l.With(kv...)} }
+
+// checkListen refuses an address that cannot be listened on before anything starts.
+func checkListen(what, addr string) error {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("%s address %q: want host:port", what, addr)
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/signer"
+)
+
+// followLedger tells the signer which keys there are. A block says whether it
+// changed any, so that only then the inventory is read.
+func (n *Node) followLedger(ctx context.Context) error {
+	for {
+		_, moved := n.app.wait()
+		for _, key := range n.app.takeChangedKeys() {
+			n.signer.SetKey(key)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// loadKeys hands the signer the whole inventory, at start.
+func (n *Node) loadInventory() error {
+	view, err := n.View()
+	if err != nil {
+		return err
+	}
+	view.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
+		n.signer.SetKey(k)
+		return true
+	})
+	return nil
+}
+
+// signerLedger is the node as package signer sees it.
+type signerLedger struct{ *Node }
+
+// ProveKey proves a key's record to the node's own custody.
+func (n signerLedger) ProveKey(ctx context.Context, key signer.Key) ([]byte, error) {
+	c, err := n.freshCertificate(ctx, 0, n.namespace().Key(string(action.DomainValidator), key[:]))
+	return c.raw, unavailable(err)
+}
+
+// ProveGrant proves a grant, waiting for its block when that is still on its
+// way to this node.
+func (n signerLedger) ProveGrant(ctx context.Context, a *action.Action) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, grantWait)
+	defer cancel()
+	hash := a.Hash(n.cluster)
+	path := n.namespace().Grant(hash[:])
+	for {
+		h, moved := n.app.wait()
+		view, err := n.View()
+		if err != nil {
+			return nil, err
+		}
+		if view.Get(path) != nil {
+			c, err := n.freshCertificate(ctx, h.height, path)
+			return c.raw, unavailable(err)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, rpc.Errorf(rpc.CodeNotGranted, "the ledger has not granted it")
+		}
+	}
+}
+
+const grantWait = 3 * time.Second
+
+// Grant asks the ledger for an action and waits for its decision.
+func (n signerLedger) Grant(ctx context.Context, a *action.Action) error {
+	_, err := n.Submit(ctx, action.KindGrant, ledger.GrantRequest{Action: a}.Encode())
+	return unavailable(err)
+}
+
+// unavailable gives an error of the ledger the code that a client can act on.
+func unavailable(err error) error {
+	var refused *ledger.Error
+	var coded *rpc.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &coded):
+		return err
+	case errors.As(err, &refused):
+		switch refused.Code {
+		case ledger.CodeDenied, ledger.CodeConflict:
+			return rpc.Errorf(rpc.CodeNotGranted, "%v", refused)
+		case ledger.CodeNotFound:
+			return rpc.Errorf(rpc.CodeUnknownKey, "%v", refused)
+		}
+	}
+	return rpc.Errorf(rpc.CodeUnavailable, "%v", fmt.Errorf("the ledger did not answer in time: %w", err))
+}

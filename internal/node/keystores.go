@@ -1,0 +1,326 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/keystore"
+	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/signer"
+	"github.com/quorate/quorate/internal/slashing"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// What one node asks of another beside partial signatures.
+const (
+	methodStop     uint16 = 3 // keys that the ledger archived -> EIP-3076 interchange
+	methodSlashing uint16 = 4 // EIP-3076 interchange -> nothing
+)
+
+// answerPeer serves the other nodes.
+func (n *Node) answerPeer(ctx context.Context, _ string, method uint16, body []byte) ([]byte, error) {
+	switch method {
+	case signer.MethodPartial:
+		return n.signer.Partial(ctx, body)
+	case methodStop:
+		return n.stopArchived(ctx, body)
+	case methodSlashing:
+		return nil, n.custody.ImportSlashing(ctx, body)
+	}
+	return nil, rpc.Errorf(rpc.CodeMalformed, "no method %d between nodes", method)
+}
+
+// OpenCeremony asks the ledger for new keys and returns the ceremony's id.
+func (n *Node) OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string) ([32]byte, error) {
+	p, err := n.ceremonyParams(keys)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	p.Mode, p.Hybrid = dkg.ModeKeygen, hybrid
+	return n.open(ctx, ledger.CeremonyOpen{Params: p, Purpose: purpose})
+}
+
+func (n *Node) open(ctx context.Context, o ledger.CeremonyOpen) ([32]byte, error) {
+	if _, err := n.Submit(ctx, action.KindCeremonyOpen, o.Encode()); err != nil {
+		return [32]byte{}, fmt.Errorf("open ceremony: %w", err)
+	}
+	return o.Params.ID(), nil
+}
+
+func (n *Node) ceremonyParams(keys int) (dkg.Params, error) {
+	roster := action.NewRoster(n.genesis.Nodes, action.DomainValidator)
+	th, err := action.DefaultThreshold(len(roster))
+	if err != nil {
+		return dkg.Params{}, err
+	}
+	p := dkg.Params{
+		Suite: dkg.SuiteG1, N: uint8(th.N()), T: uint8(th.T()), Keys: uint32(keys),
+		Cluster: n.cluster, Roster: roster.Hash(n.cluster), Deadlines: deadlines(keys),
+	}
+	rand.Read(p.Nonce[:])
+	return p, nil
+}
+
+// deadlines allow a slow machine its time and a restart in between; a phase
+// in which everybody delivers ends at once.
+func deadlines(keys int) dkg.Deadlines {
+	phase := uint32((30*time.Second + time.Duration(keys)*30*time.Millisecond).Milliseconds())
+	return dkg.Deadlines{Join: phase, Deal: phase, Verify: phase, Answer: phase, Confirm: phase, Publish: phase}
+}
+
+// WaitCeremony waits until a ceremony is over and returns its board.
+func (n *Node) WaitCeremony(ctx context.Context, id [32]byte) (*dkg.Board, error) {
+	for {
+		_, moved := n.app.wait()
+		view, err := n.View()
+		if err != nil {
+			return nil, err
+		}
+		switch board, _ := view.Ceremony(id); {
+		case board == nil:
+		case board.Phase() == dkg.PhaseDone:
+			return board, nil
+		case board.Phase() == dkg.PhaseAborted:
+			return board, fmt.Errorf("ceremony %x was aborted: %v", id[:8], board.Faults())
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for ceremony %x: %w", id[:8], ctx.Err())
+		}
+	}
+}
+
+// ImportKeystore decrypts an EIP-2335 keystore in the node's own custody and
+// has it deal the key to all. It returns once the key can sign; created is
+// false when it could before.
+func (n *Node) ImportKeystore(ctx context.Context, raw, password []byte) (created bool, key signer.Key, err error) {
+	parsed, err := keystore.Parse(raw)
+	if err != nil {
+		return false, key, rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	if n.active(parsed.PublicKey.Bytes()) {
+		return false, parsed.PublicKey.Bytes(), nil
+	}
+	if key, err = n.custody.Keystore(ctx, raw, password); err != nil {
+		return false, key, err
+	}
+	if n.active(key) {
+		return false, key, n.custody.Forget(ctx, [][bls.PublicKeySize]byte{key})
+	}
+	if err := n.importKey(ctx, key); err != nil {
+		return false, key, errors.Join(err, n.custody.Forget(ctx, [][bls.PublicKeySize]byte{key}))
+	}
+	return true, key, nil
+}
+
+func (n *Node) active(key signer.Key) bool {
+	r, ok := n.signer.Record(key)
+	return ok && r.State == action.KeyActive
+}
+
+func (n *Node) importKey(ctx context.Context, key signer.Key) error {
+	p, err := n.ceremonyParams(1)
+	if err != nil {
+		return err
+	}
+	seat, _ := action.NewRoster(n.genesis.Nodes, action.DomainValidator).Of(n.cfg.Name)
+	keys := [][]byte{key[:]}
+	p.Mode, p.Importer, p.Expected, p.Hybrid = dkg.ModeImport, uint8(seat.Index), dkg.ExpectedKeys(keys), true
+	id, err := n.open(ctx, ledger.CeremonyOpen{Params: p, Purpose: "import", Keys: keys})
+	if err != nil {
+		return unavailable(err)
+	}
+	if _, err := n.WaitCeremony(ctx, id); err != nil {
+		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
+	return n.awaitActive(ctx, id)
+}
+
+// awaitActive waits until the node's own custody has taken the shares of a
+// ceremony that is done, so that who imported a key can sign with it at once.
+func (n *Node) awaitActive(ctx context.Context, id [32]byte) error {
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		status, err := n.custody.Status(ctx)
+		if err != nil {
+			return err
+		}
+		pending := false
+		for _, p := range status.Pending {
+			pending = pending || p == id
+		}
+		if !pending {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for custody to take the shares: %w", ctx.Err())
+		}
+	}
+}
+
+// ImportSlashing raises the watermarks of an EIP-3076 interchange at n - f
+// holders at least: a quorum of signers always has one honest among them.
+func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
+	if _, err := slashing.ParseInterchange(interchange); err != nil {
+		return rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	th, err := action.DefaultThreshold(len(n.genesis.Nodes))
+	if err != nil {
+		return err
+	}
+	answers, err := n.askAll(ctx, methodSlashing, interchange)
+	if len(answers) < th.Quorum() {
+		return rpc.Errorf(rpc.CodeUnavailable, "the history reached %d of %d holders, %d are needed: %v", len(answers), th.N(), th.Quorum(), err)
+	}
+	return nil
+}
+
+// askAll asks this node and every other, and returns the answers of those
+// that gave one, and why the others did not.
+func (n *Node) askAll(ctx context.Context, method uint16, body []byte) (answers [][]byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	var g sync.WaitGroup
+	for _, r := range n.genesis.Nodes {
+		g.Go(func() {
+			var answer []byte
+			var e error
+			if r.Name == n.cfg.Name {
+				answer, e = n.answerPeer(ctx, r.Name, method, body)
+			} else {
+				answer, e = n.peers.Call(ctx, r.Name, method, body)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if e != nil {
+				err = errors.Join(err, fmt.Errorf("%s: %w", r.Name, e))
+				return
+			}
+			answers = append(answers, answer)
+		})
+	}
+	g.Wait()
+	return answers, err
+}
+
+// DeleteKey stops a key for good: the ledger archives it, then so many
+// holders stop durably that the rest are too few to sign, even if f of them
+// lie. It returns their merged history. known is false for a key that the
+// ledger never held; stopped says that it was archived before.
+func (n *Node) DeleteKey(ctx context.Context, key signer.Key) (history slashing.Interchange, stopped bool, err error) {
+	record, ok := n.signer.Record(key)
+	if !ok {
+		return history, false, rpc.Errorf(rpc.CodeUnknownKey, "key 0x%x is not in the inventory", key)
+	}
+	stopped = record.State != action.KeyActive
+	if !stopped {
+		a := &action.Action{Rule: action.RuleArchive, Domain: action.DomainValidator, PublicKey: key[:]}
+		if err := (signerLedger{n}).Grant(ctx, a); err != nil {
+			return history, false, err
+		}
+	}
+	th, err := action.NewThreshold(int(record.T), int(record.N))
+	if err != nil {
+		return history, stopped, err
+	}
+	answers, failed := n.askAll(ctx, methodStop, key[:])
+	if len(answers) < th.StopQuorum() {
+		return history, stopped, rpc.Errorf(rpc.CodeUnavailable, "%d of %d holders stopped, %d have to; ask again when they are back: %v", len(answers), th.N(), th.StopQuorum(), failed)
+	}
+	var parts []slashing.Interchange
+	for _, a := range answers {
+		if ic, err := slashing.ParseInterchange(a); err == nil {
+			parts = append(parts, ic)
+		}
+	}
+	history, err = slashing.MergeMax(parts...)
+	return history, stopped, err
+}
+
+// stopArchived stops a key in the node's own custody, if the ledger has
+// archived it: no node can stop another's keys by itself.
+func (n *Node) stopArchived(ctx context.Context, body []byte) ([]byte, error) {
+	d := wire.NewDecoder(body)
+	var key signer.Key
+	d.Fixed(key[:])
+	if err := d.Finish(); err != nil {
+		return nil, rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	for {
+		_, moved := n.app.wait()
+		view, err := n.View()
+		if err != nil {
+			return nil, err
+		}
+		if r, err := view.Key(action.DomainValidator, key[:]); err == nil && r.State >= action.KeyRevoked {
+			break
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, rpc.Errorf(rpc.CodeNotGranted, "the ledger has not archived the key")
+		}
+	}
+	keys := [][bls.PublicKeySize]byte{key}
+	if err := n.custody.Stop(ctx, keys); err != nil {
+		return nil, err
+	}
+	return n.custody.ExportSlashing(ctx, keys)
+}
+
+// Settings returns a key's own proposer settings.
+func (n *Node) Settings(key signer.Key) (action.ProposerSettings, error) {
+	r, ok := n.signer.Record(key)
+	if !ok {
+		return action.ProposerSettings{}, rpc.Errorf(rpc.CodeUnknownKey, "key 0x%x is not in the inventory", key)
+	}
+	return r.Settings, nil
+}
+
+// SetSettings puts a key's proposer settings on the ledger.
+func (n *Node) SetSettings(ctx context.Context, key signer.Key, s action.ProposerSettings) error {
+	return (signerLedger{n}).Grant(ctx, &action.Action{Rule: action.RuleSettings, Domain: action.DomainValidator, PublicKey: key[:], Settings: s})
+}
+
+// Exit signs a voluntary exit. Without an epoch it is the present one; without
+// a validator index it is the one that the key's duties named.
+func (n *Node) Exit(ctx context.Context, key signer.Key, index, epoch *uint64) (x eth.VoluntaryExit, sig [bls.SignatureSize]byte, err error) {
+	if index == nil {
+		known, ok := n.signer.ValidatorIndex(key)
+		if !ok {
+			return x, sig, rpc.Errorf(rpc.CodeMalformed, "the validator's index is not known yet: no duty of it named one (hint: give validator_index)")
+		}
+		index = &known
+	}
+	if epoch == nil {
+		slot, ok := n.network.SlotAt(time.Now())
+		if !ok {
+			return x, sig, rpc.Errorf(rpc.CodeMalformed, "the network has no present epoch (hint: give epoch)")
+		}
+		epoch = new(n.network.EpochOf(slot))
+	}
+	root, ok := n.signer.GenesisRoot()
+	if !ok {
+		return x, sig, rpc.Errorf(rpc.CodeMalformed, "the network's genesis_validators_root is not known (hint: set GENESIS_VALIDATORS_ROOT in the network file)")
+	}
+	x = eth.VoluntaryExit{Epoch: *epoch, ValidatorIndex: *index}
+	at := n.network.ForkAt(*epoch)
+	fork := eth.ForkInfo{CurrentVersion: n.network.Forks[at].Version, PreviousVersion: n.network.Forks[max(at, 1)-1].Version,
+		Epoch: n.network.Forks[at].Epoch, GenesisValidatorsRoot: root}
+	sig, err = n.signer.Sign(ctx, "", key, eth.Duty{Message: &x, Fork: fork})
+	return x, sig, err
+}

@@ -1,0 +1,232 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	cmtnode "github.com/cometbft/cometbft/node"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/custody"
+	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/peer"
+	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/signer"
+	"github.com/quorate/quorate/internal/store"
+)
+
+// Config is what a node needs to know beside its home directory.
+type Config struct {
+	Name string // as in the genesis
+	Home string // made by `quorate node init`
+
+	// Where to listen; the genesis says where others find it.
+	ConsensusListen string
+	PeerListen      string
+
+	// CustodySocket is the unix socket of the custody process of the
+	// validator domain.
+	CustodySocket string
+
+	Log *slog.Logger
+}
+
+// Node is one operator's node. Open makes it, Run lives it.
+type Node struct {
+	cfg        Config
+	log        *slog.Logger
+	genesisDoc []byte
+	genesis    *action.Genesis
+	cluster    action.ClusterID
+	network    *eth.Network
+	keys       keys
+	validators proof.ValidatorSet
+	lock       *durable.DirLock
+	store      *store.Store
+	app        *app
+	nonces     nonces
+	custody    *custody.Client
+	peers      *peer.Mesh
+	signer     *signer.Signer
+	anchors    anchors
+
+	engine  *cmtnode.Node // set by Run before anything can ask for it
+	running atomic.Bool
+	failed  chan error
+}
+
+// Open reads a home and checks all that can be checked before anything
+// listens. It creates nothing: `quorate node init` does.
+func Open(cfg Config) (*Node, error) {
+	n := &Node{cfg: cfg, log: cfg.Log.With("node", cfg.Name), failed: make(chan error, 1)}
+	if err := errors.Join(checkListen("consensus", cfg.ConsensusListen), checkListen("peer", cfg.PeerListen)); err != nil {
+		return nil, err
+	}
+	var err error
+	if n.genesisDoc, err = os.ReadFile(filepath.Join(cfg.Home, fileGenesis)); err != nil {
+		return nil, fmt.Errorf("read genesis: %w (hint: quorate node genesis makes it, every node gets the same)", err)
+	}
+	if n.genesis, n.cluster, err = action.ParseGenesis(n.genesisDoc); err != nil {
+		return nil, err
+	}
+	self, ok := n.genesis.Node(cfg.Name)
+	if !ok {
+		return nil, fmt.Errorf("open node: the genesis knows no node %q", cfg.Name)
+	}
+	if n.network, err = eth.NetworkFromConfig(n.genesis.Network); err != nil {
+		return nil, fmt.Errorf("open node: network of the genesis: %w", err)
+	}
+	if n.keys, err = loadKeys(cfg.Home); err != nil {
+		return nil, err
+	}
+	if string(n.keys.identity.Public().Bytes()) != string(self.Identity.Bytes()) {
+		return nil, fmt.Errorf("open node: the keys in %s are not those of %s in the genesis", cfg.Home, cfg.Name)
+	}
+	if n.validators, err = validatorSet(n.genesis); err != nil {
+		return nil, err
+	}
+	if n.lock, err = durable.Lock(cfg.Home); err != nil {
+		return nil, err
+	}
+	if n.store, err = store.Open(store.Config{Dir: filepath.Join(cfg.Home, "ledger")}); err != nil {
+		return nil, err
+	}
+	if n.app, err = newApp(n.genesis, n.cluster, n.store, n.log, n.fail); err != nil {
+		return nil, err
+	}
+	n.custody = custody.NewClient(cfg.CustodySocket)
+	if err := n.openPeers(); err != nil {
+		return nil, err
+	}
+	n.signer, err = signer.New(signer.Config{
+		Self: cfg.Name, Roster: action.NewRoster(n.genesis.Nodes, action.DomainValidator), Network: n.network,
+		Custody: n.custody, Peers: n.peers, Ledger: signerLedger{n}, Log: n.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, n.loadInventory()
+}
+
+// openPeers listens for the other nodes and gets ready to call them.
+func (n *Node) openPeers() error {
+	l, err := net.Listen("tcp", n.cfg.PeerListen)
+	if err != nil {
+		return fmt.Errorf("listen for peers: %w (hint: another process uses the port)", err)
+	}
+	var others []peer.Peer
+	for _, r := range n.genesis.Nodes {
+		if r.Name != n.cfg.Name {
+			others = append(others, peer.Peer{Name: r.Name, Address: r.Peer, Key: r.Identity.Ed25519()})
+		}
+	}
+	n.peers, err = peer.New(peer.Config{
+		Self: n.cfg.Name, Key: n.keys.identity.ExposeEd25519(), Listener: l, Peers: others,
+		Handler: n.answerPeer, Options: custody.Options(), Logger: n.log.With("part", "peer"),
+	})
+	return err
+}
+
+// validatorSet is the genesis's voters as light clients know them.
+func validatorSet(g *action.Genesis) (proof.ValidatorSet, error) {
+	var vals []proof.Validator
+	for _, r := range g.Nodes {
+		vals = append(vals, proof.Validator{PubKey: ed25519.PublicKey(r.Vote[:]), Power: votePower})
+	}
+	return proof.NewValidatorSet(vals)
+}
+
+// fail stops the node for a reason after which it must not go on.
+func (n *Node) fail(err error) {
+	select {
+	case n.failed <- err:
+	default:
+	}
+}
+
+// Run starts everything, in the order in which parts need each other, and
+// stops it when ctx ends or a part fails for good.
+func (n *Node) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	engine, err := n.startEngine(ctx, n.app)
+	if err != nil {
+		return err
+	}
+	n.engine = engine
+	n.running.Store(true)
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-n.failed:
+			return fmt.Errorf("node stops: %w", err)
+		}
+	})
+	g.Go(func() error { return n.custody.Run(ctx) })
+	g.Go(func() error { return n.peers.Run(ctx) })
+	g.Go(func() error { return n.followLedger(ctx) })
+	g.Go(func() error { return n.driveCeremonies(ctx) })
+	g.Go(func() error { return n.reportUsage(ctx) })
+	err = g.Wait()
+	n.running.Store(false)
+	n.stopEngine()
+	return err
+}
+
+// stopEngine stops consensus and closes the ledger. CometBFT leaves
+// goroutines behind that still read the block store, so the process has to
+// end soon after; the stores are closed first, which is what matters.
+func (n *Node) stopEngine() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := n.engine.Stop(); err != nil {
+			n.log.Debug("stop engine", "err", err)
+		}
+		n.engine.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(3 * time.Second):
+		n.log.Warn("the engine does not stop; leaving it")
+	}
+	n.app.mu.Lock() // no block is being written
+	defer n.app.mu.Unlock()
+	if err := n.store.Close(); err != nil {
+		n.log.Warn("close ledger", "err", err)
+	}
+}
+
+// View is the committed state as of now.
+func (n *Node) View() (*ledger.State, error) {
+	n.app.mu.Lock()
+	defer n.app.mu.Unlock()
+	return n.app.view()
+}
+
+// Height returns the last committed height and its block time.
+func (n *Node) Height() (uint64, time.Time) {
+	h, _ := n.app.wait()
+	return h.height, time.UnixMilli(int64(h.time))
+}
+
+// Accessors for the interfaces in front of the node.
+
+func (n *Node) Name() string              { return n.cfg.Name }
+func (n *Node) Cluster() action.ClusterID { return n.cluster }
+func (n *Node) Genesis() *action.Genesis  { return n.genesis }
+func (n *Node) Network() *eth.Network     { return n.network }
+func (n *Node) Signer() *signer.Signer    { return n.signer }
+func (n *Node) Custody() *custody.Client  { return n.custody }
+func (n *Node) Peers() *peer.Mesh         { return n.peers }

@@ -1,0 +1,116 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/mempool"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ledger"
+)
+
+// Receipt says in which block a transaction took effect.
+type Receipt struct {
+	Tx     [32]byte
+	Height uint64
+}
+
+// ErrNoQuorum means that the ledger did not take the transaction in time. It
+// may still do so.
+var ErrNoQuorum = errors.New("the ledger does not move")
+
+// nonces hands out the node's transaction numbers. They start above what the
+// ledger has seen; the ledger accepts them out of order.
+type nonces struct {
+	mu   sync.Mutex
+	next uint64
+}
+
+func (n *nonces) take(ledgerNext uint64) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.next = max(n.next, ledgerNext)
+	defer func() { n.next++ }()
+	return n.next
+}
+
+// Submit signs a transaction as this node and waits until a block carries it.
+// A refusal by the ledger is a *ledger.Error.
+func (n *Node) Submit(ctx context.Context, kind action.Kind, body []byte) (Receipt, error) {
+	st, err := n.View()
+	if err != nil {
+		return Receipt{}, err
+	}
+	signer := action.Signer{Class: action.SignerNode, Name: n.cfg.Name}
+	tx := action.Tx{Cluster: n.cluster, Kind: kind, Signer: signer, Body: body, Nonce: n.nonces.take(st.NextNonce(signer))}
+	rand.Read(tx.Salt[:])
+	return n.SubmitRaw(ctx, tx.Sign(n.keys.identity))
+}
+
+// SubmitRaw hands a signed transaction to the ledger and waits until a block
+// carries it.
+func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
+	hash := ledger.HashTx(raw)
+	done := make(chan outcome, 1)
+	n.app.onOutcome(hash, func(o outcome) { done <- o })
+	defer n.app.onOutcome(hash, nil)
+
+	for {
+		err := n.checkTx(ctx, raw)
+		switch {
+		case err == nil, errors.Is(err, mempool.ErrTxInCache):
+		case errors.As(err, new(mempool.ErrMempoolIsFull)):
+			select { // others are ahead of us; their blocks make room
+			case <-time.After(50 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+			}
+		default:
+			return Receipt{}, err
+		}
+		select {
+		case o := <-done:
+			if o.result.Code != ledger.OK {
+				return Receipt{}, &ledger.Error{Code: o.result.Code, Err: errors.New(o.result.Info)}
+			}
+			return Receipt{Tx: hash, Height: o.height}, nil
+		case <-ctx.Done():
+			return Receipt{}, fmt.Errorf("submit transaction: %w: %w", ErrNoQuorum, ctx.Err())
+		}
+	}
+}
+
+// checkTx puts a transaction into the mempool, whose gossip brings it to the
+// next proposer.
+func (n *Node) checkTx(ctx context.Context, raw []byte) error {
+	answer := make(chan *abci.ResponseCheckTx, 1)
+	if err := n.engine.Mempool().CheckTx(raw, func(r *abci.ResponseCheckTx) { answer <- r }, mempool.TxInfo{}); err != nil {
+		return err
+	}
+	select {
+	case r := <-answer:
+		if r.Code != 0 {
+			return &ledger.Error{Code: ledger.Code(r.Code), Err: errors.New(r.Log)}
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// onOutcome registers who is told what becomes of a transaction; nil forgets.
+func (a *app) onOutcome(hash [32]byte, tell func(outcome)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if tell == nil {
+		delete(a.waits, hash)
+	} else {
+		a.waits[hash] = tell
+	}
+}
