@@ -392,12 +392,42 @@ func TestParseRefuses(t *testing.T) {
 		if _, err := ParseConfirmation(b); !errors.Is(err, ErrPoint) {
 			t.Errorf("confirmation, %s: %v", name, err)
 		}
-		if _, err := ParsePartial(append([]byte{0, 1}, b...)); err == nil {
+	}
+	raw := Partial{index: 1, sig: Signature{point: *new(blst.P2Affine).Uncompress(sig[:96])}}.Bytes()
+	at := func(i int, mask byte) []byte {
+		b := bytes.Clone(raw[:])
+		b[i] ^= mask
+		return b
+	}
+	for name, b := range map[string][]byte{
+		"empty": nil, "short": raw[:193], "long": append(bytes.Clone(raw[:]), 0), "compressed": append([]byte{0, 1}, sig[:96]...),
+		"compressed flag": at(2, 0x80), "infinity flag": at(2, 0x40), "sign flag": at(2, 0x20),
+		"infinity": append([]byte{0, 1, 0x40}, make([]byte, 191)...), "zeros": append([]byte{0, 1}, make([]byte, 192)...),
+		"not on the curve": at(100, 1), "index 0": at(1, 1),
+	} {
+		if _, err := ParsePartial(b); err == nil {
 			t.Errorf("partial, %s: accepted", name)
 		}
 	}
-	if _, err := ParsePartial(append([]byte{0, 0}, sig[:]...)); !errors.Is(err, ErrIndex) {
-		t.Errorf("partial of index 0: %v", err)
+	// A point outside the subgroup is read but goes nowhere: it is not
+	// combined, and its holder is blamed.
+	outside := new(blst.P2Affine).Uncompress(outsideG2(t))
+	bad, err := ParsePartial(append([]byte{0, 1}, outside.Serialize()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := ParsePartial(at(1, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Combine(2, []Partial{bad, good}); !errors.Is(err, ErrPoint) {
+		t.Errorf("a point outside the subgroup combines to %s, %v", s, err)
+	}
+	key, _ := GenerateSecretKey()
+	hashed := HashedRoot{point: *blst.HashToG2([]byte("m"), dstEthereum)}
+	blamed, err := VerifyPartials(rand.Reader, hashed, []PublicKey{key.PublicKey()}, []Partial{bad})
+	if err != nil || len(blamed) != 1 {
+		t.Errorf("blamed %v, %v for a point outside the subgroup", blamed, err)
 	}
 }
 

@@ -19,8 +19,9 @@ var (
 // groupOrder is r, the order of G1 and G2.
 var groupOrder, _ = new(big.Int).SetString("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001", 16)
 
-// Combine interpolates the first threshold partials at zero. It does not know
-// whether they are good: verify the result, and only when that fails ask
+// Combine interpolates the first threshold partials at zero. The result is in
+// the subgroup even where a partial was not; whether the partials are good it
+// does not know: verify the result, and only when that fails ask
 // VerifyPartials who is to blame.
 func Combine(threshold int, partials []Partial) (Signature, error) {
 	if threshold < 1 || len(partials) < threshold {
@@ -40,8 +41,8 @@ func Combine(threshold int, partials []Partial) (Signature, error) {
 	}
 	sum := interpolate(indices[:threshold], partials[:threshold])
 	sig := Signature{point: *sum.ToAffine()}
-	if isZero(&sig.point) {
-		return Signature{}, errors.New("combine partials: they sum to the identity")
+	if isZero(&sig.point) || !sig.point.InG2() {
+		return Signature{}, fmt.Errorf("combine partials: %w", ErrPoint)
 	}
 	return sig, nil
 }

@@ -63,6 +63,9 @@ func VerifyPartials(random io.Reader, root HashedRoot, publicShares []PublicKey,
 		if i := int(p.index); 0 < i && i <= len(publicShares) {
 			c.key = publicShares[i-1]
 		}
+		if !c.sig.InG2() { // nothing has asked before
+			c.sig = blst.P2Affine{}
+		}
 		b.claims = append(b.claims, c)
 	}
 	positions, err := b.findBad(random)
