@@ -65,6 +65,10 @@ func finish(t *testing.T, c *dkgtest.Ceremony) {
 		if !bytes.Equal(commitments[0], result.PublicKey(k)) {
 			t.Fatalf("key %d: Y_0 is not the public key", k)
 		}
+		public, err := dkg.PublicShares(p.Suite, result.Commitment(k), int(p.T), int(p.N))
+		if err != nil || !slices.EqualFunc(public, commitments[1:], bytes.Equal) {
+			t.Fatalf("key %d: public shares are not its commitments: %v", k, err)
+		}
 		for i := range shares {
 			if !bytes.Equal(dkgtest.PublicKey(p.Suite, shares[i][k]), commitments[i]) {
 				t.Fatalf("key %d: share of seat %d does not match its commitment", k, i)

@@ -97,6 +97,14 @@ func (c *Ceremony) Source(name [32]byte) ([]byte, error) {
 	return nil, fmt.Errorf("no body is stored under %x", name[:8])
 }
 
+// announced is Source, for bodies that the board says to gather.
+func (c *Ceremony) announced(name [32]byte) ([]byte, error) {
+	if !slices.Contains(c.Board.Bodies(), name) {
+		return nil, fmt.Errorf("body %x is wanted in %s, but not announced", name[:8], c.Board.Phase())
+	}
+	return c.Source(name)
+}
+
 // Post puts a message on the ledger in a seat's name.
 func (c *Ceremony) Post(seat int, m dkg.Message) error {
 	raw := m.Encode()
@@ -146,7 +154,7 @@ func (c *Ceremony) Step() (moved bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		out, err := q.Next(c.Board, c.Source)
+		out, err := q.Next(c.Board, c.announced)
 		if err != nil {
 			if !errors.Is(err, dkg.ErrNoShares) {
 				return false, fmt.Errorf("seat %d: %w", seat, err)
