@@ -35,8 +35,10 @@ func BenchmarkDeal(b *testing.B) {
 	sizes(b, func(b *testing.B, p dkg.Params) {
 		c := open(b, p)
 		until(b, c, dkg.PhaseDeal)
-		q := fresh(b, c)
 		for b.Loop() {
+			b.StopTimer()
+			q := fresh(b, c)
+			b.StartTimer()
 			if _, _, err := q.Deal(c.Board, c.Source); err != nil {
 				b.Fatal(err)
 			}

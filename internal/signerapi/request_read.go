@@ -44,6 +44,7 @@ func (r *reader) fail(name, reason string) {
 	path := name
 	for at := r; at.parent != nil; at = at.parent {
 		switch {
+		case at.name == "": // the object that is an element
 		case path == "":
 			path = at.name
 		case path[0] == '[':

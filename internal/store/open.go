@@ -23,7 +23,7 @@ import (
 // the state from its peers.
 var ErrDamaged = errors.New("store damaged")
 
-// cachedNodes bounds IAVL's cache: about 6 MiB, the upper levels of a tree of
+// cachedNodes bounds IAVL's cache: some 6 MiB, the upper levels of a tree of
 // any size and all of a small one.
 const cachedNodes = 20_000
 
@@ -146,8 +146,8 @@ func (s *Store) load(torn bool) error {
 	if err := s.grow(); err != nil {
 		return err
 	}
-	if got := s.tree.Version(); uint64(got) != head.height {
-		return fmt.Errorf("%w: tree at version %d, last block %d", ErrDamaged, got, head.height)
+	if got := s.tree.Version(); uint64(got) != head.tree {
+		return fmt.Errorf("%w: tree at version %d, want %d at block %d", ErrDamaged, got, head.tree, head.height)
 	}
 	if root := s.tree.Hash(); [32]byte(root) != head.root {
 		return fmt.Errorf("%w: root %x at block %d, want %x", ErrDamaged, root, head.height, head.root)
@@ -164,6 +164,7 @@ func (s *Store) load(torn bool) error {
 func (s *Store) grow() error {
 	s.trunk = &trunk{db: s.db}
 	s.tree = iavl.NewMutableTree(s.trunk, cachedNodes, true, iavl.NewNopLogger())
+	s.past = iavl.NewMutableTree(s.trunk, cachedNodes/4, true, iavl.NewNopLogger())
 	_, err := s.tree.Load()
 	return err
 }
@@ -198,6 +199,9 @@ func (s *Store) verify() error {
 	defer it.Release()
 	var bad error
 	_, err := s.tree.Iterate(func(key, value []byte) bool {
+		if string(key) == countKey {
+			return false
+		}
 		if !it.Next() || !bytes.Equal(it.Key()[1:], key) || !bytes.Equal(it.Value(), value) {
 			bad = fmt.Errorf("%w: tree and pairs differ at %q", ErrDamaged, key)
 		}

@@ -88,10 +88,11 @@ func (s *Store) Prove(height uint64, paths ...proof.Path) ([]proof.Claim, error)
 }
 
 func (s *Store) prove(height uint64, paths []proof.Path) ([]proof.Claim, error) {
-	if _, err := s.versionAt(height); err != nil {
+	v, err := s.versionAt(height)
+	if err != nil {
 		return nil, err
 	}
-	tree, err := s.tree.GetImmutable(int64(height))
+	tree, err := s.past.GetImmutable(int64(v.tree))
 	if err != nil {
 		return nil, err
 	}

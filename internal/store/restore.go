@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/cosmos/iavl"
 	"github.com/syndtr/goleveldb/leveldb"
@@ -40,6 +39,7 @@ type Restore struct {
 	importer *iavl.Importer
 	lastLeaf []byte
 	lastBody []byte
+	lastNode uint64 // its version; the last of all is the root
 	subtrees []subtree
 	pairs    leveldb.Batch
 	size     int // of pairs
@@ -133,17 +133,15 @@ func (r *Restore) begin(b []byte) error {
 	if err != nil {
 		return err
 	}
-	// IAVL's importer allocates by the height.
-	if v.height != r.m.Height || v.height == 0 || v.height > math.MaxUint32 {
-		return fmt.Errorf("version of block %d", v.height)
+	if v.height != r.m.Height || v.tree == 0 || v.tree > v.height {
+		return fmt.Errorf("version %d of block %d", v.tree, v.height)
 	}
-	r.version = v
-	// The caller's check comes first: it is cheap, and the importer's memory
-	// is bounded by the height.
+	// The caller's check comes before the importer allocates by the version.
 	if err := r.check.Head(v.height, v.root, bytes.Clone(v.meta)); err != nil {
 		return err
 	}
-	r.importer, err = r.s.tree.Import(int64(v.height))
+	r.version = v
+	r.importer, err = r.s.tree.Import(int64(v.tree))
 	return err
 }
 
@@ -169,7 +167,9 @@ func (r *Restore) leaf(d *wire.Decoder) error {
 	}
 	r.lastLeaf = key
 	r.subtrees = append(r.subtrees, subtree{first: key})
-	r.put(areaState, key, value)
+	if string(key) != countKey {
+		r.put(areaState, key, value)
+	}
 	return r.add(&iavl.ExportNode{Key: key, Value: value, Version: int64(version)})
 }
 
@@ -190,9 +190,10 @@ func (r *Restore) inner(d *wire.Decoder) error {
 }
 
 func (r *Restore) add(n *iavl.ExportNode) error {
-	if n.Version < 1 || uint64(n.Version) > r.version.height {
+	if n.Version < 1 || uint64(n.Version) > r.version.tree {
 		return fmt.Errorf("node of version %d", n.Version)
 	}
+	r.lastNode = uint64(n.Version)
 	return r.importer.Add(n)
 }
 
@@ -235,7 +236,7 @@ func (r *Restore) Finish() error {
 }
 
 func (r *Restore) finish() error {
-	if r.next != len(r.m.Chunks) {
+	if r.next != len(r.m.Chunks) || r.version == nil {
 		return fmt.Errorf("%w: %d of %d chunks", ErrSnapshot, r.next, len(r.m.Chunks))
 	}
 	if err := r.importer.Commit(); err != nil {
@@ -243,6 +244,10 @@ func (r *Restore) finish() error {
 	}
 	if root := r.s.tree.Hash(); [32]byte(root) != r.version.root {
 		return fmt.Errorf("%w: root %x, want %x", ErrSnapshot, root, r.version.root)
+	}
+	// The hash vouches for the root's version, and each root is of its own.
+	if r.lastNode != r.version.tree {
+		return fmt.Errorf("%w: root of version %d, want %d", ErrSnapshot, r.lastNode, r.version.tree)
 	}
 	put(&r.pairs, areaVersion, heightKey(r.m.Height), r.version.encode())
 	put(&r.pairs, areaRestore, nil, nil)

@@ -128,7 +128,7 @@ func lastVersion(pairs *leveldb.Snapshot) (*version, error) {
 func (s *Store) export(w *chunkWriter, head *version, pairs *leveldb.Snapshot) error {
 	w.U8(recordVersion)
 	w.Bytes(head.encode())
-	tree, err := s.tree.GetImmutable(int64(head.height))
+	tree, err := s.past.GetImmutable(int64(head.tree))
 	if err != nil {
 		return err
 	}

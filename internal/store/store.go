@@ -43,9 +43,18 @@ const (
 // version is what is recorded of one block.
 type version struct {
 	height uint64
+	tree   uint64 // IAVL's version, see countKey
 	root   [32]byte
 	meta   []byte
 }
+
+// countKey holds, in the tree only, the number of blocks that had an effect,
+// which is IAVL's version. A block without effects leaves root and version
+// alone. As each version rewrites this leaf, no node of its path outlives the
+// version: no root is ever shared between versions or becomes an inner node of
+// a later one, cases in which IAVL's pruning and import are fragile. And the
+// root's hash vouches for the version. No path sorts before it.
+const countKey = "\x00count"
 
 // Store is the state after some block, and the few before it.
 //
@@ -62,12 +71,13 @@ type Store struct {
 	// versions guards the tree's history against removal: Prove and Snapshot
 	// hold it for reading, pruning and Restore for writing.
 	versions sync.RWMutex
+	past     *iavl.MutableTree // to read versions; shares no node with tree, which changes its own
 
 	exec   sync.Mutex // guards what follows; taken before versions
 	trunk  *trunk
 	tree   *iavl.MutableTree
 	staged map[string][]byte // nil value: deleted; not yet committed
-	height uint64            // for which it is staged
+	height uint64            // for which it is staged; 0 when no block is open
 	root   [32]byte          // with what is staged
 	oldest uint64            // first height whose version is kept
 	err    error             // of the write that failed
@@ -100,7 +110,9 @@ func (s *Store) Stage(height uint64, writes []Write) ([32]byte, error) {
 			return [32]byte{}, fmt.Errorf("stage write to %q for block %d: %w", w.Key, height, err)
 		}
 	}
-	s.root = [32]byte(s.tree.WorkingHash())
+	if len(s.staged) > 0 {
+		s.root = [32]byte(s.tree.WorkingHash())
+	}
 	return s.root, nil
 }
 
@@ -118,9 +130,6 @@ func (s *Store) begin(height uint64) error {
 		return nil
 	case s.height != 0:
 		return fmt.Errorf("block %d is staged", s.height)
-	}
-	if head.height == 0 {
-		s.tree.SetInitialVersion(height)
 	}
 	s.height, s.root = height, head.root
 	return nil
@@ -152,12 +161,15 @@ func (s *Store) stage(w Write) error {
 	}
 	key, value := bytes.Clone(w.Key), bytes.Clone(w.Value) // the tree keeps them
 	var err error
-	if value == nil {
-		_, _, err = s.tree.Remove(key)
-	} else {
-		_, err = s.tree.Set(key, value)
+	if len(s.staged) == 0 {
+		_, err = s.tree.Set([]byte(countKey), binary.BigEndian.AppendUint64(nil, s.head.Load().tree+1))
 	}
 	s.staged[string(key)] = value
+	if err == nil && value == nil {
+		_, _, err = s.tree.Remove(key)
+	} else if err == nil {
+		_, err = s.tree.Set(key, value)
+	}
 	return err
 }
 
@@ -193,7 +205,10 @@ func (s *Store) Commit(height uint64, meta []byte, bodies []Write) error {
 	for k, v := range s.staged {
 		put(rider, areaState, []byte(k), v)
 	}
-	next := &version{height: height, root: s.root, meta: bytes.Clone(meta)}
+	next := &version{height: height, tree: s.head.Load().tree, root: s.root, meta: bytes.Clone(meta)}
+	if len(s.staged) > 0 {
+		next.tree++
+	}
 	put(rider, areaVersion, heightKey(height), next.encode())
 	if err := s.commit(next, rider); err != nil {
 		return s.fail(fmt.Errorf("commit block %d: %w", height, err))
@@ -211,30 +226,50 @@ func (s *Store) Commit(height uint64, meta []byte, bodies []Write) error {
 // It leaves them for a later block while somebody reads history, unless they
 // become many.
 func (s *Store) commit(next *version, rider *leveldb.Batch) error {
-	head := s.head.Load().height
-	if s.oldest != 0 && head >= s.oldest+s.keep {
+	if backlog := int64(s.head.Load().height) - int64(s.oldest+s.keep); s.oldest != 0 && backlog >= 0 {
 		locked := s.versions.TryLock()
-		if !locked && head >= s.oldest+2*s.keep {
+		if !locked && backlog >= int64(s.keep) {
 			s.versions.Lock()
 			locked = true
 		}
 		if locked {
 			defer s.versions.Unlock()
-			last := head - s.keep
-			for ; s.oldest <= last; s.oldest++ {
-				put(rider, areaVersion, heightKey(s.oldest), nil)
-			}
-			if err := s.trunk.prune(s.tree, int64(last)); err != nil {
-				return fmt.Errorf("prune up to block %d: %w", last, err)
+			if err := s.prune(s.head.Load().height-s.keep+1, rider); err != nil {
+				return err
 			}
 		}
 	}
-	root, got, err := s.trunk.save(s.tree, rider)
+	if len(s.staged) == 0 {
+		return s.trunk.write(rider)
+	}
+	root, tree, err := s.trunk.save(s.tree, rider)
 	if err != nil {
 		return err
 	}
-	if uint64(got) != next.height || [32]byte(root) != next.root {
-		return fmt.Errorf("tree is at version %d with root %x, want root %x", got, root, next.root)
+	if uint64(tree) != next.tree || [32]byte(root) != next.root {
+		return fmt.Errorf("tree at version %d with root %x, want %d and %x", tree, root, next.tree, next.root)
+	}
+	return nil
+}
+
+// prune makes oldest the oldest version, with the next write.
+func (s *Store) prune(oldest uint64, rider *leveldb.Batch) error {
+	first, err := s.versionAt(s.oldest)
+	if err != nil {
+		return fmt.Errorf("prune block %d: %w", s.oldest, err)
+	}
+	last, err := s.versionAt(oldest)
+	if err != nil {
+		return fmt.Errorf("prune before block %d: %w", oldest, err)
+	}
+	for ; s.oldest < oldest; s.oldest++ {
+		put(rider, areaVersion, heightKey(s.oldest), nil)
+	}
+	if first.tree == last.tree || last.tree == 1 {
+		return nil
+	}
+	if err := s.trunk.prune(s.tree, int64(last.tree-1)); err != nil {
+		return fmt.Errorf("prune before block %d: %w", oldest, err)
 	}
 	return nil
 }
@@ -282,6 +317,7 @@ func (v *version) encode() []byte {
 	var e wire.Encoder
 	e.U8(versionFormat)
 	e.U64(v.height)
+	e.U64(v.tree)
 	e.Fixed(v.root[:])
 	e.Bytes(v.meta)
 	return e.Out()
@@ -292,7 +328,7 @@ func decodeVersion(b []byte) (*version, error) {
 	if f := d.U8(); f != versionFormat {
 		d.Fail(fmt.Errorf("version record of format %d", f))
 	}
-	v := &version{height: d.U64()}
+	v := &version{height: d.U64(), tree: d.U64()}
 	d.Fixed(v.root[:])
 	v.meta = d.Bytes(wire.MaxFrame)
 	return v, d.Finish()

@@ -35,6 +35,15 @@ func (t *trunk) save(tree *iavl.MutableTree, rider *leveldb.Batch) (root []byte,
 	return tree.SaveVersion()
 }
 
+// write writes b, with what was held back.
+func (t *trunk) write(b *leveldb.Batch) error {
+	if err := t.held.Replay(b); err != nil {
+		return err
+	}
+	t.held.Reset()
+	return t.db.Write(b, synced)
+}
+
 func (t *trunk) Get(key []byte) ([]byte, error) {
 	v, err := t.db.Get(key, nil)
 	if err == leveldb.ErrNotFound {
@@ -106,13 +115,7 @@ func (b *treeBatch) Write() error {
 	if b.t.hold {
 		return b.Replay(&b.t.held)
 	}
-	if b.t.held.Len() > 0 {
-		if err := b.t.held.Replay(&b.Batch); err != nil {
-			return err
-		}
-		b.t.held.Reset()
-	}
-	return b.t.db.Write(&b.Batch, synced)
+	return b.t.write(&b.Batch)
 }
 
 func (b *treeBatch) WriteSync() error { return b.Write() }

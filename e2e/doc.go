@@ -1,0 +1,20 @@
+// Package e2e drives the real binaries with scripts.
+//
+// Owns: testdata/script/*.txtar, each a story of one cluster, and the commands
+// they use beside those of testscript:
+//
+//	await FILE                        waits until FILE is there
+//	load FILE                         reads a dev.json: $CLUSTER, $VALIDATOR_0, $NODE_0_SIGNER, $NODE_0_OPS,
+//	                                  $NODE_0_METRICS, $NODE_0_PID, $NODE_0_CUSTODY, $NODE_0_HOME, $TOKEN_FILE
+//	http STATUS METHOD URL [FILE]     asks, with FILE as body; stdout is the answer; $BEARER names a token's file
+//	signal NAME PID                   sends KILL, TERM or INT
+//	verify NETWORK PUBKEY FILE        checks that stdout is a signature of the request in FILE
+//
+// $BASE is the first of many free ports.
+//
+// Never: a sleep, a fixed port, or a part that is not the real one.
+//
+// Scripts run under ./check (QUORATE_CHECK=1); `go test ./e2e` alone skips.
+//
+// Start reading at TestScripts and testdata/script/dev.txtar.
+package e2e

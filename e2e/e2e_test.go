@@ -1,0 +1,188 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/signerapi"
+)
+
+// scriptTime bounds one script.
+const scriptTime = 60 * time.Second
+
+func TestScripts(t *testing.T) {
+	if os.Getenv("QUORATE_CHECK") == "" {
+		t.Skip("whole clusters run under ./check, or with QUORATE_CHECK=1")
+	}
+	bin := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/quorate", "../cmd/quorate-custody").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	// One after another: each is a cluster of eight processes.
+	for i, script := range scripts {
+		testscript.Run(t, testscript.Params{
+			Files:    []string{script},
+			Deadline: time.Now().Add(scriptTime),
+			Setup: func(env *testscript.Env) error {
+				base, err := freePorts(20000 + 500*i)
+				env.Setenv("BASE", strconv.Itoa(base))
+				env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+				return err
+			},
+			Cmds: map[string]func(*testscript.TestScript, bool, []string){
+				"await": await, "load": load, "http": ask, "signal": signal, "verify": verify,
+			},
+		})
+	}
+}
+
+// freePorts returns the first of 70 ports that nobody listens on.
+func freePorts(from int) (int, error) {
+search:
+	for base := from; base < 60000; base += 100 {
+		for port := base; port < base+70; port++ {
+			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+			if err != nil {
+				continue search
+			}
+			l.Close()
+		}
+		return base, nil
+	}
+	return 0, fmt.Errorf("no free ports above %d", from)
+}
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await FILE")
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	end := time.NewTimer(scriptTime - 10*time.Second)
+	defer end.Stop()
+	for {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end.C:
+			ts.Fatalf("%s did not come", args[0])
+		}
+	}
+}
+
+func load(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: load FILE")
+	}
+	var s struct {
+		Cluster, Network string
+		Validators       []string
+		Token            string `json:"keymanager_token_file"`
+		Nodes            []struct {
+			Home, Signer, Ops, Metrics string
+			PID                        int
+			Custody                    map[string]int `json:"custody_pids"`
+		}
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &s))
+	ts.Setenv("CLUSTER", s.Cluster)
+	ts.Setenv("NETWORK", s.Network)
+	ts.Setenv("TOKEN_FILE", s.Token)
+	for i, v := range s.Validators {
+		ts.Setenv(fmt.Sprintf("VALIDATOR_%d", i), v)
+	}
+	for i, n := range s.Nodes {
+		for name, value := range map[string]string{
+			"SIGNER": n.Signer, "OPS": n.Ops, "METRICS": n.Metrics, "HOME": n.Home,
+			"PID": strconv.Itoa(n.PID), "CUSTODY": strconv.Itoa(n.Custody["validator"]),
+		} {
+			ts.Setenv(fmt.Sprintf("NODE_%d_%s", i, name), value)
+		}
+	}
+}
+
+func ask(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 || len(args) > 4 {
+		ts.Fatalf("usage: http STATUS METHOD URL [FILE]")
+	}
+	var body io.Reader
+	if len(args) == 4 {
+		body = strings.NewReader(ts.ReadFile(args[3]))
+	}
+	req, err := http.NewRequest(args[1], args[2], body)
+	ts.Check(err)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if file := ts.Getenv("BEARER"); file != "" {
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(ts.ReadFile(file)))
+	}
+	resp, err := (&http.Client{Timeout: 20 * time.Second}).Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s", raw)
+	if strconv.Itoa(resp.StatusCode) != args[0] {
+		ts.Fatalf("status %d, want %s: %s", resp.StatusCode, args[0], bytes.TrimSpace(raw))
+	}
+}
+
+func signal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
+	if neg || len(args) != 2 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: signal KILL|TERM|INT PID")
+	}
+	pid, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if pid <= 1 {
+		ts.Fatalf("no process %d", pid)
+	}
+	ts.Check(syscall.Kill(pid, signals[args[0]]))
+}
+
+func verify(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: verify NETWORK PUBKEY FILE")
+	}
+	network, err := eth.LookupNetwork(args[0])
+	ts.Check(err)
+	rawKey, err := hex.DecodeString(strings.TrimPrefix(args[1], "0x"))
+	ts.Check(err)
+	key, err := bls.ParsePublicKey(rawKey)
+	ts.Check(err)
+	request, err := signerapi.ParseSignRequest([]byte(ts.ReadFile(args[2])), network)
+	ts.Check(err)
+	root, err := request.Duty.SigningRoot(network)
+	ts.Check(err)
+	rawSig, err := hex.DecodeString(strings.TrimPrefix(strings.TrimSpace(ts.ReadFile("stdout")), "0x"))
+	ts.Check(err)
+	sig, err := bls.ParseSignature(rawSig)
+	ts.Check(err)
+	if bls.Verify(key, root, sig) == neg {
+		ts.Fatalf("signature verifies: %t", neg)
+	}
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// devRules let a node ask for everything: there are no humans here.
+var devRules = map[action.Rule][]string{
+	action.RuleKeygen: {"node"}, action.RuleImport: {"node"}, action.RuleExit: {"node"},
+	action.RuleDeposit: {"node"}, action.RuleSettings: {"node"}, action.RuleArchive: {"node"},
+}
+
+// found makes a cluster: homes, a genesis, and custody bound to it. The
+// genesis in DIR comes last, so that a directory that has one is complete.
+func (c *devCluster) found(o devOptions) ([]byte, error) {
+	if _, err := action.DefaultThreshold(o.nodes); err != nil || o.nodes > wire.MaxNodes {
+		return nil, fail(exitBadUse, fmt.Sprintf("--nodes takes 4 to %d", wire.MaxNodes), "found cluster of %d nodes: %w", o.nodes, errors.Join(err, errTooMany(o.nodes)))
+	}
+	if top := o.basePort + portStep*o.nodes; o.basePort < 1 || top > 1<<16 {
+		return nil, fail(exitBadUse, "choose another --base-port", "ports from %d to %d do not exist", o.basePort, top)
+	}
+	network, err := readNetwork(o.network)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.clearUnfinished(); err != nil {
+		return nil, err
+	}
+	c.progress.begin("founding the cluster")
+	g := action.Genesis{
+		Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network,
+		Nodes: make([]action.NodeRecord, o.nodes), Members: []action.MemberRecord{}, Rules: devRules, ImportHistory: action.HistoryNone,
+	}
+	token := newToken()
+	var work errgroup.Group
+	for i := range g.Nodes {
+		work.Go(func() error {
+			conf := config{Listen: listenAt(o.listen, o.basePort+portStep*i), Log: "info"}
+			rec, err := initHome(c.home(nodeName(i)), newNode{
+				Name: nodeName(i), Operator: fmt.Sprintf("operator%d", i), Region: fmt.Sprintf("region%d", i),
+				Consensus: conf.Listen.Consensus, Peer: conf.Listen.Peer,
+				Config: conf, CustodyBinary: c.custody, KeymanagerToken: token,
+			})
+			g.Nodes[i] = rec
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	doc, _, err := encodeGenesis(g)
+	if err != nil {
+		return nil, err
+	}
+	for i := range g.Nodes {
+		work.Go(func() error {
+			_, err := joinCluster(c.home(nodeName(i)), doc, c.custody)
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	if err := durable.WriteOSFile(c.genesisPath(), doc, 0o644); err != nil {
+		return nil, err
+	}
+	c.progress.end(fmt.Sprintf("%d nodes in %s", o.nodes, c.dir))
+	return doc, nil
+}
+
+func errTooMany(nodes int) error {
+	if nodes > wire.MaxNodes {
+		return fmt.Errorf("more than %d", wire.MaxNodes)
+	}
+	return nil
+}
+
+// clearUnfinished removes homes of a first start that was interrupted. A home
+// that has ever run is not touched.
+func (c *devCluster) clearUnfinished() error {
+	for i := range wire.MaxNodes {
+		h := c.home(nodeName(i))
+		if _, err := os.Lstat(h.path("engine")); err == nil {
+			return fail(exitFailed, "choose another --dir", "%s holds a node that has run, but %s is missing", h, c.genesisPath())
+		}
+		if err := os.RemoveAll(string(h)); err != nil {
+			return fmt.Errorf("clear unfinished home: %w", err)
+		}
+	}
+	return nil
+}
+
+// findCustody takes quorate-custody from beside this program, else from
+// PATH, else builds it.
+func (c *devCluster) findCustody(ctx context.Context) error {
+	if path, ok := findCustody(); ok {
+		c.custody = path
+		return nil
+	}
+	c.custody = filepath.Join(c.dir, "bin", custodyName)
+	c.progress.begin("building " + custodyName)
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", c.custody, custodyPackage)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fail(exitFailed, "run it in the module's directory, or put "+custodyName+" beside quorate: go build ./cmd/...",
+			"build %s: %w: %s", custodyName, err, bytes.TrimSpace(out))
+	}
+	c.progress.end(c.custody)
+	return nil
+}
+
+const custodyPackage = "github.com/quorate/quorate/cmd/" + custodyName

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// finding is one thing that doctor looked at.
+type finding struct {
+	Check string `json:"check"`
+	OK    bool   `json:"ok"`
+	Seen  string `json:"seen"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{Use: "doctor", Short: "Look for what is wrong with a node and say what to do", Args: cobra.NoArgs, RunE: a.run(a.doctor)}
+}
+
+func (a *app) doctor(ctx context.Context, _ []string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	st, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	findings := []finding{{Check: "ledger", OK: st.Height > 0, Seen: fmt.Sprintf("height %d, %s", st.Height, clock(st.Time)),
+		Hint: "the ledger makes its first block when more than two thirds of the nodes run"}}
+	up := 1
+	for _, p := range st.Peers {
+		f := finding{Check: "peer " + p.Name, OK: p.Connected, Seen: fmt.Sprintf("%s, %.1f ms", p.Address, p.RTT),
+			Hint: "look at the node's log there; both sides must have the same genesis"}
+		if p.Connected {
+			up++
+		} else {
+			f.Seen = p.Error
+		}
+		findings = append(findings, f)
+	}
+	findings = append(findings, finding{Check: "quorum", OK: up >= st.Threshold, Seen: fmt.Sprintf("%d of %d nodes, %d needed", up, st.Nodes, st.Threshold),
+		Hint: "no signature is made before enough nodes are connected"})
+	for _, cu := range st.Custody {
+		f := finding{Check: "custody " + cu.Domain, OK: cu.Up, Seen: fmt.Sprintf("%d keys", cu.Keys), Hint: "look at the node's log; a missing slashing record is refused, never created"}
+		if !cu.Up {
+			f.Seen = cu.Error
+		}
+		findings = append(findings, f)
+	}
+	return a.report(st.Node, findings)
+}
+
+func (a *app) report(node string, findings []finding) error {
+	bad := 0
+	for i := range findings {
+		if findings[i].OK {
+			findings[i].Hint = ""
+		} else {
+			bad++
+		}
+	}
+	err := a.print(findings, func(t *table) {
+		t.row(node)
+		for _, f := range findings {
+			mark := "ok"
+			if !f.OK {
+				mark = "BAD"
+			}
+			t.row(mark, f.Check, f.Seen)
+			if f.Hint != "" {
+				t.row("", "hint:", f.Hint)
+			}
+		}
+	})
+	if err == nil && bad > 0 {
+		err = fail(exitFailed, "", "%d of %d checks of %s are bad", bad, len(findings), node)
+	}
+	return err
+}

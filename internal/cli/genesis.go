@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// defaultRules let nodes do what holds no power over funds. Exits and
+// deposits need a human.
+var defaultRules = map[action.Rule][]string{
+	action.RuleKeygen:   {"node"},
+	action.RuleImport:   {"node"},
+	action.RuleSettings: {"node"},
+	action.RuleArchive:  {"node"},
+	action.RuleExit:     {"member:" + action.RoleCustodian},
+	action.RuleDeposit:  {"member:" + action.RoleCustodian},
+}
+
+func (a *app) genesisCommand() *cobra.Command {
+	var network, out, namespace, history string
+	var members, ruleFlags []string
+	c := &cobra.Command{Use: "genesis --network NAME|FILE.yaml NODE.json...", Short: "Assemble the genesis document that all operators start from",
+		Long: `Assemble the genesis document from what the operators' ` + "`quorate node init`" + ` wrote.
+One operator runs this and sends the result to the others, who compare its
+cluster id before they join. Every byte of it counts.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: a.run(func(_ context.Context, args []string) error {
+			rules, err := parseRules(ruleFlags)
+			if err != nil {
+				return err
+			}
+			g := action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: namespace, Rules: rules, ImportHistory: history}
+			if g.Network, err = readNetwork(network); err != nil {
+				return err
+			}
+			if g.Nodes, err = readAll[action.NodeRecord](args); err != nil {
+				return err
+			}
+			if g.Members, err = readAll[action.MemberRecord](members); err != nil {
+				return err
+			}
+			doc, id, err := encodeGenesis(g)
+			if err != nil {
+				return err
+			}
+			if err := writeNew(out, doc, 0o644); err != nil {
+				return hinted(err, "a genesis is never overwritten; choose another --out")
+			}
+			return a.print(map[string]string{"cluster": id.String(), "genesis": out}, func(t *table) {
+				t.row("cluster", id)
+				t.row("written to", out)
+				t.row("on every node:", "quorate node join --home HOME --genesis "+out)
+			})
+		})}
+	c.Flags().StringVar(&network, "network", "mainnet", "name of a public network ("+strings.Join(eth.NetworkNames(), ", ")+"), or a YAML file with the consensus-specs' configuration keys")
+	c.Flags().StringVar(&out, "out", "genesis.json", "file to write")
+	c.Flags().StringVar(&namespace, "namespace", "root", "first component of every ledger path")
+	c.Flags().StringVar(&history, "history", action.HistoryRefuse, "what a key that is imported without slashing history may sign: refuse (nothing slashable), now (nothing up to the present), none (as if it had never signed; for tests)")
+	c.Flags().StringArrayVar(&members, "member", nil, "file with the record of a human who takes part; may be repeated")
+	c.Flags().StringArrayVar(&ruleFlags, "rule", nil, "KIND=WHO[,WHO], replaces the default of that kind of action; WHO is node or member:ROLE")
+	return c
+}
+
+// encodeGenesis checks a genesis as every node will and returns its bytes.
+func encodeGenesis(g action.Genesis) ([]byte, action.ClusterID, error) {
+	slices.SortFunc(g.Nodes, func(a, b action.NodeRecord) int { return strings.Compare(a.Name, b.Name) })
+	doc, err := json.MarshalIndent(g, "", "  ")
+	if err != nil {
+		return nil, action.ClusterID{}, fmt.Errorf("encode genesis: %w", err)
+	}
+	doc = append(doc, '\n')
+	_, id, err := action.ParseGenesis(doc)
+	if err != nil {
+		return nil, id, err
+	}
+	if _, err := action.DefaultThreshold(len(g.Nodes)); err != nil {
+		return nil, id, fail(exitBadUse, "4 nodes are the fewest that survive a faulty one", "assemble genesis: %w", err)
+	}
+	return doc, id, nil
+}
+
+func parseRules(flags []string) (map[action.Rule][]string, error) {
+	rules := maps.Clone(defaultRules)
+	for _, f := range flags {
+		kind, who, ok := strings.Cut(f, "=")
+		if !ok {
+			return nil, fail(exitBadUse, "--rule sign.voluntary_exit=member:custodian", "rule %q is not KIND=WHO", f)
+		}
+		rules[action.Rule(kind)] = strings.Split(who, ",")
+	}
+	return rules, nil
+}
+
+// readAll reads one JSON record from each file.
+func readAll[T any](paths []string) ([]T, error) {
+	out := []T{}
+	for _, path := range paths {
+		raw, err := durable.ReadFile(durable.OS{}, path, wire.MaxGenesis)
+		if err != nil {
+			return nil, err
+		}
+		var v T
+		if err := json.Unmarshal(raw, &v); err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// maxNetworkFile bounds a network file; mainnet's is 12 KiB.
+const maxNetworkFile = 256 << 10
+
+// readNetwork returns the configuration of a network that is known by name,
+// or that a YAML file describes.
+func readNetwork(nameOrFile string) (map[string]string, error) {
+	if slices.Contains(eth.NetworkNames(), nameOrFile) {
+		n, err := eth.LookupNetwork(nameOrFile)
+		if err != nil {
+			return nil, err
+		}
+		return n.Config(), nil
+	}
+	raw, err := durable.ReadFile(durable.OS{}, nameOrFile, maxNetworkFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fail(exitBadUse, "--network takes "+strings.Join(eth.NetworkNames(), ", ")+", or a YAML file", "network %q is neither a known name nor a file", nameOrFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	config, err := parseNetwork(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read network %s: %w", nameOrFile, err)
+	}
+	return config, nil
+}
+
+// parseNetwork keeps values as they are written: 0x01017000 is a version, not
+// a number. Keys that hold lists (BLOB_SCHEDULE) bear on no signing root.
+func parseNetwork(raw []byte) (map[string]string, error) {
+	var doc map[string]yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return nil, err
+	}
+	config := map[string]string{}
+	for key, value := range doc {
+		if value.Kind == yaml.ScalarNode {
+			config[key] = value.Value
+		}
+	}
+	n, err := eth.NetworkFromConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return n.Config(), nil
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) keyCommand() *cobra.Command {
+	list := &cobra.Command{Use: "list", Short: "Show the inventory of keys", Args: cobra.NoArgs, RunE: a.run(a.keyList)}
+	show := &cobra.Command{Use: "show PUBKEY", Short: "Show one key", Args: cobra.ExactArgs(1), RunE: a.run(a.keyShow)}
+	return noun("key", "Keys of the cluster", list, show)
+}
+
+func (a *app) keyList(ctx context.Context, _ []string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	keys, err := c.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(keys, func(t *table) {
+		t.row("PUBKEY", "STATE", "PROVENANCE", "SHARES", "OWNER", "LAST USE")
+		for _, k := range keys {
+			used := "never"
+			if k.LastUse != nil {
+				used = clock(*k.LastUse)
+			}
+			t.row(k.PublicKey, k.State, k.Provenance, shares(k.Threshold, k.Holders), k.Owner, used)
+		}
+	})
+}
+
+func (a *app) keyShow(ctx context.Context, args []string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	k, err := c.Key(ctx, args[0])
+	if err != nil {
+		return hinted(err, "quorate key list")
+	}
+	return a.print(k, func(t *table) {
+		t.row("pubkey", k.PublicKey)
+		t.row("domain", k.Domain)
+		t.row("state", k.State)
+		t.row("provenance", k.Provenance)
+		t.row("shares", shares(k.Threshold, k.Holders))
+		t.row("epoch", k.Epoch)
+		t.row("owner", k.Owner)
+		t.row("purpose", k.Purpose)
+		t.row("ceremony", k.Ceremony)
+		t.row("created", "height", k.Created)
+		if k.LastUse != nil {
+			t.row("last use", clock(*k.LastUse))
+		}
+		if k.FeeRecipient != "" {
+			t.row("fee recipient", k.FeeRecipient)
+		}
+		if k.GasLimit != nil {
+			t.row("gas limit", *k.GasLimit)
+		}
+		if k.Graffiti != nil {
+			t.row("graffiti", *k.Graffiti)
+		}
+	})
+}

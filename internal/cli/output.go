@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// print writes v as JSON, or else what text writes for people.
+func (a *app) print(v any, text func(*table)) error {
+	if a.output == "json" {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+	t := &table{w: tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)}
+	text(t)
+	return t.w.Flush()
+}
+
+// table aligns columns.
+type table struct{ w *tabwriter.Writer }
+
+func (t *table) row(cells ...any) {
+	texts := make([]string, len(cells))
+	for i, c := range cells {
+		texts[i] = fmt.Sprint(c)
+	}
+	fmt.Fprintln(t.w, strings.Join(texts, "\t"))
+}
+
+// clock shows a time in few characters.
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

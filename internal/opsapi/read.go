@@ -1,0 +1,184 @@
+package opsapi
+
+import (
+	"encoding/hex"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/ledger"
+)
+
+func (s *Server) status(r *http.Request) (any, error) {
+	return s.config.Self.Status(r.Context()), nil
+}
+
+func (s *Server) keys(*http.Request) (any, error) {
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	keys := []Key{}
+	view.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
+		keys = append(keys, keyOf(view, k))
+		return true
+	})
+	return keys, nil
+}
+
+func (s *Server) key(r *http.Request) (any, error) {
+	raw, err := parseHex(r.PathValue("pubkey"), 48)
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	k, err := view.Key(action.DomainValidator, raw)
+	if err != nil {
+		return nil, err
+	}
+	return keyOf(view, k), nil
+}
+
+func keyOf(view *ledger.State, k *action.KeyRecord) Key {
+	out := Key{
+		PublicKey: "0x" + hex.EncodeToString(k.PublicKey), Domain: string(k.Domain),
+		State: k.State.String(), Provenance: k.Provenance.String(), Owner: k.Owner, Purpose: k.Purpose, Exercise: k.Exercise,
+		Epoch: k.Epoch, Threshold: int(k.T), Holders: int(k.N), Ceremony: hex.EncodeToString(k.Ceremony[:]), Created: k.Created,
+		GasLimit: k.Settings.GasLimit, Graffiti: k.Settings.Graffiti,
+	}
+	if a := k.Settings.FeeRecipient; a != nil {
+		out.FeeRecipient = "0x" + hex.EncodeToString(a[:])
+	}
+	if ms := view.LastUse(k.Domain, k.PublicKey); ms != 0 {
+		out.LastUse = new(blockTime(ms))
+	}
+	return out
+}
+
+func (s *Server) ceremonies(*http.Request) (any, error) {
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	roster := view.Roster(action.DomainValidator)
+	all := []Ceremony{}
+	view.Ceremonies(func(b *dkg.Board, about ledger.About) bool {
+		all = append(all, ceremonyOf(b, about, roster))
+		return true
+	})
+	return all, nil
+}
+
+func (s *Server) ceremony(r *http.Request) (any, error) {
+	raw, err := parseHex(r.PathValue("id"), 32)
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	board, about := view.Ceremony([32]byte(raw))
+	if board == nil {
+		return nil, &Error{http.StatusNotFound, "no ceremony " + r.PathValue("id"), "quorate ceremony list"}
+	}
+	return ceremonyOf(board, about, view.Roster(action.DomainValidator)), nil
+}
+
+func ceremonyOf(b *dkg.Board, about ledger.About, roster action.Roster) Ceremony {
+	p, id := b.Params(), b.ID()
+	c := Ceremony{
+		ID: hex.EncodeToString(id[:]), Mode: modeName(p.Mode), Suite: suiteName(p.Suite), Hybrid: p.Hybrid,
+		Phase: b.Phase().String(), Keys: int(p.Keys), Threshold: int(p.T),
+		Purpose: about.Purpose, By: about.By, Opened: about.Opened,
+	}
+	if ms := b.Deadline(); ms != 0 && b.Phase() < dkg.PhaseDone {
+		c.Deadline = new(blockTime(ms))
+	}
+	for i := 1; i <= int(p.N); i++ {
+		seat := Seat{Index: i, Joined: b.Joined().Has(i), Dealt: b.Dealers().Has(i), Holds: b.Holders().Has(i)}
+		if i <= len(roster) {
+			seat.Node = roster[i-1].Node
+		}
+		c.Seats = append(c.Seats, seat)
+	}
+	for _, f := range b.Faults() {
+		c.Faults = append(c.Faults, Fault{int(f.Seat), f.Kind.String(), f.Kind.Attributable()})
+	}
+	return c
+}
+
+func modeName(m dkg.Mode) string {
+	switch m {
+	case dkg.ModeKeygen:
+		return "keygen"
+	case dkg.ModeImport:
+		return "import"
+	}
+	return "unknown"
+}
+
+func suiteName(s dkg.Suite) string {
+	switch s {
+	case dkg.SuiteG1:
+		return "bls12-381"
+	case dkg.SuiteRistretto:
+		return "ristretto255"
+	}
+	return "unknown"
+}
+
+func (s *Server) events(r *http.Request) (any, error) {
+	from, err := number(r, "from", 0)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := number(r, "limit", 100)
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	size, root := view.LogRoot()
+	out := Events{Size: size, Root: hex.EncodeToString(root[:]), Events: []Event{}}
+	for i := from; i < size && i-from < min(limit, maxEvents); i++ {
+		out.Events = append(out.Events, eventOf(i, view.Event(i)))
+	}
+	return out, nil
+}
+
+func eventOf(i uint64, ev *ledger.Event) Event {
+	if ev == nil {
+		return Event{Index: i, Erased: true}
+	}
+	out := Event{
+		Index: i, Kind: ev.Kind.String(), Height: ev.Height, Time: blockTime(ev.Time),
+		Actor: ev.Actor, Human: ev.Human, Operator: ev.Operator, Region: ev.Region,
+		Purpose: ev.Purpose, Object: ev.Object, Exercise: ev.Exercise, Detail: ev.Detail,
+	}
+	if ev.Request != ([32]byte{}) {
+		out.Request = hex.EncodeToString(ev.Request[:])
+	}
+	if ev.Cause > 0 {
+		out.Cause = new(ev.Cause - 1)
+	}
+	return out
+}
+
+// blockTime turns milliseconds of block time into a time.
+func blockTime(ms uint64) time.Time { return time.UnixMilli(int64(ms)).UTC() }
+
+func parseHex(s string, size int) ([]byte, error) {
+	raw, err := hex.DecodeString(strings.TrimPrefix(s, "0x"))
+	if err != nil || len(raw) != size {
+		return nil, &Error{Status: http.StatusBadRequest, Text: "want " + hexDigits(size)}
+	}
+	return raw, nil
+}

@@ -1,0 +1,138 @@
+package opsapi
+
+import "time"
+
+// Status is a node as it sees itself.
+type Status struct {
+	Node      string    `json:"node"`
+	PID       int       `json:"pid"`
+	Cluster   string    `json:"cluster"`
+	Network   string    `json:"network"`
+	Nodes     int       `json:"nodes"`
+	Threshold int       `json:"threshold"` // partial signatures that a signature needs
+	Height    uint64    `json:"height"`    // 0: the ledger has no block yet
+	Time      time.Time `json:"time"`      // of that block
+	Peers     []Peer    `json:"peers"`
+	Custody   []Custody `json:"custody"`
+}
+
+// Peer is another node, as seen from this one.
+type Peer struct {
+	Name      string  `json:"name"`
+	Address   string  `json:"address"`
+	Connected bool    `json:"connected"`
+	RTT       float64 `json:"rtt_ms,omitempty"`
+	Error     string  `json:"error,omitempty"`
+}
+
+// Custody is a custody process of the node.
+type Custody struct {
+	Domain   string `json:"domain"`
+	PID      int    `json:"pid,omitempty"` // 0: it was started by somebody else
+	Up       bool   `json:"up"`
+	Keys     int    `json:"keys"`               // shares that can sign
+	Anchored uint64 `json:"anchored,omitempty"` // height at which it last knew the ledger to be present
+	Error    string `json:"error,omitempty"`
+}
+
+// Key is an entry of the inventory.
+type Key struct {
+	PublicKey  string     `json:"pubkey"`
+	Domain     string     `json:"domain"`
+	State      string     `json:"state"`
+	Provenance string     `json:"provenance"`
+	Owner      string     `json:"owner"`
+	Purpose    string     `json:"purpose,omitempty"`
+	Exercise   bool       `json:"exercise,omitempty"`
+	Epoch      uint32     `json:"epoch"`
+	Threshold  int        `json:"threshold"`
+	Holders    int        `json:"holders"`
+	Ceremony   string     `json:"ceremony"`
+	Created    uint64     `json:"created"` // height
+	LastUse    *time.Time `json:"last_use,omitempty"`
+
+	FeeRecipient string  `json:"fee_recipient,omitempty"`
+	GasLimit     *uint64 `json:"gas_limit,omitempty,string"`
+	Graffiti     *string `json:"graffiti,omitempty"`
+}
+
+// Ceremony is where a ceremony stands.
+type Ceremony struct {
+	ID        string     `json:"id"`
+	Mode      string     `json:"mode"`
+	Suite     string     `json:"suite"`
+	Hybrid    bool       `json:"hybrid"`
+	Phase     string     `json:"phase"`
+	Deadline  *time.Time `json:"deadline,omitempty"` // of the phase, in block time
+	Keys      int        `json:"keys"`
+	Threshold int        `json:"threshold"`
+	Seats     []Seat     `json:"seats"`
+	Faults    []Fault    `json:"faults,omitempty"`
+	Purpose   string     `json:"purpose,omitempty"`
+	By        string     `json:"by"`
+	Opened    uint64     `json:"opened"` // height
+}
+
+// Seat is a participant.
+type Seat struct {
+	Index  int    `json:"index"`
+	Node   string `json:"node"`
+	Joined bool   `json:"joined"`
+	Dealt  bool   `json:"dealt"` // among the dealers whose dealings count
+	Holds  bool   `json:"holds"` // proved that it holds its shares
+}
+
+// Fault is what a seat did or left undone.
+type Fault struct {
+	Seat         int    `json:"seat"`
+	Kind         string `json:"kind"`
+	Attributable bool   `json:"attributable"`
+}
+
+// Event is an entry of the audit log.
+type Event struct {
+	Index    uint64    `json:"index"`
+	Kind     string    `json:"kind"`
+	Height   uint64    `json:"height"`
+	Time     time.Time `json:"time"`
+	Actor    string    `json:"actor"`
+	Human    string    `json:"human,omitempty"`
+	Operator string    `json:"operator,omitempty"`
+	Region   string    `json:"region,omitempty"`
+	Purpose  string    `json:"purpose,omitempty"`
+	Object   string    `json:"object,omitempty"`
+	Request  string    `json:"request,omitempty"` // hash of the transaction
+	Cause    *uint64   `json:"cause,omitempty"`   // index of the event that caused this one
+	Exercise bool      `json:"exercise,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
+	Erased   bool      `json:"erased,omitempty"` // only the commitment is left
+}
+
+// Events is a piece of the audit log.
+type Events struct {
+	Size   uint64  `json:"size"` // entries in the whole log
+	Root   string  `json:"root"` // RFC 6962 root over all of them
+	Events []Event `json:"events"`
+}
+
+// OpenCeremony asks for new keys.
+type OpenCeremony struct {
+	Keys    int    `json:"keys"`
+	Hybrid  bool   `json:"hybrid"`          // encrypt to seats with X-Wing as well
+	Suite   string `json:"suite,omitempty"` // "bls12-381" (the default)
+	Purpose string `json:"purpose,omitempty"`
+}
+
+// Opened answers OpenCeremony.
+type Opened struct {
+	ID string `json:"id"`
+}
+
+// Error is the body of every answer that is not a success.
+type Error struct {
+	Status int    `json:"-"`
+	Text   string `json:"error"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Text }
