@@ -135,6 +135,7 @@ type Board struct {
 	cid      [32]byte
 	phase    Phase
 	deadline uint64 // milliseconds of block time; 0 when nothing waits for time
+	arming   uint32 // how long the phase lasts from the next Tick on; 0 once it runs
 	round    uint8
 	seats    []place // seat i at i-1
 
@@ -231,6 +232,14 @@ func (b *Board) Apply(now uint64, from int, m Message) (*Board, []Event, error) 
 // before the block's transactions, with that block's time and hash: after a
 // freeze it is the hash of a later block.
 func (b *Board) Tick(now uint64, block [32]byte) (*Board, []Event) {
+	// The time of a block is that of the votes on the one before, which on a
+	// ledger at rest lies far back: a phase's time runs from the first block
+	// after the one that began it.
+	if b.arming > 0 {
+		next := b.clone()
+		next.deadline, next.arming = milliseconds(now, b.arming), 0
+		return next, nil
+	}
 	if b.phase != PhaseFreeze && (b.deadline == 0 || now < b.deadline) {
 		return b, nil
 	}
@@ -256,7 +265,7 @@ func (b *Board) Tick(now uint64, block [32]byte) (*Board, []Event) {
 
 // enter begins a phase; a duration of 0 means that it does not end by time.
 func (b *Board) enter(p Phase, now uint64, duration uint32) {
-	b.phase, b.deadline = p, 0
+	b.phase, b.deadline, b.arming = p, 0, duration
 	if duration > 0 {
 		b.deadline = milliseconds(now, duration)
 	}

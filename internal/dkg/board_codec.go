@@ -23,6 +23,7 @@ func (b *Board) Encode() []byte {
 	e.Fixed(b.params.Encode())
 	e.U8(uint8(b.phase))
 	e.U64(b.deadline)
+	e.U32(b.arming)
 	e.U8(b.round)
 	for i := range b.seats {
 		b.seats[i].encode(&e)
@@ -85,7 +86,7 @@ func ParseBoard(raw []byte) (*Board, error) {
 	if d.Err() != nil {
 		return nil, fmt.Errorf("parse board: %w", d.Err())
 	}
-	b := &Board{params: p, cid: p.ID(), phase: Phase(d.U8()), deadline: d.U64(), round: d.U8(), seats: make([]place, p.N)}
+	b := &Board{params: p, cid: p.ID(), phase: Phase(d.U8()), deadline: d.U64(), arming: d.U32(), round: d.U8(), seats: make([]place, p.N)}
 	if b.phase < PhaseJoin || b.phase > PhaseAborted {
 		d.Fail(errBoard)
 	}

@@ -12,10 +12,6 @@ import (
 // its strings have no escapes. This parser accepts that subset of RFC 8259 and
 // no more, so that nothing can be read in two ways: a duplicate key, an
 // escaped one, or a number that a float would round is refused where it stands.
-const (
-	maxValues  = 1 << 17 // of one body; the largest block has a tenth of it
-	maxMembers = 64      // of one object; the largest has 19
-)
 
 // value is one JSON value. Its text points into the body.
 type value struct {
@@ -89,7 +85,7 @@ func (p *parser) next() byte {
 }
 
 func (p *parser) value() (value, error) {
-	if p.values++; p.values > maxValues {
+	if p.values++; p.values > wire.MaxJSONValues {
 		return value{}, p.fail("too many values in one body")
 	}
 	if len(p.path) > wire.MaxJSONDepth {
@@ -138,7 +134,7 @@ func (p *parser) object() (value, error) {
 				return v, p.fail(fmt.Sprintf("duplicate field %.40q", key))
 			}
 		}
-		if len(v.members) == maxMembers {
+		if len(v.members) == wire.MaxJSONFields {
 			return v, p.fail("too many fields in one object")
 		}
 		if p.next() != ':' {

@@ -40,7 +40,7 @@ func TestMalformedFieldsAreNamed(t *testing.T) {
 			{attestationRequest, strings.Repeat("[", 100), "nested too deeply"},
 			{attestationRequest, strings.Repeat(`{"a":`, 100), "nested too deeply"},
 			{attestationRequest, "{" + strings.Repeat(" ", wire.MaxHTTPBody), "body of more than 8388608 bytes"},
-			{attestationRequest, `{"a":[` + strings.Repeat("0,", maxValues) + "0]}", "too many values"},
+			{attestationRequest, `{"a":[` + strings.Repeat("0,", wire.MaxJSONValues) + "0]}", "too many values"},
 			{attestationRequest, manyFields(), "too many fields"},
 			{`"ATTESTATION"`, `'ATTESTATION'`, "type: malformed JSON"},
 			{attestationRequest, `{"type":"ATTESTATION`, "type: malformed JSON at byte 20: unterminated string"},
@@ -208,7 +208,7 @@ const zeroRoot = "0x000000000000000000000000000000000000000000000000000000000000
 
 func manyFields() string {
 	var b strings.Builder
-	for i := range maxMembers + 1 {
+	for i := range wire.MaxJSONFields + 1 {
 		fmt.Fprintf(&b, `,"f%d":0`, i)
 	}
 	return "{" + b.String()[1:] + "}"

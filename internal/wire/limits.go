@@ -27,6 +27,8 @@ const (
 	MaxSealedSecret = 4 << 10   // secret in a sealed record
 	MaxScryptMemory = 256 << 20 // N*r*128 of a keystore; the standard one takes all of it
 	MaxJSONDepth    = 64        // nesting of a JSON body
+	MaxJSONValues   = 1 << 17   // values in one sign request; the largest block has a tenth of it
+	MaxJSONFields   = 64        // fields of one object of a sign request; the largest has 19
 
 	FreshnessWindow = 60 * time.Second // how long a header that proves custody's nonce stays fresh
 )
