@@ -8,6 +8,8 @@
 //	                                  $NODE_0_METRICS, $NODE_0_PID, $NODE_0_CUSTODY, $NODE_0_HOME, $TOKEN_FILE
 //	http STATUS METHOD URL [FILE]     asks, with FILE as body; stdout is the answer; $BEARER names a token's file
 //	signal NAME PID                   sends KILL, TERM or INT
+//	gone PID...                       waits until processes have ended
+//	forget DIR                        removes the slashing record of a custody process
 //	verify NETWORK PUBKEY FILE        checks that stdout is a signature of the request in FILE
 //
 // $BASE is the first of many free ports.

@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 				return err
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"await": await, "load": load, "http": ask, "signal": signal, "verify": verify,
+				"await": await, "load": load, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget,
 			},
 		})
 	}
@@ -184,5 +184,50 @@ func verify(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if bls.Verify(key, root, sig) == neg {
 		ts.Fatalf("signature verifies: %t", neg)
+	}
+}
+
+// gone waits until processes have ended.
+func gone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: gone PID...")
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	end := time.NewTimer(10 * time.Second)
+	defer end.Stop()
+	for _, pid := range args {
+		for alive(pid) {
+			select {
+			case <-tick.C:
+			case <-end.C:
+				ts.Fatalf("process %s still runs", pid)
+			}
+		}
+	}
+}
+
+// alive reports whether a process exists and is not a zombie.
+func alive(pid string) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(state, "Z")
+}
+
+// forget removes a custody process's slashing record, as a lost disk would.
+func forget(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: forget DIR")
+	}
+	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "slashing*"))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("no slashing record in %s", args[0])
+	}
+	for _, f := range files {
+		ts.Check(os.RemoveAll(f))
 	}
 }

@@ -18,6 +18,8 @@ const (
 	KindUsage           Kind = 4 // digest of what custody signed
 	KindGrant           Kind = 5 // an action that custody carries out only with a certificate
 	KindTick            Kind = 6 // makes a block, so that a deadline passes on an idle ledger
+	KindRegistration    Kind = 7 // a custody process has started
+	KindLease           Kind = 8 // it may go on signing for a while
 )
 
 // SignerClass says in which table of the ledger a signer's key stands.

@@ -85,6 +85,7 @@ func (a *app) dev(ctx context.Context, o devOptions) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("create directory: %w", err)
 	}
+	endWithGoRun(ctx)
 	lock, err := durable.Lock(dir)
 	if errors.Is(err, durable.ErrLocked) {
 		return fail(exitFailed, "stop that one, or choose another --dir and --base-port", "another quorate dev runs here: %w", err)

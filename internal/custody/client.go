@@ -102,6 +102,13 @@ func (c *Client) Anchor(ctx context.Context, certificate []byte) error {
 	return err
 }
 
+// Lease shows custody what the ledger holds of its incarnation: that it is
+// registered, and how far it may sign.
+func (c *Client) Lease(ctx context.Context, certificate []byte) error {
+	_, err := c.Relay(ctx, MethodLease, certificate)
+	return err
+}
+
 // Ceremony shows custody a proven state of a ceremony and returns what it has
 // to say to it. Imports are the keys of an import, in order.
 func (c *Client) Ceremony(ctx context.Context, id [32]byte, certificate []byte, imports [][]byte) (StepResult, error) {

@@ -58,6 +58,7 @@ type Process struct {
 	chain     *chain
 	safe      *seal.Safe
 	record    *slashing.Record
+	life      *incarnation
 	shares    shares
 	hashed    hashCache
 	decrypter *keystore.Decrypter
@@ -119,7 +120,7 @@ func Bind(home string, genesisDoc []byte, node string) error {
 	if !ok || !bytes.Equal(seat.Identity.Bytes(), key.Public().Bytes()) {
 		return fmt.Errorf("bind custody: the genesis does not name this process as the %s custody of %q", domain, node)
 	}
-	network, err := eth.NetworkFromConfig(g.Network)
+	network, err := g.EthNetwork()
 	if err != nil {
 		return fmt.Errorf("bind custody: %w", err)
 	}
@@ -258,11 +259,8 @@ func open(cfg Config) (*Process, error) {
 	if p.seat, ok = p.roster.Of(string(node)); !ok {
 		return nil, fmt.Errorf("the genesis has no seat for %s", node)
 	}
-	if p.network, err = eth.NetworkFromConfig(g.Network); err != nil {
+	if p.network, err = g.EthNetwork(); err != nil {
 		return nil, err
-	}
-	if p.network.GenesisTime == 0 { // a network of one's own that begins with the cluster
-		p.network.GenesisTime = uint64(g.Time.Unix())
 	}
 	if p.chain, err = newChain(g, cluster, string(node), domain); err != nil {
 		return nil, err
@@ -279,6 +277,10 @@ func open(cfg Config) (*Process, error) {
 		p.record.Close()
 		return nil, err
 	}
+	p.life = &incarnation{
+		network: p.network, path: p.chain.ns.Incarnation(string(node), string(domain)), older: p.shares.keys(),
+	}
+	rand.Read(p.life.id[:])
 	return p, nil
 }
 
@@ -307,6 +309,7 @@ func (p *Process) status() Status {
 	p.ceremonies.Lock()
 	defer p.ceremonies.Unlock()
 	s := Status{Identity: p.identity.Public().Bytes(), Keys: uint32(p.shares.count()), Anchored: p.chain.anchored()}
+	p.life.describe(&s)
 	for id := range p.seeds {
 		s.Pending = append(s.Pending, id)
 	}

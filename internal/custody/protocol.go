@@ -3,6 +3,7 @@ package custody
 import (
 	"fmt"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/wire"
@@ -22,6 +23,7 @@ const (
 	MethodUsage          uint16 = 10
 	MethodAnchor         uint16 = 11
 	MethodForget         uint16 = 12
+	MethodLease          uint16 = 13
 )
 
 // SignRequest asks for a partial signature. A validator's everyday duty needs
@@ -54,12 +56,43 @@ func ParseSignRequest(b []byte) (r SignRequest, err error) {
 	return r, nil
 }
 
+// SignResponse is a partial signature, and which life of the holder made it:
+// the ledger and the peers listen to the newest only.
+type SignResponse struct {
+	Partial     [bls.PartialSize]byte
+	Incarnation [32]byte
+}
+
+// Encode returns the canonical bytes.
+func (r SignResponse) Encode() []byte {
+	var e wire.Encoder
+	e.Fixed(r.Partial[:])
+	e.Fixed(r.Incarnation[:])
+	return e.Out()
+}
+
+// ParseSignResponse reads what Encode returned.
+func ParseSignResponse(b []byte) (r SignResponse, err error) {
+	d := wire.NewDecoder(b)
+	d.Fixed(r.Partial[:])
+	d.Fixed(r.Incarnation[:])
+	if err := d.Finish(); err != nil {
+		return SignResponse{}, fmt.Errorf("parse partial signature: %w", err)
+	}
+	return r, nil
+}
+
 // Status is what custody says of itself.
 type Status struct {
 	Identity    []byte // its public key
 	Keys        uint32 // shares that can sign
-	Incarnation [16]byte
-	Anchored    uint64 // height of the header that last proved this process's nonce; 0: none
+	Incarnation [32]byte
+	Registered  bool           // the ledger has shown the incarnation's registration
+	Ended       bool           // the ledger has shown a newer one
+	Floor       action.Ceiling // above it older keys sign slashable duties
+	Ceiling     action.Ceiling // up to it
+	Source      uint64         // highest source epoch that a duty asked for
+	Anchored    uint64         // height of the header that last proved this process's nonce; 0: none
 	// Pending lists ceremonies that custody takes part in and has not finished.
 	Pending [][32]byte
 }
@@ -69,6 +102,14 @@ func (s Status) encode() []byte {
 	e.Bytes(s.Identity)
 	e.U32(s.Keys)
 	e.Fixed(s.Incarnation[:])
+	e.Bool(s.Registered)
+	e.Bool(s.Ended)
+	for _, c := range []action.Ceiling{s.Floor, s.Ceiling} {
+		e.U64(c.Slot)
+		e.U64(c.Source)
+		e.U64(c.Target)
+	}
+	e.U64(s.Source)
 	e.U64(s.Anchored)
 	e.Count(len(s.Pending))
 	for _, id := range s.Pending {
@@ -82,6 +123,11 @@ func parseStatus(b []byte) (s Status, err error) {
 	s.Identity = d.Bytes(4 << 10)
 	s.Keys = d.U32()
 	d.Fixed(s.Incarnation[:])
+	s.Registered, s.Ended = d.Bool(), d.Bool()
+	for _, c := range []*action.Ceiling{&s.Floor, &s.Ceiling} {
+		c.Slot, c.Source, c.Target = d.U64(), d.U64(), d.U64()
+	}
+	s.Source = d.U64()
 	s.Anchored = d.U64()
 	for range d.Count(maxPending, 32) {
 		var id [32]byte

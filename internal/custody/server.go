@@ -69,6 +69,8 @@ func (p *Process) handle(ctx context.Context, method uint16, body []byte) ([]byt
 		return nonce[:], nil
 	case MethodAnchor:
 		return nil, p.chain.anchor(body)
+	case MethodLease:
+		return nil, p.lease(body)
 	case MethodCeremony:
 		return p.ceremony(body)
 	case MethodBlob:

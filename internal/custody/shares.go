@@ -50,6 +50,17 @@ func (s *shares) get(pk [bls.PublicKeySize]byte) (bls.Share, bool) {
 	return h.share, ok
 }
 
+// keys returns the keys of which there is a share.
+func (s *shares) keys() map[[bls.PublicKeySize]byte]bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make(map[[bls.PublicKeySize]byte]bool, len(s.byKey))
+	for k := range s.byKey {
+		all[k] = true
+	}
+	return all
+}
+
 func (s *shares) count() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -41,6 +41,12 @@ func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
+	if err := p.inRange(duty.Slashable()); err != nil {
+		return nil, err
+	}
+	if err := p.life.permits(req.Key, duty.Slashable()); err != nil {
+		return nil, err
+	}
 	ticket := p.record.Begin(p.bounds(), item(req.Key, duty, root))
 	if err := ticket.Refused(0); err != nil {
 		return nil, refusal(err)
@@ -50,8 +56,7 @@ func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
 	if err := ticket.Wait()[0]; err != nil {
 		return nil, refusal(err)
 	}
-	raw := partial.Bytes()
-	return raw[:], nil
+	return SignResponse{Partial: partial.Bytes(), Incarnation: p.life.id}.Encode(), nil
 }
 
 // permitted enforces the rule key × type, whatever the node decided before.
@@ -159,6 +164,19 @@ func (p *Process) bounds() slashing.Bounds {
 	slot, _ := p.network.SlotAt(now()) // before genesis: slot 0
 	epoch := p.network.EpochOf(slot) + 1
 	return slashing.Bounds{MaxTarget: epoch, MaxSlot: (epoch+1)*p.network.Preset.SlotsPerEpoch - 1}
+}
+
+// inRange refuses duties of the far future before anything is asked of the
+// lease, so that the answer says what is wrong.
+func (p *Process) inRange(facts eth.Slashable) error {
+	if facts == nil {
+		return nil
+	}
+	b, asked := p.bounds(), reach(facts)
+	if asked.Slot > b.MaxSlot || asked.Target > b.MaxTarget || asked.Source > b.MaxTarget {
+		return rpc.Errorf(rpc.CodeOutOfRange, "the duty lies beyond slot %d or epoch %d; check the clocks of the validator client and of this node", b.MaxSlot, b.MaxTarget)
+	}
+	return nil
 }
 
 // refusal gives the slashing record's answer its code.

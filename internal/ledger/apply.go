@@ -46,6 +46,11 @@ func (s *State) Genesis(g *action.Genesis) error {
 	for rule, who := range g.Rules {
 		s.set(s.rulePath(rule), []byte(strings.Join(who, " ")))
 	}
+	network, err := g.EthNetwork()
+	if err != nil {
+		return err
+	}
+	s.set(s.networkPath(), network.Encode())
 	ctx := txContext{block: Block{Time: uint64(g.Time.UnixMilli())}, actor: "ledger", salt: s.cluster[:]}
 	s.record(ctx, Event{Kind: EventGenesis, Object: s.cluster.String(), Detail: fmt.Sprintf("%d nodes, %d members", len(g.Nodes), len(g.Members))})
 	return nil
@@ -115,6 +120,10 @@ func (s *State) carryOut(ctx txContext, tx VerifiedTx) error {
 		return s.ceremonyMessage(ctx, b)
 	case UsageReport:
 		return s.usage(ctx, tx, b)
+	case Registration:
+		return s.register(ctx, tx, b)
+	case Lease:
+		return s.lease(ctx, tx, b)
 	case GrantRequest:
 		return s.grant(ctx, tx, b.Action)
 	case Tick:

@@ -27,6 +27,7 @@ const (
 	EventDenied          EventKind = 11
 	EventUsage           EventKind = 12
 	EventIncident        EventKind = 13 // a validator voted twice: it cheated, or was rolled back
+	EventIncarnation     EventKind = 14 // a custody process started
 )
 
 // Event is one entry of the audit log, the same everywhere: who did what to

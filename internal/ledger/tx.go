@@ -94,6 +94,19 @@ type (
 		Chain       [32]byte // its hash chain up to there
 		Keys        [][]byte // keys used since the report before
 	}
+	// Registration begins an incarnation of a custody process of the signing
+	// node, under the id that the process drew at its start.
+	Registration struct {
+		Domain action.Domain
+		ID     [32]byte
+	}
+	// Lease raises the ceiling of the present incarnation: sources up to
+	// Source, slots and targets as far as the block's time allows.
+	Lease struct {
+		Domain action.Domain
+		ID     [32]byte
+		Source uint64
+	}
 	// GrantRequest asks for an action.
 	GrantRequest struct{ Action *action.Action }
 	// Tick asks for nothing: the block that carries it lets time pass.
@@ -145,6 +158,21 @@ func (b UsageReport) Encode() []byte {
 	return e.Out()
 }
 
+func (b Registration) Encode() []byte {
+	var e wire.Encoder
+	e.String(string(b.Domain))
+	e.Fixed(b.ID[:])
+	return e.Out()
+}
+
+func (b Lease) Encode() []byte {
+	var e wire.Encoder
+	e.String(string(b.Domain))
+	e.Fixed(b.ID[:])
+	e.U64(b.Source)
+	return e.Out()
+}
+
 func (b GrantRequest) Encode() []byte { return b.Action.Encode() }
 func (b Tick) Encode() []byte         { return nil }
 
@@ -190,6 +218,17 @@ func Parse(raw []byte) (*Tx, error) {
 		for range d.Count(MaxUsageKeys, 4) {
 			b.Keys = append(b.Keys, d.Bytes(64))
 		}
+		tx.body = b
+	case action.KindRegistration:
+		var b Registration
+		b.Domain = action.Domain(d.String(wire.MaxName))
+		d.Fixed(b.ID[:])
+		tx.body = b
+	case action.KindLease:
+		var b Lease
+		b.Domain = action.Domain(d.String(wire.MaxName))
+		d.Fixed(b.ID[:])
+		b.Source = d.U64()
 		tx.body = b
 	case action.KindGrant:
 		a, err := action.ParseAction(d.Rest())

@@ -51,6 +51,9 @@ func TestClusterMakesKeysAndSigns(t *testing.T) {
 		key := n.Signer().Keys()[i%3]
 		duty := eth.Duty{Message: &eth.RandaoReveal{Epoch: uint64(i)}, Fork: eth.ForkInfo{GenesisValidatorsRoot: *network.GenesisValidatorsRoot}}
 		checkSignature(t, ctx, n, key, duty)
+		vote := eth.Duty{Message: &eth.AttestationData{Slot: 64, Source: eth.Checkpoint{Epoch: uint64(i)}, Target: eth.Checkpoint{Epoch: uint64(i) + 1}}, Fork: duty.Fork}
+		checkSignature(t, ctx, n, key, vote)
+		checkSignature(t, ctx, n, key, vote) // the same again
 		exit := eth.Duty{Message: &eth.VoluntaryExit{Epoch: 7, ValidatorIndex: uint64(i)}, Fork: duty.Fork}
 		checkSignature(t, ctx, n, key, exit)
 		registration := eth.Duty{Message: &eth.ValidatorRegistration{GasLimit: 30_000_000, Timestamp: 1, Pubkey: eth.BLSPubkey(key)}}

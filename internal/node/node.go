@@ -60,6 +60,7 @@ type Node struct {
 	peers      *peer.Mesh
 	signer     *signer.Signer
 	anchors    anchors
+	leases     leases
 
 	engine  *cmtnode.Node // set by Run before anything can ask for it
 	running atomic.Bool
@@ -84,8 +85,8 @@ func Open(cfg Config) (*Node, error) {
 	if !ok {
 		return nil, fmt.Errorf("open node: the genesis knows no node %q", cfg.Name)
 	}
-	if n.network, err = eth.NetworkFromConfig(n.genesis.Network); err != nil {
-		return nil, fmt.Errorf("open node: network of the genesis: %w", err)
+	if n.network, err = n.genesis.EthNetwork(); err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
 	}
 	if n.keys, err = loadKeys(cfg.Home); err != nil {
 		return nil, err
@@ -178,6 +179,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.followLedger(ctx) })
 	g.Go(func() error { return n.driveCeremonies(ctx) })
 	g.Go(func() error { return n.reportUsage(ctx) })
+	g.Go(func() error { return n.keepLease(ctx) })
 	err = g.Wait()
 	n.running.Store(false)
 	n.stopEngine()

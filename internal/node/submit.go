@@ -43,6 +43,9 @@ func (n *nonces) take(ledgerNext uint64) uint64 {
 // Submit signs a transaction as this node and waits until a block carries it.
 // A refusal by the ledger is a *ledger.Error.
 func (n *Node) Submit(ctx context.Context, kind action.Kind, body []byte) (Receipt, error) {
+	if err := n.app.await(ctx, 1); err != nil { // the first block brings the genesis
+		return Receipt{}, fmt.Errorf("submit transaction: %w: %w", ErrNoQuorum, err)
+	}
 	st, err := n.View()
 	if err != nil {
 		return Receipt{}, err

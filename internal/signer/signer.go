@@ -28,6 +28,11 @@ type Ledger interface {
 	ProveKey(ctx context.Context, key Key) ([]byte, error)
 	// ProveGrant does so for a grant, and waits for one that is on its way.
 	ProveGrant(ctx context.Context, a *action.Action) ([]byte, error)
+	// Incarnation returns the newest life of a node's custody that the ledger
+	// knows; the zero id where it knows none.
+	Incarnation(node string) [32]byte
+	// ExtendLease raises the ceiling of the node's own custody.
+	ExtendLease(ctx context.Context) error
 	// Grant asks the ledger to grant an action and waits for its decision.
 	Grant(ctx context.Context, a *action.Action) error
 }
@@ -90,12 +95,12 @@ func New(cfg Config) (*Signer, error) {
 	}}
 	for _, seat := range cfg.Roster {
 		if seat.Node == cfg.Self {
-			q.Local = holder{seat, s.Partial}
+			q.Local = holder{seat, s.Partial, cfg.Ledger}
 			continue
 		}
 		q.Peers = append(q.Peers, holder{seat, func(ctx context.Context, body []byte) ([]byte, error) {
 			return cfg.Peers.Call(ctx, seat.Node, MethodPartial, body)
-		}})
+		}, cfg.Ledger})
 	}
 	var err error
 	s.quorum, err = quorum.New(q)
@@ -107,8 +112,9 @@ const Timeout = 4 * time.Second
 
 // holder is a seat of the roster as package quorum asks it.
 type holder struct {
-	seat action.Seat
-	ask  func(ctx context.Context, body []byte) ([]byte, error)
+	seat   action.Seat
+	ask    func(ctx context.Context, body []byte) ([]byte, error)
+	ledger Ledger
 }
 
 func (h holder) Name() string  { return h.seat.Node }
@@ -119,7 +125,20 @@ func (h holder) SignPartial(ctx context.Context, req quorum.Request) (bls.Partia
 	if err != nil {
 		return bls.Partial{}, err
 	}
-	return bls.ParsePartial(raw)
+	answer, err := custody.ParseSignResponse(raw)
+	if err != nil {
+		return bls.Partial{}, err
+	}
+	// A clone, or a standby that was not told, answers under an older life.
+	if slashable(req.Duty) && answer.Incarnation != h.ledger.Incarnation(h.seat.Node) {
+		return bls.Partial{}, rpc.Errorf(rpc.CodeFenced, "%s answers under an incarnation that is not its present one on the ledger", h.seat.Node)
+	}
+	return bls.ParsePartial(answer.Partial[:])
+}
+
+// slashable reports whether an encoded duty is of a kind that can be slashed.
+func slashable(duty []byte) bool {
+	return len(duty) > 0 && (eth.Kind(duty[0]) == eth.KindBlock || eth.Kind(duty[0]) == eth.KindAttestation)
 }
 
 // Sign returns the verified signature of a duty. Client names who asked, as
@@ -218,6 +237,10 @@ func (s *Signer) Partial(ctx context.Context, body []byte) ([]byte, error) {
 	case !kind.IsDuty():
 		req.Certificate, err = s.cfg.Ledger.ProveGrant(ctx, grantAction(req.Key, kind, req.Duty))
 	default: // as it came
+		raw, err := s.cfg.Custody.Relay(ctx, custody.MethodSign, body)
+		if rpc.CodeOf(err) != rpc.CodeFenced || s.cfg.Ledger.ExtendLease(ctx) != nil {
+			return raw, err
+		}
 		return s.cfg.Custody.Relay(ctx, custody.MethodSign, body)
 	}
 	if err != nil {

@@ -23,9 +23,9 @@ import (
 // the state from its peers.
 var ErrDamaged = errors.New("store damaged")
 
-// cachedNodes bounds IAVL's cache: some 15 MiB, the upper levels of a tree of
+// cachedNodes bounds IAVL's cache: some 8 MiB, the upper levels of a tree of
 // any size and all of a small one.
-const cachedNodes = 40_000
+const cachedNodes = 20_000
 
 // options keep the database small in memory. A batch of any size goes through
 // the journal, so that there is one way to be durable and not two.
@@ -164,7 +164,7 @@ func (s *Store) load(torn bool) error {
 func (s *Store) grow() error {
 	s.trunk = &trunk{db: s.db}
 	s.tree = iavl.NewMutableTree(s.trunk, cachedNodes, true, iavl.NewNopLogger())
-	s.past = iavl.NewMutableTree(s.trunk, cachedNodes/8, true, iavl.NewNopLogger())
+	s.past = iavl.NewMutableTree(s.trunk, cachedNodes/4, true, iavl.NewNopLogger())
 	_, err := s.tree.Load()
 	return err
 }

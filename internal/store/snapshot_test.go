@@ -184,47 +184,6 @@ func TestSnapshotRefused(t *testing.T) {
 	m.check(t, to)
 }
 
-// A crash at any operation of a restore leaves an empty store or a whole one.
-func TestRestoreCutShort(t *testing.T) {
-	m, s, snap := source(t)
-	into := func(d *ram) error {
-		to, err := open(d, Config{Keep: 5}, small())
-		if err != nil {
-			return err
-		}
-		defer to.Close()
-		return restore(to, snap, trusting(s, m), func(i int) ([]byte, error) { return s.Chunk(snap.Height, i) })
-	}
-	d := newRAM()
-	if err := into(d); err != nil {
-		t.Fatal(err)
-	}
-	for at := 1; at < d.ops; at += 3 {
-		cut := newRAM()
-		cut.failAt = at
-		failed := into(cut)
-		left := cut.afterCrash(func(n int) int { return n / 2 }, nil)
-		to, err := open(left, Config{Keep: 5}, small())
-		if err != nil {
-			t.Fatalf("cut at operation %d: %v", at, err)
-		}
-		switch to.Height() {
-		case 0:
-			if len(pairsOf(to.State())) != 0 || len(pairsOf(to.Bodies())) != 0 {
-				t.Fatalf("cut at operation %d: something stayed", at)
-			}
-		case snap.Height:
-			m.check(t, to)
-		default:
-			t.Fatalf("cut at operation %d: height %d", at, to.Height())
-		}
-		if failed == nil && to.Height() == 0 {
-			t.Fatalf("cut at operation %d: a finished restore was lost", at)
-		}
-		to.Close()
-	}
-}
-
 func FuzzParseSnapshot(f *testing.F) {
 	f.Add(Snapshot{Height: 7, Chunks: [][32]byte{{1}, {2}}}.Encode())
 	f.Fuzz(func(t *testing.T, in []byte) {

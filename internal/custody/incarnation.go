@@ -1,0 +1,121 @@
+package custody
+
+import (
+	"sync"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/rpc"
+)
+
+// incarnation is this process from its start to its end. The slashing record
+// on disk may be older than it should be, for disks are restored and machines
+// cloned; what the ledger committed to beforehand is not. So slashable duties
+// are signed only between a floor, above which no incarnation before went, and
+// a ceiling, up to which the ledger let this one go.
+type incarnation struct {
+	id      [32]byte // drawn at the start
+	network *eth.Network
+	path    proof.Path
+	older   map[[bls.PublicKeySize]byte]bool // keys that incarnations before could sign with
+
+	mu      sync.RWMutex
+	number  uint64         // 0 until the ledger has shown the registration
+	ended   bool           // the ledger has shown a newer one
+	floor   action.Ceiling // of the older keys
+	ceiling action.Ceiling
+	source  uint64 // highest source epoch that was asked for
+}
+
+// show takes a certificate of the incarnation's record. It need not be fresh:
+// the id is younger than this process, and ceilings only rise.
+func (in *incarnation) show(v proof.Verified) error {
+	raw, ok := v.Get(in.path)
+	if !ok {
+		return rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove the incarnation")
+	}
+	rec, err := action.ParseIncarnation(raw)
+	if err != nil {
+		return malformed(err)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if rec.ID != in.id {
+		if in.number == 0 || rec.Number < in.number {
+			return rpc.Errorf(rpc.CodeNotGranted, "the certificate is older than this incarnation")
+		}
+		in.ended = true
+		return rpc.Errorf(rpc.CodeFenced, "incarnation %d of this custody was replaced by %d", in.number, rec.Number)
+	}
+	if in.number == 0 {
+		in.number, in.floor = rec.Number, action.FloorAfter(in.network, rec.Former, v.Time())
+	}
+	in.ceiling = in.ceiling.Max(rec.Ceiling)
+	return nil
+}
+
+// permits says whether a slashable duty lies between floor and ceiling.
+// Whether it contradicts what was signed is the record's question.
+func (in *incarnation) permits(key [bls.PublicKeySize]byte, facts eth.Slashable) error {
+	if facts == nil {
+		return nil
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	asked := reach(facts)
+	in.source = max(in.source, asked.Source)
+	switch {
+	case in.ended:
+		return rpc.Errorf(rpc.CodeFenced, "this custody process was replaced by a newer one")
+	case in.number == 0:
+		return rpc.Errorf(rpc.CodeFenced, "this custody process is not registered on the ledger yet")
+	case in.older[key] && !above(facts, in.floor):
+		return rpc.Errorf(rpc.CodeFenced, "after a restart this holder signs above slot %d and epoch %d only: it cannot prove what it signed before", in.floor.Slot, in.floor.Target)
+	case !in.ceiling.Covers(asked):
+		return rpc.Errorf(rpc.CodeFenced, "the lease ends at slot %d, source %d and target %d, and the ledger has not extended it", in.ceiling.Slot, in.ceiling.Source, in.ceiling.Target)
+	}
+	return nil
+}
+
+// reach is the ceiling that a duty needs.
+func reach(facts eth.Slashable) (c action.Ceiling) {
+	switch f := facts.(type) {
+	case eth.BlockFacts:
+		c.Slot = f.Slot
+	case eth.AttestationFacts:
+		c.Source, c.Target = f.SourceEpoch, f.TargetEpoch
+	}
+	return c
+}
+
+// above reports whether nothing that was signed at or below the floor can be
+// in conflict with the duty. A source may equal the floor's: a vote with a
+// higher target surrounds another only from below its source.
+func above(facts eth.Slashable, floor action.Ceiling) bool {
+	switch f := facts.(type) {
+	case eth.BlockFacts:
+		return f.Slot > floor.Slot
+	case eth.AttestationFacts:
+		return f.TargetEpoch > floor.Target && f.SourceEpoch >= floor.Source
+	}
+	return false
+}
+
+// describe fills in what the status says of the incarnation.
+func (in *incarnation) describe(s *Status) {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	s.Incarnation, s.Registered, s.Ended = in.id, in.number > 0, in.ended
+	s.Floor, s.Ceiling, s.Source = in.floor, in.ceiling, in.source
+}
+
+// lease shows this process what the ledger holds of its incarnation.
+func (p *Process) lease(cert []byte) error {
+	v, err := p.chain.proven(cert)
+	if err != nil {
+		return err
+	}
+	return p.life.show(v)
+}

@@ -1,0 +1,153 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/custody"
+	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/rpc"
+)
+
+// leases serialises what is asked of the ledger for the node's own custody.
+type leases struct{ mu sync.Mutex }
+
+// keepLease registers each life of the node's own custody process on the
+// ledger and keeps its ceiling ahead of the clock while it has keys.
+func (n *Node) keepLease(ctx context.Context) error {
+	every := max(n.network.SlotDuration, 500*time.Millisecond)
+	check := time.NewTicker(every)
+	defer check.Stop()
+	for {
+		status, err := n.custody.Status(ctx)
+		if err == nil && (!status.Registered || status.Keys > 0 && n.wanted(status) != status.Ceiling) && !status.Ended {
+			if err := n.extendLease(ctx); err != nil && ctx.Err() == nil {
+				n.log.Warn("extend the lease of custody", "left", n.leaseLeft(status), "err", err)
+			}
+		}
+		wait := check.C
+		if err != nil || !status.Registered {
+			soon := time.NewTimer(100 * time.Millisecond)
+			defer soon.Stop()
+			wait = soon.C
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// wanted is the ceiling that custody should have now.
+func (n *Node) wanted(s custody.Status) action.Ceiling {
+	most := action.CeilingAt(n.network, time.Now())
+	// While the chain does not finalise, sources stand still. The floor after
+	// a restart is the highest source of the lease, so it is kept as low as
+	// what is being signed.
+	if s.Source > 0 && s.Source+sourceLag < most.Source {
+		most.Source = s.Source
+	}
+	return s.Ceiling.Max(most)
+}
+
+const sourceLag = 4 // epochs
+
+// leaseLeft is how long custody can sign if the ledger stays silent.
+func (n *Node) leaseLeft(s custody.Status) time.Duration {
+	end := time.Unix(int64(n.network.GenesisTime), 0).Add(time.Duration(s.Ceiling.Slot+1) * n.network.SlotDuration)
+	return max(0, time.Until(end).Round(time.Second))
+}
+
+// extendLease registers custody's incarnation if the ledger does not know it,
+// raises its ceiling, and shows it what the ledger says.
+func (n *Node) extendLease(ctx context.Context) error {
+	n.leases.mu.Lock()
+	defer n.leases.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, leaseWait)
+	defer cancel()
+	status, err := n.custody.Status(ctx)
+	if err != nil {
+		return err
+	}
+	want := n.wanted(status)
+	if status.Registered && status.Ceiling == want {
+		return nil
+	}
+	domain := action.DomainValidator
+	view, err := n.View()
+	if err != nil {
+		return err
+	}
+	height, _ := n.Height()
+	if view.Incarnation(n.cfg.Name, domain).ID != status.Incarnation {
+		if status.Registered {
+			return fmt.Errorf("another process registered as the custody of %s: this one is fenced for good", n.cfg.Name)
+		}
+		r, err := n.Submit(ctx, action.KindRegistration, ledger.Registration{Domain: domain, ID: status.Incarnation}.Encode())
+		if err != nil {
+			return fmt.Errorf("register custody: %w", err)
+		}
+		height = r.Height
+	}
+	// A block's time is that of the votes before it: on a ledger that was at
+	// rest the first block grants less than the second.
+	for range 2 {
+		if status.Keys == 0 {
+			break
+		}
+		r, err := n.Submit(ctx, action.KindLease, ledger.Lease{Domain: domain, ID: status.Incarnation, Source: want.Source}.Encode())
+		if err != nil {
+			return fmt.Errorf("extend lease: %w", err)
+		}
+		height = r.Height
+		if view, err = n.View(); err != nil {
+			return err
+		}
+		if view.Incarnation(n.cfg.Name, domain).Ceiling.Covers(want) {
+			break
+		}
+	}
+	cert, err := n.certificate(ctx, height, n.namespace().Incarnation(n.cfg.Name, string(domain)))
+	if err != nil {
+		return err
+	}
+	return n.custody.Lease(ctx, cert.raw)
+}
+
+// leaseWait bounds one attempt; a duty that waits for it is late soon after.
+const leaseWait = 3 * time.Second
+
+// Incarnation returns the newest life of a node's custody that the ledger
+// knows.
+func (n signerLedger) Incarnation(node string) [32]byte {
+	raw := n.store.State().Get([]byte(n.namespace().Incarnation(node, string(action.DomainValidator))))
+	if raw == nil {
+		return [32]byte{}
+	}
+	in, err := action.ParseIncarnation(raw)
+	if err != nil {
+		return [32]byte{}
+	}
+	return in.ID
+}
+
+// ExtendLease raises the ceiling of the node's own custody where it can be
+// raised; it fails where that changes nothing.
+func (n signerLedger) ExtendLease(ctx context.Context) error {
+	before, err := n.custody.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.extendLease(ctx); err != nil {
+		return err
+	}
+	after, err := n.custody.Status(ctx)
+	if err == nil && after.Ceiling == before.Ceiling && after.Registered == before.Registered {
+		err = rpc.Errorf(rpc.CodeFenced, "the lease is as long as it can be")
+	}
+	return err
+}

@@ -1,0 +1,239 @@
+package opsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/secret"
+)
+
+// memory is a ledger's disk.
+type memory map[string][]byte
+
+func (m memory) Get(key []byte) []byte { return m[string(key)] }
+
+func (m memory) Iterate(prefix []byte, visit func(key, value []byte) bool) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), m[k]) {
+			return
+		}
+	}
+}
+
+// fixture is a real ledger after its genesis, with a server in front.
+type fixture struct {
+	state, bodies memory
+	frontier      []byte
+	cluster       action.ClusterID
+
+	opened []OpenCeremony
+	refuse error
+	server *Server
+}
+
+const token = "0123456789abcdef0123456789abcdef"
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{state: memory{}, bodies: memory{}, cluster: action.ClusterID{7}}
+	st, err := f.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range st.Writes() {
+		f.state[string(w.Key)] = w.Value
+	}
+	for _, b := range st.Bodies() {
+		f.bodies[string(b.Key)] = b.Value
+	}
+	f.frontier = st.Frontier()
+	f.server, err = New(Config{Ledger: f, Self: f, Token: secret.New([]byte(token))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fixture) View() (*ledger.State, error) {
+	return ledger.NewState(f.cluster, "root", f.state, f.bodies, f.frontier)
+}
+
+func (f *fixture) OpenCeremony(_ context.Context, keys int, hybrid bool, purpose string) ([32]byte, error) {
+	f.opened = append(f.opened, OpenCeremony{Keys: keys, Hybrid: hybrid, Purpose: purpose})
+	return [32]byte{0xab}, f.refuse
+}
+
+func (f *fixture) Status(context.Context) Status { return Status{Node: "node0", Height: 3} }
+
+func (f *fixture) do(method, target, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Host = "127.0.0.1:9003"
+	for i := 0; i+1 < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	f.server.ServeHTTP(w, r)
+	return w
+}
+
+func TestReads(t *testing.T) {
+	f := newFixture(t)
+	for _, c := range []struct {
+		target string
+		status int
+		body   string // part of the answer
+	}{
+		{"/v1/status", 200, `"node": "node0"`},
+		{"/v1/keys", 200, `[]`},
+		{"/v1/keys/0x00", 400, `96 hex digits`},
+		{"/v1/keys/0x" + strings.Repeat("ab", 48), 404, `not in the validator inventory`},
+		{"/v1/ceremonies", 200, `[]`},
+		{"/v1/ceremonies/" + strings.Repeat("0", 64), 404, `quorate ceremony list`},
+		{"/v1/ceremonies/zz", 400, `64 hex digits`},
+		{"/v1/events", 200, `"kind": "genesis"`},
+		{"/v1/events?from=1", 200, `"events": []`},
+		{"/v1/events?from=-1", 400, `from is not a number`},
+		{"/v1/events?limit=99999999999999999999", 400, `limit is not a number`},
+		{"/v1/nothing", 404, `no route`},
+		{"/", 404, `no route`},
+	} {
+		if w := f.do("GET", c.target, ""); w.Code != c.status || !strings.Contains(w.Body.String(), c.body) {
+			t.Errorf("GET %s: %d %s, want %d with %q", c.target, w.Code, w.Body, c.status, c.body)
+		}
+	}
+}
+
+func TestHost(t *testing.T) {
+	f := newFixture(t)
+	for host, want := range map[string]int{
+		"localhost": 200, "127.0.0.1": 200, "[::1]:9003": 200, "[::1]": 200,
+		"evil.example": 403, "127.0.0.1.evil.example:9003": 403, "": 403,
+	} {
+		if w := f.do("GET", "/v1/status", "", "Host", host); w.Code != want {
+			t.Errorf("Host %q: %d, want %d", host, w.Code, want)
+		}
+	}
+}
+
+func TestChangesNeedTheToken(t *testing.T) {
+	f := newFixture(t)
+	for _, header := range []string{"", "Bearer", "Bearer ", token, "Bearer " + token[1:], "Bearer " + token + "0", "bearer " + token} {
+		if w := f.do("POST", "/v1/ceremonies", `{"keys":1}`, "Authorization", header); w.Code != 401 {
+			t.Errorf("Authorization %q: %d, want 401", header, w.Code)
+		}
+	}
+	if len(f.opened) != 0 {
+		t.Errorf("opened %v without the token", f.opened)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	f := newFixture(t)
+	auth := []string{"Authorization", "Bearer " + token}
+	for _, body := range []string{``, `{}`, `[]`, `{"keys":0}`, `{"keys":-1}`, `{"keys":10001}`, `{"keys":1}x`, `{"keys":1,"other":1}`,
+		`{"keys":1,"suite":"rot13"}`, `{"keys":1,"purpose":"` + strings.Repeat("x", 65) + `"}`, strings.Repeat(" ", maxRequest) + `{"keys":1}`} {
+		if w := f.do("POST", "/v1/ceremonies", body, auth...); w.Code != 400 {
+			t.Errorf("body %.40q: %d, want 400", body, w.Code)
+		}
+	}
+	if len(f.opened) != 0 {
+		t.Fatalf("opened %v", f.opened)
+	}
+	w := f.do("POST", "/v1/ceremonies", `{"keys":3,"hybrid":true,"purpose":"test","suite":"bls12-381"}`, auth...)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `"id": "ab00`) {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if diff := cmp.Diff([]OpenCeremony{{Keys: 3, Hybrid: true, Purpose: "test"}}, f.opened); diff != "" {
+		t.Error(diff)
+	}
+	for _, c := range []struct {
+		err    error
+		status int
+		text   string
+	}{
+		{&ledger.Error{Code: ledger.CodeDenied, Err: errors.New("no rule")}, 403, "no rule"},
+		{fmt.Errorf("open: %w", &ledger.Error{Code: ledger.CodeBusy, Err: errors.New("32 are open")}), 503, "32 are open"},
+		{&ledger.Error{Code: ledger.CodeConflict, Err: errors.New("again")}, 409, "again"},
+		{context.DeadlineExceeded, 503, "deadline"},
+		{errors.New("the disk at /secret"), 500, "internal error"},
+	} {
+		f.refuse = c.err
+		if w := f.do("POST", "/v1/ceremonies", `{"keys":1}`, auth...); w.Code != c.status || !strings.Contains(w.Body.String(), c.text) || strings.Contains(w.Body.String(), "/secret") {
+			t.Errorf("%v: %d %s, want %d %q", c.err, w.Code, w.Body, c.status, c.text)
+		}
+	}
+}
+
+// TestClient holds client and server against each other over a socket.
+func TestClient(t *testing.T) {
+	f := newFixture(t)
+	server := httptest.NewServer(f.server)
+	defer server.Close()
+	c := NewClient(server.URL, secret.New([]byte(token)))
+	ctx := t.Context()
+	st, err := c.Status(ctx)
+	if err != nil || st.Height != 3 {
+		t.Errorf("status %v, %v", st, err)
+	}
+	events, err := c.Events(ctx, 0, 10)
+	if err != nil || events.Size != 1 || len(events.Events) != 1 || events.Events[0].Object == "" {
+		t.Errorf("events %+v, %v", events, err)
+	}
+	if keys, err := c.Keys(ctx); err != nil || len(keys) != 0 {
+		t.Errorf("keys %v, %v", keys, err)
+	}
+	if opened, err := c.Open(ctx, OpenCeremony{Keys: 1}); err != nil || len(opened.ID) != 64 {
+		t.Errorf("open: %v, %v", opened, err)
+	}
+	var e *Error
+	if _, err := c.Ceremony(ctx, strings.Repeat("0", 64)); !errors.As(err, &e) || e.Status != http.StatusNotFound || e.Hint == "" {
+		t.Errorf("missing ceremony: %v", err)
+	}
+	if _, err := c.Key(ctx, "../status"); !errors.As(err, &e) || e.Status != http.StatusBadRequest {
+		t.Errorf("path in a key: %v", err)
+	}
+	server.Close()
+	if _, err := c.Status(ctx); err == nil || errors.As(err, &e) {
+		t.Errorf("a server that is gone: %v", err)
+	}
+}
+
+// TestCeremony shows a board as the ledger has it.
+func TestCeremony(t *testing.T) {
+	f := newFixture(t)
+	p := dkg.Params{Mode: dkg.ModeKeygen, Suite: dkg.SuiteG1, N: 4, T: 3, Keys: 2, Cluster: f.cluster,
+		Deadlines: dkg.Deadlines{Join: 1, Deal: 1, Verify: 1, Answer: 1, Confirm: 1, Publish: 1}}
+	board, _, err := dkg.NewBoard(p, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roster := action.Roster{{Index: 1, Node: "a"}, {Index: 2, Node: "b"}}
+	got := ceremonyOf(board, ledger.About{By: "node/a", Opened: 5}, roster)
+	deadline := time.UnixMilli(1001).UTC()
+	id := board.ID()
+	want := Ceremony{ID: fmt.Sprintf("%x", id), Mode: "keygen", Suite: "bls12-381", Phase: "join", Deadline: &deadline,
+		Keys: 2, Threshold: 3, By: "node/a", Opened: 5,
+		Seats: []Seat{{Index: 1, Node: "a"}, {Index: 2, Node: "b"}, {Index: 3}, {Index: 4}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
