@@ -32,13 +32,13 @@ const module = "github.com/quorate/quorate"
 var levels = [][]string{
 	0: {"secret", "wire", "durable", "eth", "ident", "rpc"},
 	1: {"bls", "kem", "action", "proof"},
-	2: {"keystore", "dkg", "slashing", "seal"},
+	2: {"keystore", "dkg", "slashing", "slasher", "seal"},
 	3: {"ledger", "custody"},
 	4: {"store", "peer"},
 	5: {"quorum"},
 	6: {"signer"},
 	7: {"node"},
-	8: {"signerapi", "opsapi", "cli"},
+	8: {"signerapi", "opsapi", "bench", "cli"},
 }
 
 // sideways are the imports within a level.
@@ -48,10 +48,12 @@ var sideways = map[[2]string]string{
 	{"rpc", "wire"}:      "frames are in the one canonical encoding, under its limits",
 	{"durable", "wire"}:  "a log's frames are bounded by the same limits",
 	{"cli", "opsapi"}:    "the command line speaks the operator API's own types until client/ does",
+	{"cli", "bench"}:     "bench measures a cluster from outside; cli's supervisor starts it",
 	{"cli", "signerapi"}: "cli assembles a node process: engine, signer and operator APIs in one Run",
 }
 
-// An only rule names the rooms that may import a package, or any below it.
+// An only rule names the rooms that may import a package, or any below it;
+// "cmd" stands for the binaries.
 type only struct {
 	path   string
 	rooms  []string
@@ -68,8 +70,9 @@ var onlyRules = []only{
 	{"github.com/cloudflare/circl", []string{"kem", "ident"}, true, "post-quantum primitives stand behind typed keys"},
 	{"github.com/gtank/ristretto255", []string{"kem"}, true, "group arithmetic stands behind typed keys"},
 	{"github.com/spf13/cobra", []string{"cli"}, false, "flags become a Config before anything runs"},
-	{module + "/internal/custody", []string{"signer", "node"}, true, "shares live behind one socket, and only rooms above the ledger talk to it"},
-	{module + "/internal/cli", []string{}, false, "commands are the outermost layer: only cmd/ runs them"},
+	{module + "/internal/custody", []string{"signer", "node", "cmd"}, true, "shares live behind one socket, and only rooms above the ledger talk to it"},
+	{module + "/internal/cli", []string{"cmd"}, false, "commands are the outermost layer: only cmd/ runs them"},
+	{module + "/internal/slasher", []string{}, true, "the judge of our tests shares no line with what it judges, and no product links it"},
 }
 
 // A never rule names what rooms must not link, however indirectly.
@@ -113,6 +116,7 @@ var exposers = map[string]string{
 	"internal/node/keys.go":         "identity and consensus keys are rebuilt from their sealed seeds",
 	"internal/node/node.go":         "TLS between nodes signs with the identity's Ed25519 half",
 	"internal/node/comet.go":        "CometBFT signs votes and handshakes with keys of its own type",
+	"internal/bench/rehearsal.go":   "a measured ceremony keeps its shares in locked memory, as custody does, and throws them away",
 	"internal/opsapi/client.go":     "a bearer token goes into its header",
 }
 
@@ -206,13 +210,16 @@ func TestLattice(t *testing.T) {
 }
 
 func checkOnly(t *testing.T, p pkg, from string) {
+	if strings.HasPrefix(p.ImportPath, module+"/cmd/") {
+		from = "cmd"
+	}
 	for _, rule := range onlyRules {
 		imports := p.Imports
 		if !rule.tests {
 			imports = slices.Concat(p.Imports, p.TestImports, p.XTestImports)
 		}
 		for _, path := range imports {
-			allowed := slices.Contains(rule.rooms, from) || room(rule.path) != "" && (from == room(rule.path) || from == "") || rule.tests && forTests(p.ImportPath)
+			allowed := slices.Contains(rule.rooms, from) || from != "" && from == room(rule.path) || rule.tests && forTests(p.ImportPath)
 			if under(path, rule.path) && !allowed {
 				t.Errorf("%s imports %s, which only %v may: %s", p.ImportPath, path, rule.rooms, rule.reason)
 			}

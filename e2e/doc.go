@@ -10,6 +10,7 @@
 //	signal NAME PID                   sends KILL, TERM or INT
 //	gone PID...                       waits until processes have ended
 //	forget DIR                        removes the slashing record of a custody process
+//	readme FILE                       writes the README's request to FILE
 //	verify NETWORK PUBKEY FILE        checks that stdout is a signature of the request in FILE
 //
 // $BASE is the first of many free ports.

@@ -24,6 +24,8 @@ import (
 	"github.com/quorate/quorate/internal/signerapi"
 )
 
+const readmePath = "../README.md"
+
 // scriptTime bounds one script.
 const scriptTime = 60 * time.Second
 
@@ -51,7 +53,7 @@ func TestScripts(t *testing.T) {
 				return err
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"await": await, "load": load, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget,
+				"await": await, "load": load, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
 			},
 		})
 	}
@@ -230,4 +232,19 @@ func forget(ts *testscript.TestScript, neg bool, args []string) {
 	for _, f := range files {
 		ts.Check(os.RemoveAll(f))
 	}
+}
+
+// readme writes the request that the README shows to a file.
+func readme(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: readme FILE")
+	}
+	text, err := os.ReadFile(readmePath)
+	ts.Check(err)
+	_, rest, found := strings.Cut(string(text), "-d '")
+	request, _, ended := strings.Cut(rest, "'\n")
+	if !found || !ended {
+		ts.Fatalf("the README shows no request")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(request), 0o600))
 }

@@ -15,6 +15,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/custody"
+	"github.com/quorate/quorate/internal/secret"
 )
 
 const usage = `usage: quorate-custody init --home DIR --domain validator
@@ -49,6 +52,9 @@ func (e useError) Error() string { return string(e) }
 func run(args []string) error {
 	if len(args) == 0 {
 		return useError("a verb is missing")
+	}
+	if err := secret.Harden(); err != nil { // init and bind hold secrets, too
+		return err
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.SetOutput(os.Stderr)
@@ -85,10 +91,26 @@ func run(args []string) error {
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return custody.Run(ctx, custody.Config{
+		return custody.Run(untilOrphaned(ctx), custody.Config{
 			Home: *home, Socket: *socket, AllowUID: *uid,
 			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		})
 	}
 	return useError("unknown verb " + args[0])
+}
+
+// untilOrphaned ends ctx when whoever started this process with a pipe as its
+// input closes the pipe, as dying does. Under a service manager the input is
+// no pipe, and says nothing.
+func untilOrphaned(ctx context.Context) context.Context {
+	info, err := os.Stdin.Stat()
+	if err != nil || info.Mode().Type() != fs.ModeNamedPipe {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // however it ends, nobody holds the other end
+	}()
+	return ctx
 }

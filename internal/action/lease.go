@@ -45,11 +45,12 @@ func FloorAfter(n *eth.Network, former Ceiling, header time.Time) Ceiling {
 // Incarnation is one life of a custody process, from start to end, as the
 // ledger keeps it. The ledger, and every peer, listens to the newest only.
 type Incarnation struct {
-	Number  uint64
-	ID      [32]byte // drawn by the process at its start
-	Height  uint64   // of its registration
-	Former  Ceiling  // the highest of all incarnations before
-	Ceiling Ceiling  // its own
+	Number   uint64
+	ID       [32]byte // an Ed25519 key that exists in the process's memory only
+	Previous [32]byte // id of the incarnation before
+	Height   uint64   // of its registration
+	Former   Ceiling  // the highest of all incarnations before
+	Ceiling  Ceiling  // its own
 }
 
 // Encode returns the record's canonical bytes.
@@ -58,6 +59,7 @@ func (i Incarnation) Encode() []byte {
 	e.U8(recordVersion)
 	e.U64(i.Number)
 	e.Fixed(i.ID[:])
+	e.Fixed(i.Previous[:])
 	e.U64(i.Height)
 	for _, c := range []Ceiling{i.Former, i.Ceiling} {
 		e.U64(c.Slot)
@@ -75,6 +77,7 @@ func ParseIncarnation(b []byte) (i Incarnation, err error) {
 	}
 	i.Number = d.U64()
 	d.Fixed(i.ID[:])
+	d.Fixed(i.Previous[:])
 	i.Height = d.U64()
 	for _, c := range []*Ceiling{&i.Former, &i.Ceiling} {
 		c.Slot, c.Source, c.Target = d.U64(), d.U64(), d.U64()

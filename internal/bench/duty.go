@@ -27,8 +27,8 @@ func (v *voter) next() ([]byte, eth.SigningRoot, error) {
 	v.epoch++
 	a := &eth.AttestationData{
 		Slot:   v.epoch * v.network.Preset.SlotsPerEpoch,
-		Source: eth.Checkpoint{Epoch: v.epoch - 1, Root: rootOf(1, v.epoch-1)},
-		Target: eth.Checkpoint{Epoch: v.epoch, Root: rootOf(1, v.epoch)},
+		Source: eth.Checkpoint{Epoch: v.epoch - 1, Root: rootOf(v.epoch - 1)},
+		Target: eth.Checkpoint{Epoch: v.epoch, Root: rootOf(v.epoch)},
 	}
 	// No two keys see one block, or the hash to the curve of one would serve
 	// all of them.
@@ -50,8 +50,7 @@ func (v *voter) next() ([]byte, eth.SigningRoot, error) {
 		root, a.Slot, a.Index, a.BeaconBlockRoot[:], a.Source.Epoch, a.Source.Root[:], a.Target.Epoch, a.Target.Root[:]), root, nil
 }
 
-func rootOf(kind byte, n uint64) (r eth.Root) {
-	r[0] = kind
+func rootOf(n uint64) (r eth.Root) {
 	binary.BigEndian.PutUint64(r[24:], n)
 	return r
 }

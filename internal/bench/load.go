@@ -14,13 +14,22 @@ import (
 	"github.com/quorate/quorate/internal/eth"
 )
 
+// tally is what was signed, how fast, and what it cost.
+type tally struct {
+	signed  int
+	latency []float64 // of each signature, in ms
+	took    time.Duration
+	cpu     time.Duration
+}
+
+func (t *tally) rate() float64    { return float64(t.signed) / t.took.Seconds() }
+func (t *tally) cpuEach() float64 { return milliseconds(t.cpu) / float64(t.signed) }
+
 // load is what clients saw during a run.
 type load struct {
-	signed   int
+	tally
 	failures int
-	failure  string    // one of them
-	latency  []float64 // of each signature, in ms
-	took     time.Duration
+	failure  string // one of them
 	samples  []sample
 }
 
@@ -90,14 +99,11 @@ func (c *client) run(ctx context.Context, until time.Time, l *load) error {
 	return ctx.Err()
 }
 
-// drive runs all clients for a time.
-func drive(ctx context.Context, clients []*client, duration time.Duration) (*load, error) {
+// drive runs all clients for a time and adds to the sum.
+func drive(ctx context.Context, clients []*client, duration time.Duration, sum *load) error {
 	began := time.Now()
 	until := began.Add(duration)
-	var (
-		mu  sync.Mutex
-		sum load
-	)
+	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	for _, c := range clients {
 		g.Go(func() error {
@@ -110,8 +116,8 @@ func drive(ctx context.Context, clients []*client, duration time.Duration) (*loa
 		})
 	}
 	err := g.Wait()
-	sum.took = time.Since(began)
-	return &sum, err
+	sum.took += time.Since(began)
+	return err
 }
 
 func (l *load) add(o *load) {
@@ -124,8 +130,8 @@ func (l *load) add(o *load) {
 	l.samples = append(l.samples, o.samples...)
 }
 
-// check verifies the samples.
-func (l *load) check() error {
+// verify checks the samples, and forgets them.
+func (l *load) verify() error {
 	for _, s := range l.samples {
 		sig, err := parseSignature(s.answer)
 		if err != nil {
@@ -135,6 +141,7 @@ func (l *load) check() error {
 			return fmt.Errorf("verify signature: %s did not sign %s", s.key, s.root)
 		}
 	}
+	l.samples = nil
 	if l.signed == 0 {
 		return fmt.Errorf("no signature was made; the last answer was %s", l.failure)
 	}

@@ -132,15 +132,8 @@ func (p *primitives) sign(parallel bool) error {
 	return nil
 }
 
-// pace is how fast the primitives went.
-type pace struct {
-	rate float64 // signatures per second
-	p50  float64 // ms
-	cpu  float64 // ms for each signature
-}
-
-// measure signs with that many callers for a time.
-func (p *primitives) measure(callers int, duration time.Duration) (pace, error) {
+// measure signs with that many callers for a time, and adds to the sum.
+func (p *primitives) measure(callers int, duration time.Duration, sum *tally) error {
 	var mu sync.Mutex
 	var latency []float64
 	began, before := time.Now(), ownCPU()
@@ -163,8 +156,11 @@ func (p *primitives) measure(callers int, duration time.Duration) (pace, error) 
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return pace{}, fmt.Errorf("measure the limit: %w", err)
+		return fmt.Errorf("measure the limit: %w", err)
 	}
-	made := float64(len(latency))
-	return pace{rate: made / time.Since(began).Seconds(), cpu: milliseconds(ownCPU()-before) / made, p50: median(latency)}, nil
+	sum.signed += len(latency)
+	sum.latency = append(sum.latency, latency...)
+	sum.took += time.Since(began)
+	sum.cpu += ownCPU() - before
+	return nil
 }

@@ -46,6 +46,7 @@ type Figure struct {
 	CPU          float64 `json:"cpu_ms_per_signature,omitempty"` // over all processes of the cluster
 	GeneratorCPU float64 `json:"generator_cpu_ms_per_signature,omitempty"`
 	LimitCPU     float64 `json:"limit_cpu_ms_per_signature,omitempty"`
+	CPURatio     float64 `json:"cpu_ratio,omitempty"` // limit's/cluster's; on a busy machine more telling than the rates
 	OperatorCPU  float64 `json:"cpu_s_per_operator,omitempty"`
 
 	RSS float64 `json:"rss_mib_per_node,omitempty"` // the largest node's, with its custody process

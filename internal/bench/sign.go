@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
 )
 
 // SignConfig says how the signing path is measured.
@@ -57,46 +56,63 @@ type signBench struct {
 	voters  []*voter
 }
 
-// at measures one concurrency: the limit, the cluster, the limit again.
+// rounds: limit and cluster take turns, so that what else the machine does
+// meets both.
+const rounds = 3
+
+// at measures one concurrency: the limit, the cluster through all nodes and
+// through one, in turns, and the limit again.
 func (s *signBench) at(ctx context.Context, callers int) ([]Figure, error) {
 	if callers < 1 || callers > len(s.voters) {
 		return nil, fmt.Errorf("%d callers need as many keys, and there are %d", callers, len(s.voters))
 	}
-	before, err := s.limit.measure(callers, s.cfg.Duration/2)
-	if err != nil {
-		return nil, err
+	var limit tally
+	spread := &run{name: "sign_throughput", nodes: s.cluster.Nodes}
+	single := &run{name: "sign_throughput_one_node", nodes: s.cluster.Nodes[:1]}
+	slice := s.cfg.Duration / rounds
+	for range rounds {
+		if err := s.limit.measure(callers, slice/2, &limit); err != nil {
+			return nil, err
+		}
+		for _, r := range []*run{spread, single} {
+			if err := s.load(ctx, callers, slice, r); err != nil {
+				return nil, err
+			}
+		}
+		if err := s.limit.measure(callers, slice/2, &limit); err != nil {
+			return nil, err
+		}
 	}
-	spread, err := s.load(ctx, callers, s.cluster.Nodes)
-	if err != nil {
-		return nil, err
-	}
-	single, err := s.load(ctx, callers, s.cluster.Nodes[:1])
-	if err != nil {
-		return nil, err
-	}
-	after, err := s.limit.measure(callers, s.cfg.Duration/2)
-	if err != nil {
-		return nil, err
-	}
-	limit := pace{mean(before.rate, after.rate), mean(before.p50, after.p50), mean(before.cpu, after.cpu)}
-	spread.LimitCPU, single.LimitCPU = limit.cpu, limit.cpu
-	single.Name = "sign_throughput_one_node"
-	figures := []Figure{spread.rate(spread.Measured, limit.rate), single.rate(single.Measured, limit.rate)}
+	figures := []Figure{s.figure(callers, spread, &limit), s.figure(callers, single, &limit)}
 	if callers == 1 {
-		latency := spread
+		latency := figures[0]
 		latency.Name, latency.Unit = "sign_latency", "ms"
 		latency.LimitIs = "p50: t partials in parallel on the cores + combine + verify + one fsync"
-		figures = append(figures, latency.duration(spread.P50, limit.p50))
+		figures = append(figures, latency.duration(latency.P50, percentile(limit.latency, 0.5)))
+	}
+	for _, f := range figures[:2] {
+		if f.Failures > 0 {
+			s.cfg.Progress("%s: %d requests failed, one with %s", f.Name, f.Failures, spread.failure+single.failure)
+		}
+		s.cfg.Progress("%s, %d callers: %.0f/s, limit %.0f/s", f.Name, callers, f.Measured, f.Limit)
 	}
 	return figures, nil
 }
 
-// load measures the cluster, asked through some of its nodes.
-func (s *signBench) load(ctx context.Context, callers int, nodes []Node) (Figure, error) {
-	f := Figure{Name: "sign_throughput", N: len(s.cluster.Nodes), T: s.cluster.T, Concurrency: callers, Keys: len(s.voters), Unit: "signatures/s", LimitIs: signLimit}
-	clients, err := s.clients(callers, nodes)
+// run is the cluster asked through some of its nodes.
+type run struct {
+	load
+	name  string
+	nodes []Node
+	own   time.Duration // processor time of the load generator
+	rss   float64
+}
+
+// load measures the cluster for a time.
+func (s *signBench) load(ctx context.Context, callers int, slice time.Duration, r *run) error {
+	clients, err := s.clients(callers, r.nodes)
 	if err != nil {
-		return f, err
+		return err
 	}
 	defer func() {
 		for _, c := range clients {
@@ -104,40 +120,38 @@ func (s *signBench) load(ctx context.Context, callers int, nodes []Node) (Figure
 		}
 	}()
 	// Keys are parsed when they first sign, and averages have to be learnt.
-	if _, err := drive(ctx, clients, s.cfg.Duration/5); err != nil {
-		return f, err
+	if err := drive(ctx, clients, slice/3, new(load)); err != nil {
+		return err
 	}
 	pids := s.cluster.pids()
 	before, err := cpuOf(pids)
 	if err != nil {
-		return f, err
+		return err
 	}
 	own := ownCPU()
-	run, err := drive(ctx, clients, s.cfg.Duration)
-	if err != nil {
-		return f, err
+	if err := drive(ctx, clients, slice, &r.load); err != nil {
+		return err
 	}
-	own = ownCPU() - own
+	r.own += ownCPU() - own
 	after, err := cpuOf(pids)
 	if err != nil {
-		return f, err
+		return err
 	}
-	if err := run.check(); err != nil {
-		return f, err
+	r.cpu += after - before
+	if r.rss, err = s.cluster.heaviest(); err != nil {
+		return err
 	}
-	if f.RSS, err = s.cluster.heaviest(); err != nil {
-		return f, err
+	return r.verify()
+}
+
+func (s *signBench) figure(callers int, r *run, limit *tally) Figure {
+	f := Figure{
+		Name: r.name, N: len(s.cluster.Nodes), T: s.cluster.T, Concurrency: callers, Keys: len(s.voters), Unit: "signatures/s", LimitIs: signLimit,
+		P50: percentile(r.latency, 0.5), P99: percentile(r.latency, 0.99), Failures: r.failures,
+		CPU: r.cpuEach(), GeneratorCPU: milliseconds(r.own) / float64(r.signed), LimitCPU: limit.cpuEach(), RSS: r.rss,
 	}
-	f.Measured = float64(run.signed) / run.took.Seconds()
-	f.P50, f.P99 = percentile(run.latency, 0.5), percentile(run.latency, 0.99)
-	f.CPU = milliseconds(after-before) / float64(run.signed)
-	f.GeneratorCPU = milliseconds(own) / float64(run.signed)
-	f.Failures = run.failures
-	if run.failures > 0 {
-		s.cfg.Progress("%d of %d requests failed, one with %s", run.failures, run.failures+run.signed, run.failure)
-	}
-	s.cfg.Progress("%d callers of %d nodes: %.0f signatures/s, %d verified", callers, len(nodes), f.Measured, len(run.samples))
-	return f, nil
+	f.CPURatio = over(f.LimitCPU, f.CPU)
+	return f.rate(r.rate(), limit.rate())
 }
 
 // clients shares the voters out.
@@ -159,4 +173,3 @@ func (s *signBench) clients(callers int, nodes []Node) (clients []*client, err e
 	}
 	return clients, nil
 }
-

@@ -77,7 +77,7 @@ approval, 5 not found, 6 unavailable.`,
 	flags.StringVar(&a.address, "address", "127.0.0.1:9003", "operator API of the node to ask")
 	flags.StringVar(&a.identity, "identity", "", "file that proves who asks: ops.token in the node's home")
 	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.auditCommand(), a.doctorCommand(), a.versionCommand())
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.auditCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand())
 	return root
 }
 

@@ -98,7 +98,11 @@ func (p *nodeProcess) run(ctx context.Context) error {
 		return fmt.Errorf("listen for metrics on %s: %w", p.config.Listen.Metrics, err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.node.Run(ctx) })
+	nodeEnded := make(chan struct{})
+	g.Go(func() error {
+		defer close(nodeEnded)
+		return p.node.Run(ctx)
+	})
 	g.Go(func() error { return signing.Run(ctx) })
 	g.Go(func() error { return ops.Run(ctx) })
 	g.Go(func() error { return metrics.Serve(ctx, scrape, p.log) })
@@ -107,7 +111,7 @@ func (p *nodeProcess) run(ctx context.Context) error {
 			select {
 			case <-p.custody.done:
 				return fmt.Errorf("custody ended: %s", p.custody.verdict())
-			case <-ctx.Done():
+			case <-nodeEnded: // the node has custody say its last word
 				p.custody.stop(stopTime)
 				return nil
 			}

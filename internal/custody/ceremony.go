@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
@@ -17,8 +18,52 @@ import (
 	"github.com/quorate/quorate/internal/wire"
 )
 
-// maxBodies bounds what one ceremony may hold in memory.
-const maxBodies = 64 << 20
+// maxAnswer bounds the messages of one answer, so that it fits into a frame.
+const maxAnswer = wire.MaxFrame / 2
+
+// seeds are the ceremonies that this process takes part in. They have a lock
+// of their own: a seat may compute for seconds, and who asks for the status
+// does not wait for it.
+type seeds struct {
+	older map[[32]byte]bool // drawn before this process started; does not change
+
+	mu   sync.Mutex
+	byID map[[32]byte]secret.Bytes
+	over map[[32]byte]bool // ceremonies that were left since the start
+}
+
+func (s *seeds) get(id [32]byte) (seed secret.Bytes, ok, over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seed, ok = s.byID[id]
+	return seed, ok, s.over[id]
+}
+
+func (s *seeds) put(id [32]byte, seed secret.Bytes) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[id] = seed
+}
+
+func (s *seeds) leave(id [32]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[id].Destroy()
+	delete(s.byID, id)
+	s.over[id] = true
+}
+
+// pending lists the ceremonies that are not over, as many as an answer holds.
+func (s *seeds) pending() (ids [][32]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.byID {
+		if len(ids) < maxPending {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
 
 // seat is this process's place in one ceremony. All that has to survive a
 // restart is the seed in the safe; the rest is made again.
@@ -27,7 +72,6 @@ type seat struct {
 	player *dkg.Participant
 	bodies map[[32]byte][]byte
 	wanted map[[32]byte]bool
-	size   int
 }
 
 // ceremony takes a proven state of a ceremony and answers with what this seat
@@ -83,9 +127,16 @@ func (p *Process) provenBoard(id [32]byte, cert []byte) (*dkg.Board, error) {
 }
 
 func (p *Process) step(board *dkg.Board, imports [][]byte) (StepResult, error) {
-	id := board.ID()
-	if board.Phase() == dkg.PhaseAborted {
-		return StepResult{}, p.leave(id, imports, board.Params())
+	id, phase := board.ID(), board.Phase()
+	_, _, over := p.seeds.get(id)
+	switch absent := !board.Joined().Has(int(p.seat.Index)); {
+	case over:
+		// An older state, which may still count as fresh, says nothing any
+		// more: with another seed this seat would say two different things.
+		// After a restart no state from before the end is fresh.
+		return StepResult{}, nil
+	case phase == dkg.PhaseAborted, phase == dkg.PhaseDone && absent:
+		return StepResult{}, p.leave(board, imports)
 	}
 	s, err := p.takeSeat(board, imports)
 	if err != nil || s == nil {
@@ -94,25 +145,30 @@ func (p *Process) step(board *dkg.Board, imports [][]byte) (StepResult, error) {
 	if need := s.missing(board); len(need) > 0 {
 		return StepResult{Need: need}, nil
 	}
-	var result StepResult
 	msgs, err := s.player.Next(board, s.source)
 	if errors.Is(err, dkg.ErrNoShares) {
 		p.log.Warn("this holder has no valid share of the ceremony's keys; the others can repair it", "ceremony", fmt.Sprintf("%x", id[:8]))
-		return StepResult{}, p.leave(id, imports, board.Params())
+		return StepResult{}, p.leave(board, imports)
 	}
 	if err != nil {
-		return StepResult{}, fmt.Errorf("ceremony %x in phase %s: %w", id[:8], board.Phase(), err)
+		delete(p.seats, id) // a body that is not what the board names must not stay
+		return StepResult{}, fmt.Errorf("ceremony %x in phase %s: %w", id[:8], phase, err)
 	}
+	var result StepResult
+	size := 0
 	for _, m := range msgs {
 		raw := m.Encode()
+		if size += len(raw); size > maxAnswer {
+			break // the rest follows when these stand on the board
+		}
 		result.Posts = append(result.Posts, Post{Seat: s.me, Message: raw,
 			Signature: p.identity.Sign(wire.TagCeremonyMessage, action.CeremonyParts(id, s.me, raw)...)})
 	}
-	if board.Phase() == dkg.PhaseDone && board.Holders().Has(int(s.me)) {
+	if phase == dkg.PhaseDone && board.Holders().Has(int(s.me)) {
 		if result.Active, err = p.finish(board, s); err != nil {
 			return StepResult{}, err
 		}
-		return result, p.leave(id, imports, board.Params())
+		return result, p.leave(board, result.Active)
 	}
 	return result, nil
 }
@@ -126,9 +182,9 @@ func (p *Process) takeSeat(board *dkg.Board, imports [][]byte) (*seat, error) {
 	if s := p.seats[id]; s != nil {
 		return s, nil
 	}
-	seed, ok := p.seeds[id]
+	seed, ok, _ := p.seeds.get(id)
 	if !ok {
-		if board.Phase() != dkg.PhaseJoin {
+		if board.Phase() != dkg.PhaseJoin || board.Joined().Has(int(p.seat.Index)) {
 			return nil, nil
 		}
 		var err error
@@ -138,7 +194,7 @@ func (p *Process) takeSeat(board *dkg.Board, imports [][]byte) (*seat, error) {
 		if err := p.safe.Put(seal.Entry{Header: p.header(seal.KindSeed, id[:]), Secret: seed}); err != nil {
 			return nil, fmt.Errorf("seal the seed of ceremony %x: %w", id[:8], err)
 		}
-		p.seeds[id] = seed
+		p.seeds.put(id, seed)
 	}
 	s := &seat{me: p.seat.Index, bodies: map[[32]byte][]byte{}, wanted: map[[32]byte]bool{}}
 	var err error
@@ -203,17 +259,16 @@ func (p *Process) blob(body []byte) error {
 	if s == nil || !s.wanted[name] {
 		return rpc.Errorf(rpc.CodeMalformed, "body %x was not asked for", name[:8])
 	}
-	if s.size += len(raw); s.size > maxBodies {
-		return rpc.Errorf(rpc.CodeUnavailable, "ceremony %x is over %d bytes", id[:8], maxBodies)
-	}
 	s.bodies[name] = raw
 	delete(s.wanted, name)
 	return nil
 }
 
 // finish seals this seat's shares of a ceremony that the ledger has closed,
-// and lets them sign: first sealed, then registered in the slashing record,
-// then used. Done again after a crash it changes nothing.
+// and lets them sign: first registered in the slashing record, then sealed,
+// then used. So a share that is sealed was registered, and is not registered
+// again when this is done again after a crash: its key may have been stopped
+// in between.
 func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 	params := board.Params()
 	result, err := dkg.ReadResult(board, s.source)
@@ -225,22 +280,27 @@ func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 		return nil, fmt.Errorf("finish ceremony: %w", err)
 	}
 	var entries []seal.Entry
-	var keys [][]byte
+	var keys, fresh [][]byte
 	for _, out := range shares {
 		pk := result.PublicKey(out.Key)
+		keys = append(keys, pk)
+		if p.shares.holds([bls.PublicKeySize]byte(pk), out.Secret) {
+			out.Secret.Destroy()
+			continue
+		}
 		h := p.header(seal.KindShare, pk)
 		h.Curve, h.N, h.T, h.X = action.CurveBLS12381G1, uint16(params.N), uint16(params.T), s.me
 		h.Epoch = p.shares.nextEpoch([bls.PublicKeySize]byte(pk))
-		entries, keys = append(entries, seal.Entry{Header: h, Secret: out.Secret}), append(keys, pk)
+		entries, fresh = append(entries, seal.Entry{Header: h, Secret: out.Secret}), append(fresh, pk)
 	}
-	// A crash between Put and the seed's end leaves shares that are sealed
-	// already: their slots are taken, and hold the same.
-	entries = p.withoutSealed(entries)
+	if p.seeds.older[board.ID()] {
+		p.life.inherit(keys)
+	}
+	if err := p.register(fresh, params.Mode); err != nil {
+		return nil, fmt.Errorf("register %d keys for signing: %w", len(fresh), err)
+	}
 	if err := p.safe.Put(entries...); err != nil {
 		return nil, fmt.Errorf("seal %d shares: %w", len(entries), err)
-	}
-	if err := p.register(keys, params.Mode); err != nil {
-		return nil, fmt.Errorf("register %d keys for signing: %w", len(keys), err)
 	}
 	for _, e := range entries {
 		if err := p.shares.load(e); err != nil {
@@ -251,28 +311,17 @@ func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 	return keys, nil
 }
 
-// withoutSealed drops the entries of which the very secret is sealed already.
-func (p *Process) withoutSealed(entries []seal.Entry) []seal.Entry {
-	var out []seal.Entry
-	for _, e := range entries {
-		if !p.shares.holds([bls.PublicKeySize]byte(e.Key), e.Secret) {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
-// leave ends this process's part in a ceremony: the seed and the whole keys
-// that it dealt are destroyed. It is the last thing done, so that a crash
+// leave ends this process's part in a ceremony: the seed and, of an import,
+// the whole keys are destroyed. It is the last thing done, so that a crash
 // before it only repeats what is the same again.
-func (p *Process) leave(id [32]byte, imports [][]byte, params dkg.Params) error {
+func (p *Process) leave(board *dkg.Board, keys [][]byte) error {
+	id, params := board.ID(), board.Params()
 	var slots []seal.Slot
-	if seed, ok := p.seeds[id]; ok {
+	if _, ok, _ := p.seeds.get(id); ok {
 		slots = append(slots, p.header(seal.KindSeed, id[:]).Slot())
-		defer seed.Destroy()
 	}
-	if params.Mode == dkg.ModeImport && dkg.ExpectedKeys(imports) == params.Expected {
-		for _, pk := range imports {
+	if params.Mode == dkg.ModeImport && dkg.ExpectedKeys(keys) == params.Expected {
+		for _, pk := range keys {
 			if key, ok := p.imports[string(pk)]; ok {
 				slots = append(slots, p.header(seal.KindImport, pk).Slot())
 				delete(p.imports, string(pk))
@@ -280,13 +329,14 @@ func (p *Process) leave(id [32]byte, imports [][]byte, params dkg.Params) error 
 			}
 		}
 	}
-	if len(slots) > 0 {
-		if err := p.safe.Destroy(slots...); err != nil {
-			return fmt.Errorf("leave ceremony %x: %w", id[:8], err)
-		}
+	if err := p.safe.Destroy(slots...); err != nil {
+		return fmt.Errorf("leave ceremony %x: %w", id[:8], err)
 	}
-	delete(p.seeds, id)
-	delete(p.seats, id)
+	p.seeds.leave(id)
+	if s := p.seats[id]; s != nil {
+		s.player.Destroy()
+		delete(p.seats, id)
+	}
 	return nil
 }
 
@@ -298,11 +348,11 @@ func (p *Process) keystore(ctx context.Context, body []byte) ([]byte, error) {
 	raw := d.Bytes(wire.MaxKeystore)
 	password := d.Bytes(wire.MaxPassword)
 	secret.Wipe(body)
+	held := secret.New(password)
+	defer held.Destroy()
 	if err := d.Finish(); err != nil {
 		return nil, malformed(err)
 	}
-	held := secret.New(password)
-	defer held.Destroy()
 	parsed, err := keystore.Parse(raw)
 	if err != nil {
 		return nil, malformed(err)
@@ -321,6 +371,10 @@ func (p *Process) keystore(ctx context.Context, body []byte) ([]byte, error) {
 	if _, ok := p.imports[string(pk[:])]; ok {
 		scalar.Destroy()
 		return pk[:], nil
+	}
+	if len(p.imports) >= wire.MaxKeysPerBatch {
+		scalar.Destroy()
+		return nil, rpc.Errorf(rpc.CodeUnavailable, "%d keys wait to be dealt already", len(p.imports))
 	}
 	if err := p.safe.Put(seal.Entry{Header: p.header(seal.KindImport, pk[:]), Secret: scalar}); err != nil {
 		scalar.Destroy()
@@ -349,6 +403,7 @@ func (p *Process) forget(body []byte) error {
 		}
 		delete(p.imports, string(pk[:]))
 		key.Destroy()
+		clear(p.seats) // they are taken again, with the keys that are left
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package custody
 import (
 	"crypto/rand"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -14,9 +15,11 @@ import (
 	"github.com/quorate/quorate/internal/wire"
 )
 
-// trustingPeriod bounds the step between two verified headers. A process that
-// saw none for longer needs a checkpoint from outside.
-const trustingPeriod = 21 * 24 * time.Hour
+// trustingPeriod is no bound: a process that starts goes by the genesis, at
+// whatever age, and one that runs for long without a certificate must not be
+// worse off. What is recent, the nonce proves; keys of validators that have
+// left do not count while nobody can leave.
+const trustingPeriod = time.Duration(math.MaxInt64)
 
 // chain is the ledger as custody sees it: only what certificates prove, and
 // only when they prove that they are recent.

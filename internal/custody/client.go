@@ -109,6 +109,25 @@ func (c *Client) Lease(ctx context.Context, certificate []byte) error {
 	return err
 }
 
+// Close has custody end all signing and say how far its record has come. The
+// answer goes to the other nodes' custody, with MethodWitness.
+func (c *Client) Close(ctx context.Context) ([]byte, error) {
+	return c.Relay(ctx, MethodClose, nil)
+}
+
+// Prove shows custody what the others remember of its last end, and a
+// certificate of the incarnations under which they say so.
+func (c *Client) Prove(ctx context.Context, certificate []byte, testimonies [][]byte) error {
+	var e wire.Encoder
+	e.Bytes(certificate)
+	e.Count(len(testimonies))
+	for _, t := range testimonies {
+		e.Bytes(t)
+	}
+	_, err := c.Relay(ctx, MethodProve, e.Out())
+	return err
+}
+
 // Ceremony shows custody a proven state of a ceremony and returns what it has
 // to say to it. Imports are the keys of an import, in order.
 func (c *Client) Ceremony(ctx context.Context, id [32]byte, certificate []byte, imports [][]byte) (StepResult, error) {

@@ -73,15 +73,22 @@ func Confine() error {
 		unix.SockFilter{Code: ret, K: no},
 		unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW})
 
+	// Both calls on one thread: without privileges a filter needs the first.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("confine custody: no new privileges: %w", err)
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	// TSYNC puts every thread of the Go runtime under the filter at once.
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	// TSYNC puts every thread of the Go runtime under the filter at once, or
+	// none: it returns the first that could not follow.
+	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
 	runtime.KeepAlive(filter)
 	if errno != 0 {
 		return fmt.Errorf("confine custody: install system call filter: %w", errno)
+	}
+	if thread != 0 {
+		return fmt.Errorf("confine custody: install system call filter: thread %d has another", thread)
 	}
 	return nil
 }

@@ -16,7 +16,8 @@ import (
 // are signed only between a floor, above which no incarnation before went, and
 // a ceiling, up to which the ledger let this one go.
 type incarnation struct {
-	id      [32]byte // drawn at the start
+	id      [32]byte // public half of a key that exists in this memory only
+	sign    func(msg []byte) []byte
 	network *eth.Network
 	path    proof.Path
 	older   map[[bls.PublicKeySize]byte]bool // keys that incarnations before could sign with
@@ -77,6 +78,24 @@ func (in *incarnation) permits(key [bls.PublicKeySize]byte, facts eth.Slashable)
 		return rpc.Errorf(rpc.CodeFenced, "the lease ends at slot %d, source %d and target %d, and the ledger has not extended it", in.ceiling.Slot, in.ceiling.Source, in.ceiling.Target)
 	}
 	return nil
+}
+
+// inherit puts keys under the floor whose shares come from a seed of an older
+// incarnation: the disk may have been rolled back to before they first signed.
+func (in *incarnation) inherit(keys [][]byte) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, k := range keys {
+		in.older[[bls.PublicKeySize]byte(k)] = true
+	}
+}
+
+// unfence lifts the floor: the record on disk is known to be the last.
+func (in *incarnation) unfence() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	clear(in.older)
+	in.floor = action.Ceiling{}
 }
 
 // reach is the ceiling that a duty needs.

@@ -3,6 +3,7 @@ package custody
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -63,8 +64,16 @@ type Process struct {
 	hashed    hashCache
 	decrypter *keystore.Decrypter
 
-	ceremonies sync.Mutex // guards what follows
-	seeds      map[[32]byte]secret.Bytes
+	opened slashing.Usage // how far the record had come at the start
+
+	signing sync.RWMutex // read-locked while something is signed
+	closed  bool         // guarded by signing: the last word was said
+
+	closings sync.Mutex
+	seen     map[uint16]Closing // last words of other seats, guarded by closings
+
+	seeds      seeds
+	ceremonies sync.Mutex // guards what follows, and the order of steps
 	seats      map[[32]byte]*seat
 	imports    map[string]secret.Bytes // whole keys that wait to be dealt, by public key
 }
@@ -128,14 +137,16 @@ func Bind(home string, genesisDoc []byte, node string) error {
 	if err != nil {
 		return fmt.Errorf("bind custody: %w", err)
 	}
-	if err := slashing.Init(slashingConfig(home, cluster, domain, network)); err != nil {
-		return fmt.Errorf("bind custody: %w", err)
-	}
+	// The safe first: where one stands, no record is made beside it. A record
+	// that was lost is not to be had again by binding once more.
 	safe, err := seal.Create(durable.OS{}, filepath.Join(home, fileSafe), seal.Owner{Cluster: cluster, Domain: domain}, sealer)
 	if err != nil {
 		return fmt.Errorf("bind custody: %w", err)
 	}
 	if err := safe.Close(); err != nil {
+		return fmt.Errorf("bind custody: %w", err)
+	}
+	if err := slashing.Init(slashingConfig(home, cluster, domain, network)); err != nil {
 		return fmt.Errorf("bind custody: %w", err)
 	}
 	// The node's name comes last: a home with one is whole.
@@ -216,6 +227,9 @@ func Run(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
+	if !secret.Locked() {
+		p.log.Warn("secrets may be swapped out: the limit of locked memory is too low (hint: ulimit -l, LimitMEMLOCK=)")
+	}
 	p.log.Info("custody is ready", "domain", p.domain, "seat", p.seat.Index, "shares", p.shares.count())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.serve(ctx, cfg.Socket, cfg.AllowUID) })
@@ -252,12 +266,14 @@ func open(cfg Config) (*Process, error) {
 	p := &Process{
 		log: cfg.Log, cluster: cluster, domain: domain, genesis: g, identity: key,
 		roster: action.NewRoster(g.Nodes, domain), decrypter: keystore.NewDecrypter(),
-		seeds: map[[32]byte]secret.Bytes{}, seats: map[[32]byte]*seat{}, imports: map[string]secret.Bytes{},
+		seen:  map[uint16]Closing{},
+		seeds: seeds{byID: map[[32]byte]secret.Bytes{}, older: map[[32]byte]bool{}, over: map[[32]byte]bool{}},
+		seats: map[[32]byte]*seat{}, imports: map[string]secret.Bytes{},
 		shares: shares{byKey: map[[bls.PublicKeySize]byte]held{}},
 	}
 	var ok bool
-	if p.seat, ok = p.roster.Of(string(node)); !ok {
-		return nil, fmt.Errorf("the genesis has no seat for %s", node)
+	if p.seat, ok = p.roster.Of(string(node)); !ok || !bytes.Equal(p.seat.Identity.Bytes(), key.Public().Bytes()) {
+		return nil, fmt.Errorf("the genesis does not name this process as the %s custody of %q", domain, node)
 	}
 	if p.network, err = g.EthNetwork(); err != nil {
 		return nil, err
@@ -280,8 +296,13 @@ func open(cfg Config) (*Process, error) {
 	p.life = &incarnation{
 		network: p.network, path: p.chain.ns.Incarnation(string(node), string(domain)), older: p.shares.keys(),
 	}
-	rand.Read(p.life.id[:])
-	return p, nil
+	pub, memoryOnly, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	p.life.id, p.life.sign = [32]byte(pub), func(msg []byte) []byte { return ed25519.Sign(memoryOnly, msg) }
+	p.opened, err = p.record.Usage(0)
+	return p, err
 }
 
 // load takes an entry of the safe.
@@ -290,7 +311,8 @@ func (p *Process) load(e seal.Entry) error {
 	case seal.KindShare:
 		return p.shares.load(e)
 	case seal.KindSeed:
-		p.seeds[[32]byte(e.Key)] = e.Secret
+		p.seeds.put([32]byte(e.Key), e.Secret)
+		p.seeds.older[[32]byte(e.Key)] = true
 	case seal.KindImport:
 		p.imports[string(e.Key)] = e.Secret
 	default:
@@ -306,13 +328,8 @@ func (p *Process) close() {
 }
 
 func (p *Process) status() Status {
-	p.ceremonies.Lock()
-	defer p.ceremonies.Unlock()
-	s := Status{Identity: p.identity.Public().Bytes(), Keys: uint32(p.shares.count()), Anchored: p.chain.anchored()}
+	s := Status{Identity: p.identity.Public().Bytes(), Keys: uint32(p.shares.count()), Anchored: p.chain.anchored(), Pending: p.seeds.pending()}
 	p.life.describe(&s)
-	for id := range p.seeds {
-		s.Pending = append(s.Pending, id)
-	}
 	return s
 }
 

@@ -24,6 +24,10 @@ const (
 	MethodAnchor         uint16 = 11
 	MethodForget         uint16 = 12
 	MethodLease          uint16 = 13
+	MethodClose          uint16 = 14
+	MethodWitness        uint16 = 15
+	MethodTestify        uint16 = 16
+	MethodProve          uint16 = 17
 )
 
 // SignRequest asks for a partial signature. A validator's everyday duty needs

@@ -15,8 +15,12 @@ import (
 
 // serve listens on a unix socket and answers the one user that may ask.
 func (p *Process) serve(ctx context.Context, path string, uid int) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("listen on %s: %w", path, err) // the directory lock says that no other process uses it
+	ctx, cancel := context.WithCancel(ctx)
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	defer cancel()
+	if err := removeSocket(path); err != nil {
+		return fmt.Errorf("listen on %s: %w", path, err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -26,14 +30,12 @@ func (p *Process) serve(ctx context.Context, path string, uid int) error {
 		return fmt.Errorf("listen on %s: %w", path, err)
 	}
 	if uid != os.Getuid() {
-		if err := os.Chown(path, uid, -1); err != nil {
+		if err := handOver(path, uid); err != nil {
 			return fmt.Errorf("hand the socket to user %d: %w", uid, err)
 		}
 	}
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	var conns sync.WaitGroup
-	defer conns.Wait()
 	for {
 		conn, err := l.AcceptUnix()
 		if err != nil {
@@ -56,6 +58,30 @@ func (p *Process) serve(ctx context.Context, path string, uid int) error {
 	}
 }
 
+// removeSocket removes what the last run left, and nothing but a socket. The
+// directory lock says that no other process uses it.
+func removeSocket(path string) error {
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New("something else than a socket stands there")
+	}
+	return os.Remove(path)
+}
+
+// handOver gives a socket to the user that may ask. Without the privilege it
+// lets everybody knock: who comes in, the credentials decide.
+func handOver(path string, uid int) error {
+	err := os.Chown(path, uid, -1)
+	if errors.Is(err, fs.ErrPermission) {
+		err = os.Chmod(path, 0o666)
+	}
+	return err
+}
+
 // handle answers one request. Whatever reaches it comes from the node, which
 // may be in an intruder's hands: each method checks what it is given.
 func (p *Process) handle(ctx context.Context, method uint16, body []byte) ([]byte, error) {
@@ -69,6 +95,14 @@ func (p *Process) handle(ctx context.Context, method uint16, body []byte) ([]byt
 		return nonce[:], nil
 	case MethodAnchor:
 		return nil, p.chain.anchor(body)
+	case MethodClose:
+		return p.closeBook()
+	case MethodWitness:
+		return nil, p.witness(body)
+	case MethodTestify:
+		return p.testify(body)
+	case MethodProve:
+		return nil, p.prove(body)
 	case MethodLease:
 		return nil, p.lease(body)
 	case MethodCeremony:

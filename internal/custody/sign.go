@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,6 +23,11 @@ import (
 // ask who may have it signed, check and record, and only when the record is
 // on disk let the partial go.
 func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
+	p.signing.RLock()
+	defer p.signing.RUnlock()
+	if p.closed {
+		return nil, rpc.Errorf(rpc.CodeUnavailable, "this custody process is ending")
+	}
 	req, err := ParseSignRequest(body)
 	if err != nil {
 		return nil, malformed(err)
@@ -61,16 +67,28 @@ func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
 
 // permitted enforces the rule key × type, whatever the node decided before.
 // A validator's everyday duty needs no certificate. An exit or a deposit needs
-// a grant for exactly these bytes; a registration must say what the ledger
-// holds for the key.
+// a grant for exactly these bytes; what tells builders whom to pay must say
+// what the ledger holds for the key.
 func (p *Process) permitted(req SignRequest, duty eth.Duty) error {
-	switch kind := duty.Kind(); {
-	case kind == eth.KindValidatorRegistration:
-		return p.registrationFits(req, duty.Message.(*eth.ValidatorRegistration))
-	case !kind.IsDuty():
-		return p.granted(req, kind)
+	switch m := duty.Message.(type) {
+	case *eth.ValidatorRegistration:
+		if m.Pubkey != eth.BLSPubkey(req.Key) {
+			return rpc.Errorf(rpc.CodeMalformed, "the registration is of another key")
+		}
+		return p.settingsFit(req, duty.Kind(), action.Address(m.FeeRecipient), m.GasLimit)
+	case *eth.ProposerPreferences:
+		return p.settingsFit(req, duty.Kind(), action.Address(m.FeeRecipient), m.TargetGasLimit)
+	}
+	if !duty.IsDuty() {
+		return p.granted(req, duty.Kind())
 	}
 	return nil
+}
+
+// BoundBySettings reports whether a kind of message must say what the ledger
+// holds for the key, so that custody wants to see the key's record.
+func BoundBySettings(kind eth.Kind) bool {
+	return kind == eth.KindValidatorRegistration || kind == eth.KindProposerPreferences
 }
 
 // RuleOf returns the rule that allows a kind of message which is no duty.
@@ -102,21 +120,20 @@ func (p *Process) granted(req SignRequest, kind eth.Kind) error {
 	if err != nil {
 		return malformed(err)
 	}
-	at, ok := p.chain.now()
-	if !bytes.Equal(grant.Action, want.Encode()) || !ok || uint64(at.UnixMilli()) >= grant.Expires {
+	if !bytes.Equal(grant.Action, want.Encode()) {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger has granted another %s", kind)
+	}
+	if at, ok := p.chain.now(); !ok || uint64(at.UnixMilli()) >= grant.Expires {
 		return rpc.Errorf(rpc.CodeNotGranted, "the grant of this %s has expired", kind)
 	}
 	return nil
 }
 
-// registrationFits compares a builder registration with the key's settings on
-// the ledger, and with the cluster's defaults where the key has none.
-func (p *Process) registrationFits(req SignRequest, r *eth.ValidatorRegistration) error {
-	if r.Pubkey != eth.BLSPubkey(req.Key) {
-		return rpc.Errorf(rpc.CodeMalformed, "the registration is of another key")
-	}
+// settingsFit compares whom to pay, and the gas limit, with the key's settings
+// on the ledger, and with the cluster's defaults where the key has none.
+func (p *Process) settingsFit(req SignRequest, kind eth.Kind, recipient action.Address, gas uint64) error {
 	if len(req.Certificate) == 0 {
-		return rpc.Errorf(rpc.CodeNotGranted, "a registration needs the ledger's record of the key")
+		return rpc.Errorf(rpc.CodeNotGranted, "%s needs the ledger's record of the key", kind)
 	}
 	v, err := p.chain.verify(req.Certificate)
 	if err != nil {
@@ -130,12 +147,15 @@ func (p *Process) registrationFits(req SignRequest, r *eth.ValidatorRegistration
 	if err != nil {
 		return malformed(err)
 	}
-	want := key.Settings.Or(p.genesis.ProposerDefaults)
-	if want.FeeRecipient != nil && *want.FeeRecipient != action.Address(r.FeeRecipient) {
-		return rpc.Errorf(rpc.CodeNotGranted, "the ledger holds fee recipient 0x%x for this key, the registration says 0x%x", *want.FeeRecipient, r.FeeRecipient)
+	if key.State != action.KeyActive {
+		return rpc.Errorf(rpc.CodeNotGranted, "the key is %s", key.State)
 	}
-	if want.GasLimit != nil && *want.GasLimit != r.GasLimit {
-		return rpc.Errorf(rpc.CodeNotGranted, "the ledger holds gas limit %d for this key, the registration says %d", *want.GasLimit, r.GasLimit)
+	want := key.Settings.Or(p.genesis.ProposerDefaults)
+	if want.FeeRecipient != nil && *want.FeeRecipient != recipient {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger holds fee recipient 0x%x for this key, the message says 0x%x", *want.FeeRecipient, recipient)
+	}
+	if want.GasLimit != nil && *want.GasLimit != gas {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger holds gas limit %d for this key, the message says %d", *want.GasLimit, gas)
 	}
 	return nil
 }
@@ -160,8 +180,10 @@ func item(key [bls.PublicKeySize]byte, duty eth.Duty, root eth.SigningRoot) slas
 
 // bounds allows slashable duties up to the end of the next epoch: enough for
 // clocks that differ, too little to burn a key's future with one request.
-func (p *Process) bounds() slashing.Bounds {
-	slot, _ := p.network.SlotAt(now()) // before genesis: slot 0
+func (p *Process) bounds() slashing.Bounds { return p.boundsAt(now()) }
+
+func (p *Process) boundsAt(t time.Time) slashing.Bounds {
+	slot, _ := p.network.SlotAt(t) // before genesis: slot 0
 	epoch := p.network.EpochOf(slot) + 1
 	return slashing.Bounds{MaxTarget: epoch, MaxSlot: (epoch+1)*p.network.Preset.SlotsPerEpoch - 1}
 }
@@ -236,7 +258,11 @@ func (p *Process) register(keys [][]byte, mode dkg.Mode) error {
 		case action.HistoryRefuse:
 			history.Mode = slashing.HistoryRefuse
 		case action.HistoryNow:
-			b := p.bounds()
+			at := now()
+			if ledger, ok := p.chain.now(); ok && ledger.After(at) {
+				at = ledger // a clock set back must not lower the floor
+			}
+			b := p.boundsAt(at)
 			history = slashing.History{Mode: slashing.HistoryFloor, Floor: slashing.Floor{Slot: b.MaxSlot, Source: b.MaxTarget - 1, Target: b.MaxTarget}}
 		}
 	}
@@ -268,15 +294,36 @@ func (p *Process) importSlashing(body []byte) error {
 	// History cannot lie ahead of the clock. Without this bound whoever gets
 	// to import could burn a key's future.
 	b := p.bounds()
+	strangers := 0
 	for _, k := range ic.Keys {
+		if s, _ := p.record.Status(k.Key); !s.Registered {
+			strangers++
+		}
 		if w := k.Watermarks; w.Block.Slot > b.MaxSlot || w.Vote.Target > b.MaxTarget || w.Vote.Source > b.MaxTarget {
 			return rpc.Errorf(rpc.CodeOutOfRange, "the history of key 0x%x lies beyond slot %d or epoch %d", k.Key[:8], b.MaxSlot, b.MaxTarget)
 		}
+	}
+	if strangers > 0 && strangers+p.strangers() > maxStrangers {
+		return rpc.Errorf(rpc.CodeUnavailable, "histories of more than %d keys that never came", maxStrangers)
 	}
 	if err := p.record.Import(ic); err != nil {
 		return malformed(err)
 	}
 	return nil
+}
+
+// maxStrangers bounds the histories of keys that are not here (yet). They stay
+// for ever, and a record that grew without bound could not be opened again.
+const maxStrangers = 2 * wire.MaxKeysPerBatch
+
+// strangers counts the keys of which the record knows a history only.
+func (p *Process) strangers() (n int) {
+	for _, k := range p.record.Keys() {
+		if s, _ := p.record.Status(k); !s.Registered {
+			n++
+		}
+	}
+	return n
 }
 
 // stop refuses keys from now on. Anybody who reaches the socket may ask for
@@ -309,7 +356,7 @@ func (p *Process) usage(after uint64) (Usage, error) {
 	e.U64(u.Starts)
 	copy(out.Incarnation[:], e.Out())
 	for i, t := range u.Totals {
-		if i == 0 || t.Key != u.Totals[i-1].Key {
+		if len(out.Keys) < wire.MaxKeysPerBatch && (i == 0 || t.Key != u.Totals[i-1].Key) {
 			out.Keys = append(out.Keys, bytes.Clone(t.Key[:]))
 		}
 	}

@@ -44,7 +44,9 @@ func (s *State) Genesis(g *action.Genesis) error {
 		s.set(s.ns.Member([]byte(g.Members[i].ID)), g.Members[i].Encode())
 	}
 	for rule, who := range g.Rules {
-		s.set(s.rulePath(rule), []byte(strings.Join(who, " ")))
+		if len(who) > 0 { // nobody is what no rule says, too
+			s.set(s.rulePath(rule), []byte(strings.Join(who, " ")))
+		}
 	}
 	network, err := g.EthNetwork()
 	if err != nil {
@@ -117,7 +119,7 @@ func (s *State) carryOut(ctx txContext, tx VerifiedTx) error {
 	case CeremonyOpen:
 		return s.openCeremony(ctx, tx, b)
 	case CeremonyMessage:
-		return s.ceremonyMessage(ctx, b)
+		return s.ceremonyMessage(ctx, tx, b)
 	case UsageReport:
 		return s.usage(ctx, tx, b)
 	case Registration:
@@ -149,11 +151,8 @@ func (s *State) allowed(tx VerifiedTx, rule action.Rule) error {
 // freshness stores a nonce of the signing node's own custody process. A
 // header that proves it is younger than the nonce.
 func (s *State) freshness(tx VerifiedTx, b Freshness) error {
-	if tx.env.Signer.Class != action.SignerNode {
-		return refuse(CodeDenied, "only a node has custody processes")
-	}
-	if err := action.CheckName("domain", string(b.Domain)); err != nil {
-		return refuse(CodeMalformed, "%w", err)
+	if err := s.ownCustody(tx, b.Domain); err != nil {
+		return err
 	}
 	s.set(s.ns.Fresh(tx.env.Signer.Name, string(b.Domain)), b.Nonce[:])
 	return nil
@@ -162,8 +161,8 @@ func (s *State) freshness(tx VerifiedTx, b Freshness) error {
 // usage anchors how far the custody log of the signing node has come. The
 // sequence only grows within an incarnation, so that a report counts once.
 func (s *State) usage(ctx txContext, tx VerifiedTx, b UsageReport) error {
-	if tx.env.Signer.Class != action.SignerNode {
-		return refuse(CodeDenied, "only a node reports usage")
+	if err := s.ownCustody(tx, b.Domain); err != nil {
+		return err
 	}
 	path := s.ns.Usage(tx.env.Signer.Name, string(b.Domain))
 	if old := s.Get(path); old != nil {

@@ -5,13 +5,19 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
-	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/wire"
 )
 
-// maxOpenCeremonies bounds what deadlines have to be looked at in each block.
-const maxOpenCeremonies = 32
+const (
+	// maxOpenCeremonies bounds what deadlines have to be looked at in each block.
+	maxOpenCeremonies = 64
+	// maxOpenOf bounds how many of them one signer has opened, so that f nodes
+	// that never finish theirs leave room for the others.
+	maxOpenOf = 8
+	// maxPhase bounds how long a ceremony can wait for a seat, in milliseconds.
+	maxPhase = 24 * 60 * 60 * 1000
+)
 
 // Paths: the board stands under ns.Ceremony, where custody finds it; beside
 // it what only the ledger needs.
@@ -61,7 +67,9 @@ func (a About) encode() []byte {
 
 func parseAbout(b []byte) (a About, err error) {
 	d := wire.NewDecoder(b)
-	d.U8()
+	if v := d.U8(); d.Err() == nil && v != 1 {
+		d.Fail(fmt.Errorf("version %d", v))
+	}
 	for _, f := range []*string{&a.Purpose, &a.Owner, &a.By} {
 		*f = d.String(2 * wire.MaxName)
 	}
@@ -115,16 +123,13 @@ func (s *State) Roster(domain action.Domain) action.Roster {
 	return action.NewRoster(nodes, domain)
 }
 
-func (s *State) seatKey(id [32]byte, seat uint16) (ident.PublicKey, error) {
-	board := s.board(id)
-	if board == nil {
-		return ident.PublicKey{}, refuse(CodeNotFound, "ceremony %x is not on the ledger", id)
-	}
+// seat returns who holds a seat of a ceremony.
+func (s *State) seat(board *dkg.Board, index uint16) (action.Seat, error) {
 	roster := s.Roster(action.DomainValidator)
-	if roster.Hash(s.cluster) != board.Params().Roster || int(seat) < 1 || int(seat) > len(roster) {
-		return ident.PublicKey{}, refuse(CodeConflict, "ceremony %x has no seat %d", id, seat)
+	if roster.Hash(s.cluster) != board.Params().Roster || int(index) < 1 || int(index) > len(roster) {
+		return action.Seat{}, refuse(CodeConflict, "ceremony %x has no seat %d", board.ID(), index)
 	}
-	return roster[seat-1].Identity, nil
+	return roster[index-1], nil
 }
 
 func (s *State) openCeremony(ctx txContext, tx VerifiedTx, b CeremonyOpen) error {
@@ -137,16 +142,21 @@ func (s *State) openCeremony(ctx txContext, tx VerifiedTx, b CeremonyOpen) error
 		return err
 	}
 	roster := s.Roster(action.DomainValidator)
-	id := p.ID()
+	id, d := p.ID(), p.Deadlines
 	switch {
+	case p.Suite != dkg.SuiteG1:
+		return refuse(CodeMalformed, "keys of the %s domain are of another curve", action.DomainValidator)
+	case max(d.Join, d.Deal, d.Verify, d.Answer, d.Confirm, d.Publish) > maxPhase:
+		return refuse(CodeMalformed, "a phase is longer than a day")
 	case p.Cluster != s.cluster:
 		return refuse(CodeCluster, "ceremony is for another cluster")
 	case p.Roster != roster.Hash(s.cluster) || int(p.N) != len(roster):
 		return refuse(CodeConflict, "ceremony seats others than the ledger: %d seats", len(roster))
 	case s.Get(s.ns.Ceremony(id[:])) != nil:
 		return refuse(CodeConflict, "ceremony %x was opened before", id)
-	case len(s.OpenCeremonies()) >= maxOpenCeremonies:
-		return refuse(CodeBusy, "%d ceremonies are open", maxOpenCeremonies)
+	}
+	if err := s.roomFor(tx.env.Signer); err != nil {
+		return err
 	}
 	if err := s.claimImports(p, b.Keys, id, tx, roster); err != nil {
 		return err
@@ -161,6 +171,20 @@ func (s *State) openCeremony(ctx txContext, tx VerifiedTx, b CeremonyOpen) error
 	s.record(ctx, Event{Kind: EventCeremonyOpened, Object: ceremonyName(id), Purpose: b.Purpose,
 		Detail: fmt.Sprintf("%d keys, %d of %d", p.Keys, p.T, p.N)})
 	return s.advance(ctx, board, events, nil)
+}
+
+// roomFor limits how many ceremonies are open at once.
+func (s *State) roomFor(signer action.Signer) error {
+	open, own := s.OpenCeremonies(), 0
+	for _, id := range open {
+		if _, about := s.Ceremony(id); about.By == signer.String() {
+			own++
+		}
+	}
+	if len(open) >= maxOpenCeremonies || own >= maxOpenOf {
+		return refuse(CodeBusy, "%d ceremonies are open, %d of them by %s", len(open), own, signer)
+	}
+	return nil
 }
 
 // claimImports makes sure that a key is imported by one ceremony at a time,
@@ -193,7 +217,10 @@ func (s *State) claimImports(p dkg.Params, keys [][]byte, id [32]byte, tx Verifi
 	return nil
 }
 
-func (s *State) ceremonyMessage(ctx txContext, b CeremonyMessage) error {
+func (s *State) ceremonyMessage(ctx txContext, tx VerifiedTx, b CeremonyMessage) error {
+	if tx.env.Signer.Class != action.SignerNode {
+		return refuse(CodeDenied, "only a node carries what custody says")
+	}
 	board := s.board(b.Ceremony)
 	if board == nil {
 		return refuse(CodeNotFound, "ceremony %x is not on the ledger", b.Ceremony)
@@ -202,11 +229,17 @@ func (s *State) ceremonyMessage(ctx txContext, b CeremonyMessage) error {
 	if err != nil {
 		return refuse(CodeMalformed, "%w", err)
 	}
+	seat, err := s.seat(board, b.Seat)
+	if err != nil {
+		return err
+	}
 	next, events, err := board.Apply(ctx.block.Time, int(b.Seat), msg)
 	if err != nil {
 		return refuse(CodePhase, "%w", err)
 	}
+	// Who says it, not who carries it.
 	ctx.actor = fmt.Sprintf("custody/%s/seat%d", action.DomainValidator, b.Seat)
+	ctx.operator, ctx.region = seat.Operator, seat.Region
 	return s.advance(ctx, next, events, b.Message)
 }
 

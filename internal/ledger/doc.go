@@ -1,6 +1,6 @@
 // Package ledger is the state machine that all nodes run alike.
 //
-// Owns: what a transaction may change and when ([Parse] → [Verifier.Verify] →
+// Owns: what a transaction may change and when ([Parse] → [State.Verify] →
 // [State.Apply]), the deadlines that pass with block time ([State.Begin]), the
 // typed events, and the hash tree over them.
 //

@@ -37,7 +37,7 @@ func (s *State) register(ctx txContext, tx VerifiedTx, b Registration) error {
 	if old.Number > 0 && old.ID == b.ID {
 		return refuse(CodeConflict, "this incarnation is registered already")
 	}
-	next := action.Incarnation{Number: old.Number + 1, ID: b.ID, Height: uint64(ctx.block.Height), Former: old.Former.Max(old.Ceiling)}
+	next := action.Incarnation{Number: old.Number + 1, ID: b.ID, Previous: old.ID, Height: uint64(ctx.block.Height), Former: old.Former.Max(old.Ceiling)}
 	s.putIncarnation(node, b.Domain, next)
 	s.record(ctx, Event{Kind: EventIncarnation, Object: fmt.Sprintf("custody/%s/%s", node, b.Domain),
 		Detail: fmt.Sprintf("incarnation %d, the last went up to slot %d and epoch %d", next.Number, next.Former.Slot, next.Former.Target)})

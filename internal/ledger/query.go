@@ -19,20 +19,25 @@ func mustParse[T any](v T, err error) T {
 
 // Node returns a node's record.
 func (s *State) Node(name string) (*action.NodeRecord, bool) {
-	raw := s.Get(s.ns.Node(name))
-	if raw == nil {
-		return nil, false
+	for _, n := range s.Nodes() {
+		if n.Name == name {
+			return n, true
+		}
 	}
-	return mustParse(action.ParseNodeRecord(raw)), true
+	return nil, false
 }
 
-// Nodes returns all nodes, in order of their names.
-func (s *State) Nodes() (out []*action.NodeRecord) {
-	s.iterate(s.ns.Prefix("node"), func(_, v []byte) bool {
-		out = append(out, mustParse(action.ParseNodeRecord(v)))
-		return true
-	})
-	return out
+// Nodes returns all nodes, in order of their names. The caller must not change
+// them: they are kept, because to read them costs more than all the rest of
+// checking a transaction whose signature was seen.
+func (s *State) Nodes() []*action.NodeRecord {
+	if s.nodes == nil {
+		s.iterate(s.ns.Prefix("node"), func(_, v []byte) bool {
+			s.nodes = append(s.nodes, mustParse(action.ParseNodeRecord(v)))
+			return true
+		})
+	}
+	return s.nodes
 }
 
 // Member returns a member's record.

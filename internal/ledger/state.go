@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strings"
@@ -34,6 +35,7 @@ type State struct {
 	outer   struct{ kv, body layer } // during an attempt: what the block changed before it
 	log     logFrontier
 	events  []Event
+	nodes   []*action.NodeRecord // what Nodes has read; only Genesis writes them
 }
 
 // layer is a set of uncommitted writes.
@@ -87,22 +89,29 @@ func (s *State) getBody(key []byte) []byte {
 
 // iterate visits committed and changed keys alike, in order.
 func (s *State) iterate(prefix proof.Path, visit func(key, value []byte) bool) {
-	merged := layer{}
-	s.base.Iterate([]byte(prefix), func(k, v []byte) bool {
-		merged[string(k)] = v
-		return true
-	})
-	for _, changed := range []layer{s.outer.kv, s.kv} {
-		for k, v := range changed {
+	changed := layer{}
+	for _, l := range []layer{s.outer.kv, s.kv} {
+		for k, v := range l {
 			if strings.HasPrefix(k, string(prefix)) {
-				merged[k] = v
+				changed[k] = v
 			}
 		}
 	}
-	for _, w := range merged.sorted() {
-		if w.Value != nil && !visit(w.Key, w.Value) {
-			return
+	ahead, more := changed.sorted(), true
+	next := func(key, value []byte) {
+		more = more && (value == nil || visit(key, value))
+	}
+	s.base.Iterate([]byte(prefix), func(k, v []byte) bool {
+		for ; len(ahead) > 0 && bytes.Compare(ahead[0].Key, k) < 0; ahead = ahead[1:] {
+			next(ahead[0].Key, ahead[0].Value)
 		}
+		if len(ahead) == 0 || !bytes.Equal(ahead[0].Key, k) {
+			next(k, v)
+		}
+		return more
+	})
+	for _, w := range ahead {
+		next(w.Key, w.Value)
 	}
 }
 

@@ -253,9 +253,8 @@ type VerifiedTx struct {
 	roles                   []string
 }
 
-// Verify checks that the signer is known, signed it, and has not sent it before.
-// skipSignature is true when the caller has seen this very transaction (by
-// hash) verify under the same key before.
+// Verify checks that the signer is known, signed it, and has not sent it
+// before. It changes nothing but seen, which may be nil.
 func (s *State) Verify(tx *Tx, seen *Seen) (VerifiedTx, error) {
 	if tx.env.Cluster != s.cluster {
 		return VerifiedTx{}, refuse(CodeCluster, "transaction was made for cluster %s", tx.env.Cluster)
@@ -293,12 +292,16 @@ func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 	if !ok {
 		return nil
 	}
-	key, err := s.seatKey(b.Ceremony, b.Seat)
+	board := s.board(b.Ceremony)
+	if board == nil {
+		return refuse(CodeNotFound, "ceremony %x is not on the ledger", b.Ceremony)
+	}
+	seat, err := s.seat(board, b.Seat)
 	if err != nil {
 		return err
 	}
-	if !seen.check(tx.hash, key.Bytes(), func() bool {
-		return key.Verify(b.Signature, wire.TagCeremonyMessage, action.CeremonyParts(b.Ceremony, b.Seat, b.Message)...) == nil
+	if !seen.check(tx.hash, seat.Identity.Bytes(), func() bool {
+		return seat.Identity.Verify(b.Signature, wire.TagCeremonyMessage, action.CeremonyParts(b.Ceremony, b.Seat, b.Message)...) == nil
 	}) {
 		return refuse(CodeSigner, "the signature of seat %d does not verify", b.Seat)
 	}
@@ -307,26 +310,27 @@ func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 
 // Seen remembers which signatures have verified, so that one that was checked
 // when it entered the mempool is not checked again in the proposal and in the
-// block. It forgets everything when full: a miss costs time, never safety.
-type Seen struct{ good map[[32]byte]struct{} }
+// block. It remembers the last maxSeen at least, more than the mempool holds:
+// a miss costs time, never safety.
+type Seen struct{ young, old map[[32]byte]struct{} }
 
-const maxSeen = 8192
+const maxSeen = 16384
 
 func (s *Seen) check(tx [32]byte, key []byte, verify func() bool) bool {
 	if s == nil {
 		return verify()
 	}
 	id := sha256.Sum256(append(tx[:], key...))
-	if _, ok := s.good[id]; ok {
+	if _, ok := s.young[id]; ok {
 		return true
 	}
-	if !verify() {
+	if _, ok := s.old[id]; !ok && !verify() {
 		return false
 	}
-	if s.good == nil || len(s.good) >= maxSeen {
-		s.good = make(map[[32]byte]struct{})
+	if s.young == nil || len(s.young) >= maxSeen {
+		s.young, s.old = make(map[[32]byte]struct{}), s.young
 	}
-	s.good[id] = struct{}{}
+	s.young[id] = struct{}{}
 	return true
 }
 
@@ -363,12 +367,13 @@ func (w nonceWindow) use(n uint64) nonceWindow {
 }
 
 func (s *State) nonces(signer action.Signer) nonceWindow {
-	d := wire.NewDecoder(s.Get(s.ns.Nonce([]byte(signer.String()))))
-	w := nonceWindow{top: d.U64(), seen: d.U64()}
-	if d.Finish() != nil {
+	raw := s.Get(s.ns.Nonce([]byte(signer.String())))
+	if raw == nil {
 		return nonceWindow{}
 	}
-	return w
+	d := wire.NewDecoder(raw)
+	w := nonceWindow{top: d.U64(), seen: d.U64()}
+	return mustParse(w, d.Finish())
 }
 
 func (s *State) useNonce(signer action.Signer, n uint64) {

@@ -13,14 +13,12 @@ import (
 
 // Certify proves what paths hold, in the state after block atLeast or a later
 // one, to anybody who knows the genesis: header, commit and inclusion proofs.
-// The AppHash of a block stands in the next header, so Certify waits for one.
+// The AppHash of a block stands in the next header, so Certify waits for that
+// one where the block changed the state; an idle ledger makes it wait for none.
 func (n *Node) Certify(ctx context.Context, atLeast uint64, paths ...proof.Path) (*proof.Certificate, error) {
-	if err := n.app.await(ctx, atLeast+1); err != nil {
-		return nil, err
-	}
 	for {
 		h, moved := n.app.wait()
-		cert, err := n.certifyAt(h.height, paths)
+		cert, err := n.certifyAt(h.height, atLeast, paths)
 		if !errors.Is(err, errNotYet) {
 			return cert, err
 		}
@@ -34,8 +32,9 @@ func (n *Node) Certify(ctx context.Context, atLeast uint64, paths ...proof.Path)
 
 var errNotYet = errors.New("no header for a state that is still kept")
 
-// certifyAt proves the state that the header of a committed block names.
-func (n *Node) certifyAt(height uint64, paths []proof.Path) (*proof.Certificate, error) {
+// certifyAt proves the state that the header of a committed block names, if
+// it is the one after block atLeast or later.
+func (n *Node) certifyAt(height, atLeast uint64, paths []proof.Path) (*proof.Certificate, error) {
 	blocks := n.engine.BlockStore()
 	meta := blocks.LoadBlockMeta(int64(height))
 	if meta == nil {
@@ -49,7 +48,7 @@ func (n *Node) certifyAt(height uint64, paths []proof.Path) (*proof.Certificate,
 		return nil, fmt.Errorf("certify: no commit for block %d", height)
 	}
 	proven, ok := n.app.headWith(meta.Header.AppHash)
-	if !ok {
+	if !ok || proven.height < atLeast {
 		return nil, errNotYet
 	}
 	header := headerOf(&meta.Header)

@@ -44,9 +44,10 @@ func (n *Node) loadInventory() error {
 // signerLedger is the node as package signer sees it.
 type signerLedger struct{ *Node }
 
-// ProveKey proves a key's record to the node's own custody.
+// ProveKey proves a key's record, as of now, to the node's own custody.
 func (n signerLedger) ProveKey(ctx context.Context, key signer.Key) ([]byte, error) {
-	c, err := n.freshCertificate(ctx, 0, n.namespace().Key(string(action.DomainValidator), key[:]))
+	height, _ := n.Height()
+	c, err := n.freshCertificate(ctx, height, n.namespace().Key(string(action.DomainValidator), key[:]))
 	return c.raw, unavailable(err)
 }
 

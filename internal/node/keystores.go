@@ -10,6 +10,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/keystore"
@@ -24,6 +25,8 @@ import (
 const (
 	methodStop     uint16 = 3 // keys that the ledger archived -> EIP-3076 interchange
 	methodSlashing uint16 = 4 // EIP-3076 interchange -> nothing
+	methodWitness  uint16 = 5 // custody.Closing -> nothing
+	methodTestify  uint16 = 6 // seat and new incarnation -> custody.Testimony
 )
 
 // answerPeer serves the other nodes.
@@ -35,6 +38,10 @@ func (n *Node) answerPeer(ctx context.Context, _ string, method uint16, body []b
 		return n.stopArchived(ctx, body)
 	case methodSlashing:
 		return nil, n.custody.ImportSlashing(ctx, body)
+	case methodWitness:
+		return n.custody.Relay(ctx, custody.MethodWitness, body)
+	case methodTestify:
+		return n.custody.Relay(ctx, custody.MethodTestify, body)
 	}
 	return nil, rpc.Errorf(rpc.CodeMalformed, "no method %d between nodes", method)
 }
@@ -291,9 +298,16 @@ func (n *Node) Settings(key signer.Key) (action.ProposerSettings, error) {
 	return r.Settings, nil
 }
 
-// SetSettings puts a key's proposer settings on the ledger.
+// SetSettings puts a key's proposer settings on the ledger. It returns once
+// no quorum signs a registration that says otherwise: when the next header is
+// there, all who voted for it have the settings.
 func (n *Node) SetSettings(ctx context.Context, key signer.Key, s action.ProposerSettings) error {
-	return (signerLedger{n}).Grant(ctx, &action.Action{Rule: action.RuleSettings, Domain: action.DomainValidator, PublicKey: key[:], Settings: s})
+	if err := (signerLedger{n}).Grant(ctx, &action.Action{Rule: action.RuleSettings, Domain: action.DomainValidator, PublicKey: key[:], Settings: s}); err != nil {
+		return err
+	}
+	height, _ := n.Height()
+	_, err := n.Certify(ctx, height, n.namespace().Key(string(action.DomainValidator), key[:]))
+	return unavailable(err)
 }
 
 // Exit signs a voluntary exit. Without an epoch it is the present one; without

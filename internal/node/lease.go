@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -9,7 +10,9 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // leases serialises what is asked of the ledger for the node's own custody.
@@ -115,8 +118,95 @@ func (n *Node) extendLease(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.custody.Lease(ctx, cert.raw)
+	if err := n.custody.Lease(ctx, cert.raw); err != nil || status.Registered || status.Keys == 0 {
+		return err
+	}
+	if err := n.proveFreshness(ctx, status); err != nil {
+		n.log.Info("custody signs blocks and attestations again when its floor has passed", "reason", err)
+	}
+	return nil
 }
+
+// proveFreshness asks the others what they remember of custody's last end. If
+// enough do, custody signs at once what it would else wait with for two epochs.
+func (n *Node) proveFreshness(ctx context.Context, status custody.Status) error {
+	roster := action.NewRoster(n.genesis.Nodes, action.DomainValidator)
+	own, _ := roster.Of(n.cfg.Name)
+	var ask wire.Encoder
+	ask.U16(own.Index)
+	ask.Fixed(status.Incarnation[:])
+	question := ask.Out()
+	n.awaitPeers(ctx)
+	var paths []proof.Path
+	var testimonies [][]byte
+	for _, seat := range roster {
+		paths = append(paths, n.namespace().Incarnation(seat.Node, string(action.DomainValidator)))
+		if seat.Node == n.cfg.Name {
+			continue
+		}
+		if t, err := n.peers.Call(ctx, seat.Node, methodTestify, question); err == nil {
+			testimonies = append(testimonies, t)
+		}
+	}
+	if len(testimonies) == 0 {
+		return errors.New("no other custody process remembers how this one ended")
+	}
+	cert, err := n.freshCertificate(ctx, 0, paths...)
+	if err != nil {
+		return err
+	}
+	return n.custody.Prove(ctx, cert.raw, testimonies)
+}
+
+// awaitPeers gives the connections to the others, which begin when the node
+// does, a moment.
+func (n *Node) awaitPeers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		up := 0
+		for _, s := range n.peers.Status() {
+			if s.Connected {
+				up++
+			}
+		}
+		if up == len(n.genesis.Nodes)-1 {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// closeCustody has custody say its last word and the others remember it, so
+// that the next start needs no fence.
+func (n *Node) closeCustody() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	closing, err := n.custody.Close(ctx)
+	if err != nil {
+		n.log.Debug("close custody", "err", err)
+		return
+	}
+	var told sync.WaitGroup
+	for _, r := range n.genesis.Nodes {
+		if r.Name != n.cfg.Name {
+			told.Go(func() {
+				if _, err := n.peers.Call(ctx, r.Name, methodWitness, closing); err != nil {
+					n.log.Debug("tell of custody's end", "peer", r.Name, "err", err)
+				}
+			})
+		}
+	}
+	told.Wait()
+}
+
+const closeWait = time.Second
 
 // leaseWait bounds one attempt; a duty that waits for it is late soon after.
 const leaseWait = 3 * time.Second

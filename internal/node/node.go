@@ -159,7 +159,12 @@ func (n *Node) fail(err error) {
 // Run starts everything, in the order in which parts need each other, and
 // stops it when ctx ends or a part fails for good.
 func (n *Node) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	stop := ctx
+	// The parts outlive the order to stop by as long as custody needs to say
+	// its last word to the others.
+	parts, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g, ctx := errgroup.WithContext(parts)
 	engine, err := n.startEngine(ctx, n.app)
 	if err != nil {
 		return err
@@ -168,6 +173,10 @@ func (n *Node) Run(ctx context.Context) error {
 	n.running.Store(true)
 	g.Go(func() error {
 		select {
+		case <-stop.Done():
+			n.closeCustody()
+			end()
+			return nil
 		case <-ctx.Done():
 			return nil
 		case err := <-n.failed:

@@ -4,7 +4,8 @@
 //
 // Never: duties (signerapi), decisions (the ledger), or a secret in an answer.
 // Reading needs no credentials where the server listens on loopback; changing
-// anything needs the bearer token that lies in the node's home. The Host
+// anything, and reading over a network, needs the bearer token that lies in
+// the node's home. The Host
 // header must name the server, so that a web page cannot reach it by having
 // its own name point here.
 //

@@ -16,6 +16,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/secret"
 )
@@ -53,7 +54,11 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root"}); err != nil {
+	network, err := eth.LookupNetwork("mainnet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root", Network: network.Config()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range st.Writes() {
@@ -63,7 +68,7 @@ func newFixture(t *testing.T) *fixture {
 		f.bodies[string(b.Key)] = b.Value
 	}
 	f.frontier = st.Frontier()
-	f.server, err = New(Config{Ledger: f, Self: f, Token: secret.New([]byte(token))})
+	f.server, err = New(Config{Ledger: f, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +148,28 @@ func TestChangesNeedTheToken(t *testing.T) {
 	}
 	if len(f.opened) != 0 {
 		t.Errorf("opened %v without the token", f.opened)
+	}
+}
+
+// TestReadsBeyondLoopback: what anybody on a network could ask needs the token.
+func TestReadsBeyondLoopback(t *testing.T) {
+	for listen, want := range map[string]int{
+		"127.0.0.1:9003": 200, "localhost:9003": 200, "[::1]:9003": 200, "127.9.9.9:1": 200,
+		":9003": 401, "0.0.0.0:9003": 401, "10.0.0.1:9003": 401, "node.example:9003": 401, "": 401, "127.0.0.1": 401,
+	} {
+		f := newFixture(t)
+		config := f.server.config
+		config.Listen = listen
+		var err error
+		if f.server, err = New(config); err != nil {
+			t.Fatal(err)
+		}
+		if w := f.do("GET", "/v1/status", ""); w.Code != want {
+			t.Errorf("listening on %q: %d, want %d", listen, w.Code, want)
+		}
+		if w := f.do("GET", "/v1/status", "", "Authorization", "Bearer "+token); w.Code != 200 {
+			t.Errorf("listening on %q, with the token: %d", listen, w.Code)
+		}
 	}
 }
 

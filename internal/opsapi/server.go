@@ -35,7 +35,7 @@ type Self interface {
 type Config struct {
 	Ledger Ledger
 	Self   Self
-	Token  secret.Bytes // bearer token of requests that change something
+	Token  secret.Bytes // bearer token of requests that change something; of all, where Listen is not loopback
 
 	Listen string   // host:port of Run
 	Hosts  []string // names by which the server may be addressed; nil: localhost and the loopback addresses
@@ -46,6 +46,7 @@ type Config struct {
 // Server serves the operator API. Make it with New.
 type Server struct {
 	config Config
+	public bool // reading needs no token
 	mux    *http.ServeMux
 }
 
@@ -67,7 +68,7 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{config: c, mux: http.NewServeMux()}
+	s := &Server{config: c, public: loopback(c.Listen), mux: http.NewServeMux()}
 	s.mux.HandleFunc("GET /v1/status", s.answer(s.status))
 	s.mux.HandleFunc("GET /v1/keys", s.answer(s.keys))
 	s.mux.HandleFunc("GET /v1/keys/{pubkey}", s.answer(s.key))
@@ -79,6 +80,15 @@ func New(c Config) (*Server, error) {
 		return nil, &Error{http.StatusNotFound, fmt.Sprintf("no route %s %s", r.Method, r.URL.Path), "the routes begin with /v1/status"}
 	}))
 	return s, nil
+}
+
+// loopback reports whether only this machine reaches an address.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // Run listens and serves until ctx ends.
@@ -116,8 +126,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(w, http.StatusForbidden, &Error{Text: "this server has another name", Hint: "ask for it by its address"})
 		return
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead && !s.authorised(r) {
-		write(w, http.StatusUnauthorized, &Error{Text: "a change needs the node's token", Hint: "send Authorization: Bearer with the content of ops.token in the node's home"})
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if !(reads && s.public) && !s.authorised(r) {
+		write(w, http.StatusUnauthorized, &Error{Text: "this needs the node's token", Hint: "send Authorization: Bearer with the content of ops.token in the node's home"})
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)

@@ -41,6 +41,11 @@ func (r *round) belowQuorum(cause error) error {
 }
 
 func (e *BelowQuorumError) Error() string {
+	return fmt.Sprintf("%s, %d of %d partials (n = %d): %s", ErrBelowQuorum, e.Got, e.T, e.N, e.reasons())
+}
+
+// reasons says, holder by holder, why there are too few.
+func (e *BelowQuorumError) reasons() string {
 	var why []string
 	for _, f := range e.Failures {
 		why = append(why, f.String())
@@ -54,7 +59,7 @@ func (e *BelowQuorumError) Error() string {
 	if e.Cause != nil {
 		why = append(why, e.Cause.Error())
 	}
-	return fmt.Sprintf("%s, %d of %d partials (n = %d): %s", ErrBelowQuorum, e.Got, e.T, e.N, strings.Join(why, "; "))
+	return strings.Join(why, "; ")
 }
 
 // refusals are the codes with which a holder decides, in the order in which
@@ -105,7 +110,8 @@ func (e *BelowQuorumError) Is(target error) bool {
 
 // Unwrap lets rpc.CodeOf find the code, and errors.Is the context's error.
 func (e *BelowQuorumError) Unwrap() []error {
-	all := []error{&rpc.Error{Code: e.Code(), Text: ErrBelowQuorum.Error()}}
+	text := fmt.Sprintf("%d of %d holders that are needed signed: %s", e.Got, e.T, e.reasons())
+	all := []error{&rpc.Error{Code: e.Code(), Text: text}}
 	if errors.Is(e.Cause, context.Canceled) || errors.Is(e.Cause, context.DeadlineExceeded) {
 		all = append(all, e.Cause)
 	}

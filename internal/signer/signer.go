@@ -232,9 +232,9 @@ func (s *Signer) Partial(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, rpc.Errorf(rpc.CodeMalformed, "no duty")
 	}
 	switch kind := eth.Kind(req.Duty[0]); {
-	case kind == eth.KindValidatorRegistration:
+	case custody.BoundBySettings(kind):
 		req.Certificate, err = s.cfg.Ledger.ProveKey(ctx, req.Key)
-	case !kind.IsDuty():
+	case custody.RuleOf(kind) != "":
 		req.Certificate, err = s.cfg.Ledger.ProveGrant(ctx, grantAction(req.Key, kind, req.Duty))
 	default: // as it came
 		raw, err := s.cfg.Custody.Relay(ctx, custody.MethodSign, body)

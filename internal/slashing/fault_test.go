@@ -50,7 +50,7 @@ func lead(d *durabletest.Disk) life {
 	}
 	sign(item(a, Block{5, root(1)}), item(b, Attestation{1, 2, root(1)}))
 	sign(item(a, Attestation{1, 2, root(1)}), item(a, Other{"RANDAO_REVEAL", root(3)}))
-	if r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{b, Watermarks{}.advance(Block{50, root(9)})}}}) == nil {
+	if r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{Key: b, Watermarks: Watermarks{}.advance(Block{50, root(9)})}}}) == nil {
 		l.allowed[b] = append(l.allowed[b], Block{50, root(9)})
 	}
 	for i := range uint64(60) { // passes the size at which a snapshot is due
@@ -233,7 +233,7 @@ func TestTornTailIsRepairedUpward(t *testing.T) {
 	if _, err := r.Export(a); err == nil {
 		t.Error("exported a history with a hole")
 	}
-	if err := r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{a, Watermarks{}.advance(Block{1, root(1)})}}}); err != nil {
+	if err := r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{Key: a, Watermarks: Watermarks{}.advance(Block{1, root(1)})}}}); err != nil {
 		t.Fatal(err)
 	}
 	if rule := ask(t, r, item(a, Block{7, root(2)})); rule != RuleFenced {

@@ -17,8 +17,8 @@ import (
 // interchangeVersion is the only format version of EIP-3076 in use.
 const interchangeVersion = "5"
 
-// Interchange is a slashing history in the terms of EIP-3076, reduced to one
-// watermark per key. Keys are unique and in order of their bytes.
+// Interchange is a slashing history in the terms of EIP-3076. Keys are unique
+// and in order of their bytes.
 type Interchange struct {
 	Genesis Root
 	Keys    []KeyHistory
@@ -28,6 +28,23 @@ type Interchange struct {
 type KeyHistory struct {
 	Key Key
 	Watermarks
+	// Blocks and Votes are the messages one by one where they are known, in
+	// order and without repetition, and Watermarks is their maximum then.
+	// Only a complete record makes use of them.
+	Blocks []BlockMark
+	Votes  []VoteMark
+}
+
+// listed is a history of messages in any order.
+func listed(k Key, blocks []BlockMark, votes []VoteMark) KeyHistory {
+	h := KeyHistory{Key: k, Blocks: unite(nil, blocks, compareBlocks), Votes: unite(nil, votes, compareVotes)}
+	for _, b := range h.Blocks {
+		h.Watermarks = merge(h.Watermarks, Watermarks{Block: b})
+	}
+	for _, v := range h.Votes {
+		h.Watermarks = merge(h.Watermarks, Watermarks{Vote: v})
+	}
+	return h
 }
 
 // The JSON document. Numbers are decimal strings.
@@ -120,47 +137,51 @@ func parseInterchange(in []byte) (Interchange, error) {
 		return Interchange{}, errors.New("genesis validators root is not 32 bytes")
 	}
 	copy(ic.Genesis[:], doc.Metadata.Genesis)
-	all := map[Key]Watermarks{}
+	all := map[Key]KeyHistory{}
 	for i, h := range doc.Data {
-		k, w, err := h.parse()
+		kh, err := h.parse()
 		if err != nil {
 			return Interchange{}, fmt.Errorf("data %d: %w", i, err)
 		}
-		all[k] = merge(all[k], w)
+		h := all[kh.Key]
+		all[kh.Key] = KeyHistory{Key: kh.Key, Blocks: append(h.Blocks, kh.Blocks...), Votes: append(h.Votes, kh.Votes...)}
+	}
+	for k, h := range all {
+		all[k] = listed(k, h.Blocks, h.Votes)
 	}
 	ic.Keys = sorted(all)
 	return ic, nil
 }
 
-func (h historyJSON) parse() (k Key, w Watermarks, err error) {
-	if len(h.Key) != len(k) {
-		return k, w, errors.New("public key is not 48 bytes")
+func (h historyJSON) parse() (out KeyHistory, err error) {
+	if len(h.Key) != len(out.Key) {
+		return out, errors.New("public key is not 48 bytes")
 	}
-	copy(k[:], h.Key)
+	copy(out.Key[:], h.Key)
 	if h.Blocks == nil || h.Votes == nil {
-		return k, w, errors.New("signed_blocks or signed_attestations is missing")
+		return out, errors.New("signed_blocks or signed_attestations is missing")
 	}
 	for i, b := range h.Blocks {
 		if b.Slot == nil {
-			return k, w, fmt.Errorf("block %d: slot is missing", i)
+			return out, fmt.Errorf("block %d: slot is missing", i)
 		}
 		root, known, err := parseRoot(b.Root)
 		if err != nil {
-			return k, w, fmt.Errorf("block %d: %w", i, err)
+			return out, fmt.Errorf("block %d: %w", i, err)
 		}
-		w = merge(w, Watermarks{Block: BlockMark{Known: true, Ours: known, Slot: uint64(*b.Slot), Root: root}})
+		out.Blocks = append(out.Blocks, BlockMark{Known: true, Ours: known, Slot: uint64(*b.Slot), Root: root})
 	}
 	for i, v := range h.Votes {
 		if v.Source == nil || v.Target == nil {
-			return k, w, fmt.Errorf("attestation %d: source or target is missing", i)
+			return out, fmt.Errorf("attestation %d: source or target is missing", i)
 		}
 		root, known, err := parseRoot(v.Root)
 		if err != nil {
-			return k, w, fmt.Errorf("attestation %d: %w", i, err)
+			return out, fmt.Errorf("attestation %d: %w", i, err)
 		}
-		w = merge(w, Watermarks{Vote: VoteMark{Known: true, Ours: known, Source: uint64(*v.Source), Target: uint64(*v.Target), Root: root}})
+		out.Votes = append(out.Votes, VoteMark{Known: true, Ours: known, Source: uint64(*v.Source), Target: uint64(*v.Target), Root: root})
 	}
-	return k, w, nil
+	return out, nil
 }
 
 func parseRoot(h *hexText) (root Root, known bool, err error) {
@@ -195,27 +216,28 @@ func merge(a, b Watermarks) Watermarks {
 	return out
 }
 
-func sorted(all map[Key]Watermarks) []KeyHistory {
+func sorted(all map[Key]KeyHistory) []KeyHistory {
 	out := make([]KeyHistory, 0, len(all))
-	for k, w := range all {
-		out = append(out, KeyHistory{k, w})
+	for _, h := range all {
+		out = append(out, h)
 	}
 	slices.SortFunc(out, func(a, b KeyHistory) int { return bytes.Compare(a.Key[:], b.Key[:]) })
 	return out
 }
 
 // MergeMax combines what several nodes exported: per key the maximum of every
-// mark, so that the result forbids all that any of them forbids.
+// mark, so that the result forbids all that any of them forbids. Messages one
+// by one are not in it.
 func MergeMax(parts ...Interchange) (Interchange, error) {
 	var out Interchange
-	all := map[Key]Watermarks{}
+	all := map[Key]KeyHistory{}
 	for i, p := range parts {
 		if i > 0 && p.Genesis != out.Genesis {
 			return Interchange{}, errors.New("merge slashing interchanges: they belong to different chains")
 		}
 		out.Genesis = p.Genesis
 		for _, h := range p.Keys {
-			all[h.Key] = merge(all[h.Key], h.Watermarks)
+			all[h.Key] = KeyHistory{Key: h.Key, Watermarks: merge(all[h.Key].Watermarks, h.Watermarks)}
 		}
 	}
 	out.Keys = sorted(all)
@@ -237,11 +259,17 @@ func (ic Interchange) Encode() ([]byte, error) {
 	}
 	for _, k := range ic.Keys {
 		h := historyJSON{Key: k.Key[:], Blocks: []blockJSON{}, Votes: []voteJSON{}}
-		if b := k.Block; b.Known {
+		if k.Block.Known && len(k.Blocks) == 0 {
+			k.Blocks = []BlockMark{k.Block}
+		}
+		if k.Vote.Known && len(k.Votes) == 0 {
+			k.Votes = []VoteMark{k.Vote}
+		}
+		for _, b := range k.Blocks {
 			slot := number(b.Slot)
 			h.Blocks = append(h.Blocks, blockJSON{&slot, root(b.Ours, b.Root)})
 		}
-		if v := k.Vote; v.Known {
+		for _, v := range k.Votes {
 			source, target := number(v.Source), number(v.Target)
 			h.Votes = append(h.Votes, voteJSON{&source, &target, root(v.Ours, v.Root)})
 		}
@@ -311,7 +339,7 @@ func (r *Record) Export(keys ...Key) (Interchange, error) {
 	if !r.state.pinned {
 		return Interchange{}, errors.New("export slashing history: no genesis validators root is known yet")
 	}
-	all := map[Key]Watermarks{}
+	all := map[Key]KeyHistory{}
 	for _, k := range keys {
 		ks := r.state.keys[k]
 		switch {
@@ -320,21 +348,32 @@ func (r *Record) Export(keys ...Key) (Interchange, error) {
 		case ks.Fence != 0:
 			return Interchange{}, fmt.Errorf("export slashing history of %x: %w", k[:4], explain(RuleFenced, k, ks.Status, nil, Bounds{}))
 		}
-		all[k] = ks.history()
+		all[k] = ks.history(k)
 	}
 	return Interchange{Genesis: r.state.genesis, Keys: sorted(all)}, nil
 }
 
-// history is the watermarks with the floor.
-func (s Status) history() Watermarks {
-	if !s.Floored {
-		return s.Watermarks
+// history is what was signed. In the complete strategy what was pruned stands
+// in it as messages without a root. A floor has no message: with it, only the
+// maximum forbids enough.
+func (s Status) history(k Key) KeyHistory {
+	if s.Floored {
+		return KeyHistory{Key: k, Watermarks: merge(s.Watermarks, Watermarks{
+			Block: BlockMark{Known: true, Slot: s.Floor.Slot},
+			Vote:  VoteMark{Known: true, Source: s.Floor.Source, Target: s.Floor.Target},
+		})}
 	}
-	f := s.Floor
-	return merge(s.Watermarks, Watermarks{
-		Block: BlockMark{Known: true, Slot: f.Slot},
-		Vote:  VoteMark{Known: true, Source: f.Source, Target: f.Target},
-	})
+	if s.Messages == nil {
+		return KeyHistory{Key: k, Watermarks: s.Watermarks}
+	}
+	blocks, votes := slices.Clone(s.Messages.Blocks), slices.Clone(s.Messages.Votes)
+	if pruned := s.Messages.Pruned; pruned.Block.Known {
+		blocks = append(blocks, pruned.Block)
+	}
+	if pruned := s.Messages.Pruned; pruned.Vote.Known {
+		votes = append(votes, pruned.Vote)
+	}
+	return listed(k, blocks, votes)
 }
 
 // Import raises the watermarks of every key in the interchange, whether it is
@@ -351,7 +390,11 @@ func (r *Record) Import(ic Interchange) error {
 		changes = append(changes, entry{kind: entryGenesis, genesis: ic.Genesis})
 	}
 	for _, h := range ic.Keys {
-		changes = append(changes, entry{kind: entryImport, key: h.Key, marks: h.Watermarks})
+		x := entry{kind: entryImport, key: h.Key, marks: h.Watermarks}
+		if r.state.strategy == Complete {
+			x.messages = h.foreign()
+		}
+		changes = append(changes, x)
 	}
 	if len(changes) == 0 {
 		r.mu.Unlock()

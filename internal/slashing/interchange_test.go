@@ -181,7 +181,7 @@ func TestMergeMax(t *testing.T) {
 		for range rapid.IntRange(1, 4).Draw(t, "parts") {
 			var p Interchange
 			for k := range byte(2) {
-				p.Keys = append(p.Keys, KeyHistory{Key{k}, drawMarks(t)})
+				p.Keys = append(p.Keys, KeyHistory{Key: Key{k}, Watermarks: drawMarks(t)})
 			}
 			parts = append(parts, p)
 		}

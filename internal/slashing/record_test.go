@@ -85,7 +85,7 @@ func TestLifeOfAKey(t *testing.T) {
 	if _, err := r.Export(k); err == nil {
 		t.Fatal("exported before a chain was known")
 	}
-	do(r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{k, Watermarks{}.advance(Block{10, root(1)})}}}))
+	do(r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{Key: k, Watermarks: Watermarks{}.advance(Block{10, root(1)})}}}))
 	expect(item(k, Block{10, root(1)}), RuleBlock)
 	expect(Item{Key: k, Genesis: &chainB, Facts: Block{11, root(1)}}, RuleGenesis)
 	expect(Item{Key: k, Facts: Block{11, root(1)}}, RuleGenesis)
@@ -102,7 +102,7 @@ func TestLifeOfAKey(t *testing.T) {
 	expect(item(k, Block{12, root(1)}), RuleStoppedKey)
 	expect(item(k, Other{Kind: "RANDAO_REVEAL"}), RuleStoppedKey)
 	out, err := r.Export(k)
-	want := []KeyHistory{{k, Watermarks{}.advance(Block{11, root(1)}).advance(Attestation{3, 4, root(1)})}}
+	want := []KeyHistory{{Key: k, Watermarks: Watermarks{}.advance(Block{11, root(1)}).advance(Attestation{3, 4, root(1)})}}
 	if err != nil || !reflect.DeepEqual(out.Keys, want) {
 		t.Fatalf("exported %+v, %v", out, err)
 	}

@@ -20,6 +20,10 @@ func (r *Refusal) Error() string {
 func explain(rule Rule, key Key, s Status, f Facts, b Bounds) *Refusal {
 	r := &Refusal{Rule: rule}
 	what := describe(f)
+	marks := s.Watermarks
+	if s.Messages != nil {
+		marks = s.Messages.Pruned
+	}
 	say := func(format string, args ...any) { r.Detail = fmt.Sprintf(format, args...) }
 	switch rule {
 	case RuleUnknownKey:
@@ -47,11 +51,19 @@ func explain(rule Rule, key Key, s Status, f Facts, b Bounds) *Refusal {
 	case RuleFloor:
 		say("%s is not above the floor (slot %d, source %d, target %d)", what, s.Floor.Slot, s.Floor.Source, s.Floor.Target)
 	case RuleBlock:
-		say("%s is not above the last signed slot %d", what, s.Block.Slot)
+		say("%s is not above the last signed slot %d", what, marks.Block.Slot)
 	case RuleDoubleVote:
-		say("%s has a target not above the last signed target %d", what, s.Vote.Target)
+		say("%s has a target not above the last signed target %d", what, marks.Vote.Target)
 	case RuleSurround:
-		say("%s has a source below the last signed source %d", what, s.Vote.Source)
+		say("%s has a source below the last signed source %d", what, marks.Vote.Source)
+	case RuleOtherBlock:
+		say("%s is not the one that was signed at this slot", what)
+	case RuleOtherVote:
+		say("%s is not the one that was signed for this target", what)
+	case RuleSurrounding:
+		say("%s surrounds one that was signed", what)
+	case RuleSurrounded:
+		say("%s is surrounded by one that was signed", what)
 	}
 	return r
 }

@@ -100,6 +100,10 @@ const (
 	RuleBlock             Rule = "block-not-above-last"
 	RuleDoubleVote        Rule = "target-not-above-last"
 	RuleSurround          Rule = "source-below-last"
+	RuleOtherBlock        Rule = "other-block-at-slot"
+	RuleOtherVote         Rule = "other-vote-at-target"
+	RuleSurrounding       Rule = "surrounds-a-vote"
+	RuleSurrounded        Rule = "surrounded-by-a-vote"
 )
 
 // Decision is the answer about one duty. The zero value refuses.
@@ -208,7 +212,10 @@ type Status struct {
 	Fence      Fence
 	Floored    bool // Floor holds
 	Floor      Floor
+	// Watermarks is the history in the minimal strategy, and a summary of it
+	// in the complete one.
 	Watermarks
+	Messages *Messages // the history in the complete strategy, else nil
 }
 
 // step decides about one duty and returns the status after it. It is pure:
@@ -216,9 +223,18 @@ type Status struct {
 func step(s Status, f Facts, b Bounds) (Status, Decision) {
 	d := s.admit(f, b)
 	if d.Allowed {
-		s.Watermarks = s.advance(f)
+		s = s.signed(f)
 	}
 	return s, d
+}
+
+// signed returns the status after a duty that was allowed.
+func (s Status) signed(f Facts) Status {
+	s.Watermarks = s.advance(f)
+	if s.Messages != nil {
+		s.Messages = s.Messages.advance(f)
+	}
+	return s
 }
 
 // admit decides by everything that is known of a key.
@@ -252,6 +268,9 @@ func (s Status) admit(f Facts, b Bounds) Decision {
 		if f.Kind == "" || len(f.Kind) > maxKind || f.Kind == usageBlock || f.Kind == usageAttestation {
 			return refuse(RuleMalformed)
 		}
+	}
+	if s.Messages != nil {
+		return s.Messages.check(f)
 	}
 	return s.check(f)
 }
@@ -306,8 +325,13 @@ func (s Status) stopped() Status {
 	return s
 }
 
-func (s Status) imported(w Watermarks) Status {
+// imported returns the status after an import. m counts in the complete
+// strategy only.
+func (s Status) imported(w Watermarks, m Messages) Status {
 	s.Watermarks = s.raise(w)
+	if s.Messages != nil {
+		s.Messages = s.Messages.add(m)
+	}
 	s.Imported = true
 	s.Fence &^= FenceNoHistory
 	return s

@@ -105,7 +105,7 @@ func TestModelAgainstOracle(t *testing.T) {
 				if other.sign(f) == nil {
 					o = other
 				}
-				s = s.imported(Watermarks{}.advance(f))
+				s = s.imported(Watermarks{}.advance(f), Messages{})
 			case 1:
 				s = s.raised(Floor{small.Draw(t, "slot"), small.Draw(t, "source"), small.Draw(t, "target")}, fenceAll)
 			case 2:
@@ -148,8 +148,8 @@ func TestAdmit(t *testing.T) {
 	torn.Fence = FenceTornTail
 	signed := active
 	signed.Watermarks = signed.advance(Block{10, root(1)}).advance(Attestation{5, 6, root(1)})
-	reached := signed.imported(signed.Watermarks)
-	foreign := active.imported(signed.Watermarks)
+	reached := signed.imported(signed.Watermarks, Messages{})
+	foreign := active.imported(signed.Watermarks, Messages{})
 	other := Other{Kind: "RANDAO_REVEAL"}
 	for _, c := range []struct {
 		name string
@@ -217,12 +217,12 @@ func TestFences(t *testing.T) {
 		{"generated", Status{}.registered(History{Mode: HistoryNone}), 0},
 		{"no history", fresh, FenceNoHistory},
 		{"floor given", Status{}.registered(History{HistoryFloor, floor}), 0},
-		{"history before", Status{}.imported(marks).registered(History{}), 0},
-		{"history after", fresh.imported(marks), 0},
+		{"history before", Status{}.imported(marks, Messages{}).registered(History{}), 0},
+		{"history after", fresh.imported(marks, Messages{}), 0},
 		{"raised", fresh.raised(floor, fenceAll), 0},
 		{"all raised", fresh.raised(floor, FenceTornTail), FenceNoHistory},
-		{"registered twice", fresh.imported(marks).registered(History{}), 0},
-		{"back after a stop", fresh.imported(marks).stopped().registered(History{}), FenceNoHistory},
+		{"registered twice", fresh.imported(marks, Messages{}).registered(History{}), 0},
+		{"back after a stop", fresh.imported(marks, Messages{}).stopped().registered(History{}), FenceNoHistory},
 		{"back with a claim of no history", fresh.registered(History{Mode: HistoryNone}), FenceNoHistory},
 	} {
 		if c.s.Fence != c.want {

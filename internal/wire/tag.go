@@ -19,6 +19,8 @@ const (
 	TagEventSalt       Tag = "quorate/v1/event-salt"      // transaction salt -> salt of one event
 	TagTx              Tag = "quorate/v1/tx"              // transaction -> what its signer signs
 	TagSnapshot        Tag = "quorate/v1/snapshot"        // state-sync chunk or manifest
+	TagClosing         Tag = "quorate/v1/closing"         // a custody process's last word
+	TagTestimony       Tag = "quorate/v1/testimony"       // another's word about it
 	TagFreshness       Tag = "quorate/v1/freshness"       // custody's own nonce
 	TagSeal            Tag = "quorate/v1/seal"            // associated data of records sealed at rest
 	TagPeer            Tag = "quorate/v1/peer"            // node-to-node channel binding

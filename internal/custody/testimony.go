@@ -1,0 +1,198 @@
+package custody
+
+import (
+	"crypto/ed25519"
+	"fmt"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// A process that ends in order says how far its record has come, and the
+// other holders' processes remember it. When it starts again, f + 1 of them
+// testify to it under keys that exist in their memory only. One of those is
+// honest and was there at the end, so a record that has come exactly as far
+// was not rolled back, and signing goes on without a fence: a clean restart or
+// a rolling upgrade costs no duty.
+
+// Closing is a process's last word.
+type Closing struct {
+	Seat        uint16
+	Incarnation [32]byte
+	Sequence    uint64 // of the slashing record
+	Chain       [32]byte
+	Signature   []byte // by the process's identity
+}
+
+func (c Closing) statement() []byte {
+	var e wire.Encoder
+	e.U16(c.Seat)
+	e.Fixed(c.Incarnation[:])
+	e.U64(c.Sequence)
+	e.Fixed(c.Chain[:])
+	return e.Out()
+}
+
+// Encode returns the canonical bytes.
+func (c Closing) Encode() []byte {
+	e := wire.NewEncoder(c.statement())
+	e.Bytes(c.Signature)
+	return e.Out()
+}
+
+func readClosing(d *wire.Decoder) (c Closing) {
+	c.Seat = d.U16()
+	d.Fixed(c.Incarnation[:])
+	c.Sequence = d.U64()
+	d.Fixed(c.Chain[:])
+	c.Signature = d.Bytes(ident.MaxSignature)
+	return c
+}
+
+// Testimony is what a witness says to the next incarnation of a process whose
+// closing it remembers. The key that signs it is the witness's own
+// incarnation id.
+type Testimony struct {
+	Witness   uint16
+	Closing   Closing
+	Signature [ed25519.SignatureSize]byte
+}
+
+func (p *Process) testimonyHash(c Closing, next [32]byte) []byte {
+	h := wire.Hash(wire.TagTestimony, p.cluster[:], []byte(p.domain), c.statement(), next[:])
+	return h[:]
+}
+
+// Encode returns the canonical bytes.
+func (t Testimony) Encode() []byte {
+	var e wire.Encoder
+	e.U16(t.Witness)
+	e.Bytes(t.Closing.Encode())
+	e.Fixed(t.Signature[:])
+	return e.Out()
+}
+
+// ParseTestimony reads what Encode returned.
+func ParseTestimony(b []byte) (t Testimony, err error) {
+	d := wire.NewDecoder(b)
+	t.Witness = d.U16()
+	inner := wire.NewDecoder(d.Bytes(8 << 10))
+	t.Closing = readClosing(inner)
+	d.Fixed(t.Signature[:])
+	if err := d.Finish(); err != nil {
+		return Testimony{}, fmt.Errorf("parse testimony: %w", err)
+	}
+	if err := inner.Finish(); err != nil {
+		return Testimony{}, fmt.Errorf("parse testimony: %w", err)
+	}
+	return t, nil
+}
+
+// closeBook ends all signing by this process and says how far its record came.
+func (p *Process) closeBook() ([]byte, error) {
+	p.signing.Lock() // waits for what is being signed; nothing is signed after
+	p.closed = true
+	p.signing.Unlock()
+	u, err := p.record.Usage(0)
+	if err != nil {
+		return nil, fmt.Errorf("close: %w", err)
+	}
+	c := Closing{Seat: p.seat.Index, Incarnation: p.life.id, Sequence: u.Seq, Chain: u.Chain}
+	c.Signature = p.identity.Sign(wire.TagClosing, p.cluster[:], []byte(p.domain), c.statement())
+	return c.Encode(), nil
+}
+
+// witness remembers another process's closing, in memory only.
+func (p *Process) witness(body []byte) error {
+	d := wire.NewDecoder(body)
+	c := readClosing(d)
+	if err := d.Finish(); err != nil {
+		return malformed(err)
+	}
+	if int(c.Seat) < 1 || int(c.Seat) > len(p.roster) || c.Seat == p.seat.Index {
+		return rpc.Errorf(rpc.CodeMalformed, "no other seat %d", c.Seat)
+	}
+	if err := p.roster[c.Seat-1].Identity.Verify(c.Signature, wire.TagClosing, p.cluster[:], []byte(p.domain), c.statement()); err != nil {
+		return rpc.Errorf(rpc.CodeMalformed, "closing of seat %d: %v", c.Seat, err)
+	}
+	p.closings.Lock()
+	defer p.closings.Unlock()
+	p.seen[c.Seat] = c
+	return nil
+}
+
+// testify says to a new incarnation of a seat what closing it left.
+func (p *Process) testify(body []byte) ([]byte, error) {
+	d := wire.NewDecoder(body)
+	seat := d.U16()
+	var next [32]byte
+	d.Fixed(next[:])
+	if err := d.Finish(); err != nil {
+		return nil, malformed(err)
+	}
+	p.closings.Lock()
+	c, ok := p.seen[seat]
+	p.closings.Unlock()
+	if !ok {
+		return nil, rpc.Errorf(rpc.CodeNotGranted, "this process saw no closing of seat %d", seat)
+	}
+	t := Testimony{Witness: p.seat.Index, Closing: c}
+	copy(t.Signature[:], p.life.sign(p.testimonyHash(c, next)))
+	return t.Encode(), nil
+}
+
+// prove takes testimonies and a fresh certificate of the incarnations that
+// they come from, and lifts the floor if they show that the record on this
+// disk is the last.
+func (p *Process) prove(body []byte) error {
+	d := wire.NewDecoder(body)
+	cert := d.Bytes(wire.MaxProof)
+	var all []Testimony
+	for range d.Count(wire.MaxNodes, 100) {
+		t, err := ParseTestimony(d.Bytes(16 << 10))
+		d.Fail(err)
+		all = append(all, t)
+	}
+	if err := d.Finish(); err != nil {
+		return malformed(err)
+	}
+	v, err := p.chain.verify(cert)
+	if err != nil {
+		return err
+	}
+	incarnation := func(seat action.Seat) (action.Incarnation, bool) {
+		raw, ok := v.Get(p.chain.ns.Incarnation(seat.Node, string(p.domain)))
+		if !ok {
+			return action.Incarnation{}, false
+		}
+		in, err := action.ParseIncarnation(raw)
+		return in, err == nil
+	}
+	own, ok := incarnation(p.seat)
+	if !ok || own.ID != p.life.id {
+		return rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove this incarnation")
+	}
+	u := p.opened // how far the record had come when this process opened it
+	witnesses := map[uint16]bool{}
+	for _, t := range all {
+		if int(t.Witness) < 1 || int(t.Witness) > len(p.roster) || t.Witness == p.seat.Index {
+			continue
+		}
+		in, ok := incarnation(p.roster[t.Witness-1])
+		if !ok || !ed25519.Verify(in.ID[:], p.testimonyHash(t.Closing, p.life.id), t.Signature[:]) {
+			continue
+		}
+		c := t.Closing
+		if c.Seat == p.seat.Index && c.Incarnation == own.Previous && c.Sequence == u.Seq && c.Chain == [32]byte(u.Chain) {
+			witnesses[t.Witness] = true
+		}
+	}
+	if need := (len(p.roster)-1)/3 + 1; len(witnesses) < need {
+		return rpc.Errorf(rpc.CodeNotGranted, "%d of %d testimonies fit this record, %d are needed", len(witnesses), len(all), need)
+	}
+	p.life.unfence()
+	p.log.Info("the record is proven to be the last; signing goes on without a fence", "witnesses", len(witnesses))
+	return nil
+}
