@@ -241,10 +241,10 @@ func readme(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text, err := os.ReadFile(readmePath)
 	ts.Check(err)
-	_, rest, found := strings.Cut(string(text), "-d '")
+	_, rest, found := strings.Cut(string(text), "-d '{")
 	request, _, ended := strings.Cut(rest, "'\n")
 	if !found || !ended {
 		ts.Fatalf("the README shows no request")
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(request), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("{"+request), 0o600))
 }

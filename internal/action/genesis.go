@@ -194,9 +194,14 @@ func (g *Genesis) check() error {
 			if c.Identity.Suite() != ident.Ed25519MLDSA65 {
 				return fmt.Errorf("node %s: the identity of custody %s is not hybrid", n.Name, c.Domain)
 			}
-			if err := once("custody identity", c.Identity.Bytes()); err != nil {
+			if err := errors.Join(once("custody identity", c.Identity.Bytes()),
+				once("custody "+string(c.Domain), []byte("custody/"+n.Name+"/"+string(c.Domain)))); err != nil {
 				return fmt.Errorf("node %s: %w", n.Name, err)
 			}
+		}
+		// What the ledger could not read back would stop every node at once.
+		if _, err := ParseNodeRecord(n.Encode()); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
 		}
 	}
 	for i, m := range g.Members {
@@ -216,6 +221,9 @@ func (g *Genesis) check() error {
 			if err := once("key of member "+m.ID, k.Bytes()); err != nil {
 				return err
 			}
+		}
+		if _, err := ParseMemberRecord(m.Encode()); err != nil {
+			return fmt.Errorf("member %s: %w", m.ID, err)
 		}
 	}
 	for r, who := range g.Rules {

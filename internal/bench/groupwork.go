@@ -15,6 +15,7 @@ import (
 type groupwork struct {
 	n, t, keys int
 	dhKey      kem.SecretKey
+	dhPoint    kem.PublicKey
 	scalars    []bls.G1Scalar // one for each key
 	points     []bls.G1Point  // t for each key
 	encoded    []byte         // of points
@@ -25,6 +26,7 @@ func newGroupwork(n, t, keys int) *groupwork {
 	var wide [64]byte
 	rand.Read(wide[:])
 	w.dhKey = kem.NewSecretKey(&wide)
+	w.dhPoint = w.dhKey.Public()
 	g := bls.G1{}
 	for i := range w.scalars {
 		rand.Read(wide[:])
@@ -53,7 +55,7 @@ func (w *groupwork) deal() error {
 	}
 	g.AppendPoints(nil, out)
 	for range w.n + 2 {
-		w.dhKey.Shared(w.dhKey.Public())
+		w.dhKey.Shared(w.dhPoint)
 	}
 	return nil
 }
@@ -70,7 +72,7 @@ func (w *groupwork) verify() error {
 			}
 			g.AddPoint(&sums[i], &p)
 		}
-		w.dhKey.Shared(w.dhKey.Public())
+		w.dhKey.Shared(w.dhPoint)
 		g.VarTimeMultiMult(w.points[:w.keys], w.scalars, 255)
 		g.BaseMult(new(bls.G1Point), &w.scalars[0])
 	}

@@ -114,25 +114,41 @@ func (c *devCluster) startAgain(ctx context.Context, name string) (int, error) {
 	return n.child.pid, c.writeState()
 }
 
+// deathTime is how long a process that was just killed may take to go.
+const deathTime = 2 * time.Second
+
 func (c *devCluster) relaunch(ctx context.Context, name string) (*devNode, error) {
+	n, ok := c.find(name)
+	if !ok {
+		return nil, fail(exitNotFound, "nodes are called "+c.nodes[0].name+" to "+c.nodes[len(c.nodes)-1].name, "no node %q", name)
+	}
+	timer := time.NewTimer(deathTime)
+	defer timer.Stop()
+	select {
+	case <-n.child.done:
+	case <-timer.C:
+		return nil, fail(exitFailed, "", "%s runs (pid %d)", name, n.child.pid)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := n.awaitReleased(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.checkPorts(ctx); err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return n, c.launch(n)
+}
+
+func (c *devCluster) find(name string) (*devNode, bool) {
 	for _, n := range c.nodes {
-		if n.name != name {
-			continue
+		if n.name == name {
+			return n, true
 		}
-		if n.child.running() {
-			return nil, fail(exitFailed, "", "%s runs (pid %d)", name, n.child.pid)
-		}
-		if err := n.awaitReleased(ctx); err != nil {
-			return nil, err
-		}
-		if err := n.checkPorts(ctx); err != nil {
-			return nil, err
-		}
-		return n, c.launch(n)
 	}
-	return nil, fail(exitNotFound, "nodes are called "+c.nodes[0].name+" to "+c.nodes[len(c.nodes)-1].name, "no node %q", name)
+	return nil, false
 }
 
 // awaitReleased returns when no process holds the node's directories. The

@@ -22,13 +22,13 @@ func BenchmarkBlock(b *testing.B) {
 		kind action.Kind
 		body []byte
 	}{
-		{"freshness/node", nodeSigner(0), action.KindFreshness, Freshness{Domain: action.DomainValidator}.Encode()},
-		{"settings/node", nodeSigner(0), action.KindGrant, settings},
+		{"freshness/node", node0, action.KindFreshness, Freshness{Domain: action.DomainValidator}.Encode()},
+		{"settings/node", node0, action.KindGrant, settings},
 		{"settings/member-hybrid", alice, action.KindGrant, settings},
 	} {
 		txs := make([][]byte, size)
 		for i := range txs {
-			txs[i] = w.tx(c.who, c.kind, c.body)
+			txs[i] = w.Tx(c.who, c.kind, c.body)
 		}
 		for _, mode := range []string{"cold", "seen"} {
 			b.Run(c.name+"/"+mode, func(b *testing.B) {
@@ -67,9 +67,9 @@ func BenchmarkBlock(b *testing.B) {
 // signature seen before: what each replica does three times.
 func BenchmarkCeremonyMessage(b *testing.B) {
 	w := newWorld(b, 4)
-	p := w.keygen(1, 1)
-	w.want(OK, w.tx(alice, action.KindCeremonyOpen, CeremonyOpen{Params: p}.Encode()))
-	raw := w.tx(nodeSigner(0), action.KindCeremonyMessage, w.message(p, 1, w.join(p, 1)))
+	p := w.Params(1, 1)
+	w.want(OK, w.Tx(alice, action.KindCeremonyOpen, CeremonyOpen{Params: p}.Encode()))
+	raw := w.Tx(node0, action.KindCeremonyMessage, w.say(p.ID(), 1, w.Participant(p, 1).Join()))
 	tx, err := Parse(raw)
 	if err != nil {
 		b.Fatal(err)
@@ -87,7 +87,7 @@ func BenchmarkCeremonyMessage(b *testing.B) {
 func BenchmarkBegin(b *testing.B) {
 	w := newWorld(b, 16)
 	for i := range maxOpenCeremonies {
-		w.openUnchecked(w.keygen(100, byte(i)))
+		w.openUnchecked(w.Params(100, byte(i)))
 	}
 	for b.Loop() {
 		w.view().Begin(w.block)

@@ -4,21 +4,16 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
-	"github.com/quorate/quorate/internal/eth"
-	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/ledger/ledgertest"
 	"github.com/quorate/quorate/internal/proof"
-	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -48,102 +43,35 @@ func (m memory) commit(t testing.TB, writes []Write) {
 	}
 }
 
-// world is a whole ledger in memory with everyone who may sign on it.
+// world is a ledger in memory with everyone who may sign on it.
 type world struct {
 	testing.TB
-	genesis *action.Genesis
-	cluster action.ClusterID
-	keys    map[action.Signer]ident.PrivateKey
-	custody []ident.PrivateKey // of seat i at i-1
+	*ledgertest.Cluster
 
 	state, bodies memory
 	frontier      []byte
 	block         Block
-	nonces        map[action.Signer]uint64
 	events        []Event // all there ever were
 }
 
-func nodeSigner(i int) action.Signer {
-	return action.Signer{Class: action.SignerNode, Name: fmt.Sprintf("node%d", i)}
-}
+var (
+	node0 = ledgertest.Node(0)
+	node1 = ledgertest.Node(1)
+	alice = ledgertest.Alice
+	olga  = ledgertest.Olga
+)
 
-func memberSigner(id string) action.Signer {
-	return action.Signer{Class: action.SignerMember, Name: id}
-}
-
-// Members of every world: alice is a custodian, olga observes.
-var alice, olga = memberSigner("alice"), memberSigner("olga")
-
-// seeded returns the same key for the same name, made once: a hybrid key
-// takes a while.
-func seeded(suite ident.Suite, name string) ident.PrivateKey {
-	keyring.Lock()
-	defer keyring.Unlock()
-	if k, ok := keyring.keys[name]; ok {
-		return k
-	}
-	a, b := sha256.Sum256([]byte("a"+name)), sha256.Sum256([]byte("b"+name))
-	k, err := ident.FromSeed(suite, append(a[:], b[:]...))
-	if err != nil {
-		panic(err)
-	}
-	keyring.keys[name] = k
-	return k
-}
-
-var keyring = struct {
-	sync.Mutex
-	keys map[string]ident.PrivateKey
-}{keys: map[string]ident.PrivateKey{}}
-
-// newWorld founds a cluster of n nodes and makes its first block. Custodians
-// may do everything by rule, nodes only import.
+// newWorld founds a cluster of n nodes and makes its first block.
 func newWorld(t testing.TB, n int) *world {
-	mainnet, err := eth.LookupNetwork("mainnet")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{TB: t, keys: map[action.Signer]ident.PrivateKey{}, state: memory{}, bodies: memory{}, nonces: map[action.Signer]uint64{}}
-	g := &action.Genesis{
-		Version: 1, Time: time.UnixMilli(1_700_000_000_000).UTC(), Namespace: "root", ImportHistory: action.HistoryNone,
-		Network: mainnet.Config(),
-		Rules: map[action.Rule][]string{
-			action.RuleKeygen: {"member:custodian"}, action.RuleImport: {"node", "member:custodian"}, action.RuleExit: {"member:custodian"},
-			action.RuleDeposit: {"member:custodian"}, action.RuleSettings: {"member:custodian", "node"}, action.RuleArchive: {},
-		},
-	}
-	for i := range n {
-		id := seeded(ident.Ed25519, fmt.Sprint("node", i))
-		c := seeded(ident.Ed25519MLDSA65, fmt.Sprint("custody", i))
-		w.keys[nodeSigner(i)], w.custody = id, append(w.custody, c)
-		g.Nodes = append(g.Nodes, action.NodeRecord{
-			Name: nodeSigner(i).Name, Operator: fmt.Sprint("op", i), Region: "r", Identity: id.Public(),
-			Vote: action.HexKey(sha256.Sum256(fmt.Append(nil, i))), Comet: "127.0.0.1:1", Peer: "127.0.0.1:2",
-			Custody: []action.CustodyRecord{{Domain: action.DomainValidator, Identity: c.Public()}},
-		})
-	}
-	for who, role := range map[action.Signer]string{alice: action.RoleCustodian, olga: action.RoleObserver} {
-		key := seeded(ident.Ed25519MLDSA65, who.Name)
-		w.keys[who] = key
-		g.Members = append(g.Members, action.MemberRecord{ID: who.Name, Name: who.Name, Operator: "op0", Region: "r",
-			Roles: []string{role}, Keys: []ident.PublicKey{seeded(ident.Ed25519, who.Name+" old").Public(), key.Public()}})
-	}
-	slices.SortFunc(g.Members, func(a, b action.MemberRecord) int { return strings.Compare(a.ID, b.ID) })
-	doc, err := json.Marshal(g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.genesis, w.cluster, err = action.ParseGenesis(doc); err != nil {
-		t.Fatal(err)
-	}
-	w.block.Time = uint64(g.Time.UnixMilli())
+	w := &world{TB: t, Cluster: ledgertest.New(t, n), state: memory{}, bodies: memory{}}
+	w.block.Time = uint64(w.Genesis.Time.UnixMilli())
 	w.next()
 	return w
 }
 
 // view opens the committed state.
 func (w *world) view() *State {
-	s, err := NewState(w.cluster, proof.Namespace(w.genesis.Namespace), w.state, w.bodies, w.frontier)
+	s, err := NewState(w.ID, proof.Namespace(w.Genesis.Namespace), w.state, w.bodies, w.frontier)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -158,7 +86,7 @@ func (w *world) at(now uint64, txs ...[]byte) []Result {
 	w.block = Block{Height: w.block.Height + 1, Time: now, Hash: sha256.Sum256(binary.BigEndian.AppendUint64(nil, now))}
 	s := w.view()
 	if w.block.Height == 1 {
-		if err := s.Genesis(w.genesis); err != nil {
+		if err := s.Genesis(w.Genesis); err != nil {
 			w.Fatal(err)
 		}
 	}
@@ -216,18 +144,6 @@ func digest(s *State) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// tx signs a transaction with the signer's next number.
-func (w *world) tx(who action.Signer, kind action.Kind, body []byte) []byte {
-	w.nonces[who]++
-	return w.numbered(who, w.nonces[who], kind, body)
-}
-
-func (w *world) numbered(who action.Signer, nonce uint64, kind action.Kind, body []byte) []byte {
-	tx := action.Tx{Cluster: w.cluster, Kind: kind, Signer: who, Nonce: nonce, Body: body}
-	binary.BigEndian.PutUint64(tx.Salt[:], nonce)
-	return tx.Sign(w.keys[who])
-}
-
 // want makes a block of one transaction and checks its code.
 func (w *world) want(code Code, raw []byte) Result {
 	w.Helper()
@@ -245,20 +161,6 @@ func (w *world) want(code Code, raw []byte) Result {
 
 func grantOf(a action.Action) []byte { return GrantRequest{&a}.Encode() }
 
-// keygen returns the parameters of a ceremony of this cluster.
-func (w *world) keygen(keys int, nonce byte) dkg.Params {
-	roster := action.NewRoster(w.genesis.Nodes, action.DomainValidator)
-	th, err := action.DefaultThreshold(len(roster))
-	if err != nil {
-		w.Fatal(err)
-	}
-	return dkg.Params{
-		Mode: dkg.ModeKeygen, Suite: dkg.SuiteG1, N: uint8(th.N()), T: uint8(th.T()), Keys: uint32(keys), Nonce: [32]byte{nonce},
-		Cluster: w.cluster, Roster: roster.Hash(w.cluster),
-		Deadlines: dkg.Deadlines{Join: 60e3, Deal: 60e3, Verify: 60e3, Answer: 60e3, Confirm: 60e3, Publish: 60e3},
-	}
-}
-
 // giveKey puts a key into the inventory without a ceremony, for tests of what
 // comes after one.
 func (w *world) giveKey(k action.KeyRecord) *action.KeyRecord {
@@ -271,23 +173,10 @@ func (w *world) giveKey(k action.KeyRecord) *action.KeyRecord {
 	return &k
 }
 
-// participant plays a seat; its seed is the seat's own.
-func (w *world) participant(p dkg.Params, seat int) *dkg.Participant {
-	seed := sha256.Sum256(fmt.Append(nil, "seed", seat))
-	q, err := dkg.NewParticipant(p, seat, secret.New(seed[:]))
-	if err != nil {
-		w.Fatal(err)
-	}
-	return q
-}
-
-func (w *world) join(p dkg.Params, seat int) dkg.Message { return w.participant(p, seat).Join() }
-
-// message is what a custody process has its node post.
-func (w *world) message(p dkg.Params, seat int, m dkg.Message) []byte {
-	raw, id := m.Encode(), p.ID()
-	sig := w.custody[seat-1].Sign(wire.TagCeremonyMessage, action.CeremonyParts(id, uint16(seat), raw)...)
-	return CeremonyMessage{Ceremony: id, Seat: uint16(seat), Message: raw, Signature: sig}.Encode()
+// say is the body of a transaction that carries what a seat says.
+func (w *world) say(id [32]byte, seat int, m dkg.Message) []byte {
+	raw := m.Encode()
+	return CeremonyMessage{Ceremony: id, Seat: uint16(seat), Message: raw, Signature: w.Say(id, seat, raw)}.Encode()
 }
 
 // openUnchecked puts an open ceremony on the ledger, whatever the limits say.

@@ -33,6 +33,7 @@ type app struct {
 
 	mu     sync.Mutex
 	seen   ledger.Seen
+	state  *ledger.State              // see committed; nil after a commit
 	staged *staged                    // between FinalizeBlock and Commit
 	head   head                       // the last committed block; its height is 0 before the first
 	moved  chan struct{}              // closed at the next commit
@@ -138,6 +139,15 @@ func (a *app) view() (*ledger.State, error) {
 	return ledger.NewState(a.cluster, proof.Namespace(a.genesis.Namespace), a.store.State(), a.store.Bodies(), frontier)
 }
 
+// committed is view for those who only verify. It is kept until the next
+// commit, because it remembers what it has parsed. Callers hold mu.
+func (a *app) committed() (_ *ledger.State, err error) {
+	if a.state == nil {
+		a.state, err = a.view()
+	}
+	return a.state, err
+}
+
 func (a *app) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -161,7 +171,7 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	if a.head.height == 0 {
 		return &abci.ResponseCheckTx{Code: uint32(ledger.CodeBusy), Log: "the ledger has no first block yet"}, nil
 	}
-	st, err := a.view()
+	st, err := a.committed()
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +202,7 @@ func codeOf(err error) ledger.Code {
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	st, err := a.view()
+	st, err := a.committed()
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +227,7 @@ const txOverhead = 8
 func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	st, err := a.view()
+	st, err := a.committed()
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +305,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 			tell(o)
 		}
 	}
-	a.staged = nil
+	a.staged, a.state = nil, nil
 	close(a.moved)
 	a.moved = make(chan struct{})
 	return &abci.ResponseCommit{}, nil

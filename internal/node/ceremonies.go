@@ -27,7 +27,7 @@ func (n *Node) driveCeremonies(ctx context.Context) error {
 	defer retry.Stop()
 	for {
 		_, moved := n.app.wait()
-		for _, id := range n.unfinished() {
+		for _, id := range n.unfinished(ctx) {
 			if err := n.drive(ctx, id, shown); err != nil && ctx.Err() == nil {
 				n.log.Warn("carry ceremony forward", "ceremony", fmt.Sprintf("%x", id[:8]), "err", err)
 			}
@@ -44,13 +44,13 @@ func (n *Node) driveCeremonies(ctx context.Context) error {
 
 // unfinished returns the ceremonies that wait for somebody, and those that
 // the ledger has closed but custody has not.
-func (n *Node) unfinished() [][32]byte {
+func (n *Node) unfinished(ctx context.Context) [][32]byte {
 	view, err := n.View()
 	if err != nil {
 		return nil
 	}
 	ids := view.OpenCeremonies()
-	status, err := n.custody.Status(context.Background())
+	status, err := n.custody.Status(ctx)
 	if err != nil {
 		return ids // custody is down: whatever is open waits for it
 	}
@@ -64,7 +64,6 @@ func (n *Node) unfinished() [][32]byte {
 
 // drive shows custody where a ceremony stands and posts what it answers.
 func (n *Node) drive(ctx context.Context, id [32]byte, shown map[[32]byte][32]byte) error {
-	height, _ := n.Height()
 	view, err := n.View()
 	if err != nil {
 		return err
@@ -73,6 +72,7 @@ func (n *Node) drive(ctx context.Context, id [32]byte, shown map[[32]byte][32]by
 	if board == nil {
 		return nil
 	}
+	height, _ := n.Height() // after the board was read: what is proven is at least as new
 	stand := sha256.Sum256(board.Encode())
 	if shown[id] == stand {
 		return nil
@@ -88,7 +88,7 @@ func (n *Node) drive(ctx context.Context, id [32]byte, shown map[[32]byte][32]by
 	if err != nil {
 		return err
 	}
-	if board.Phase() == dkg.PhasePublish && !n.turnToPublish(ctx, id) {
+	if board.Phase() == dkg.PhasePublish && len(step.Posts) > 0 && !n.turnToPublish(ctx, id) {
 		return nil
 	}
 	if err := n.post(ctx, id, step.Posts); err != nil {

@@ -35,7 +35,11 @@ var errNotYet = errors.New("no header for a state that is still kept")
 // certifyAt proves the state that the header of a committed block names, if
 // it is the one after block atLeast or later.
 func (n *Node) certifyAt(height, atLeast uint64, paths []proof.Path) (*proof.Certificate, error) {
-	blocks := n.engine.BlockStore()
+	engine := n.engine.Load()
+	if engine == nil {
+		return nil, errStarting
+	}
+	blocks := engine.BlockStore()
 	meta := blocks.LoadBlockMeta(int64(height))
 	if meta == nil {
 		return nil, fmt.Errorf("certify: block %d is not stored", height)

@@ -91,8 +91,8 @@ func engineGenesis(g *action.Genesis, id action.ClusterID, doc []byte) (*cmttype
 // votePower is each node's weight: operators are equal.
 const votePower = 1
 
-// transportKey is the key of a node's consensus connections: its identity's
-// Ed25519 half, so that peers are known by what stands in the genesis.
+// peerAddress is how the engine finds and knows another node. The key of its
+// consensus connections is its identity's Ed25519 half, as in the genesis.
 func peerAddress(n action.NodeRecord) string {
 	id := p2p.PubKeyToID(cmted25519.PubKey(n.Identity.Ed25519()))
 	return string(id) + "@" + n.Comet

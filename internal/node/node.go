@@ -62,9 +62,8 @@ type Node struct {
 	anchors    anchors
 	leases     leases
 
-	engine  *cmtnode.Node // set by Run before anything can ask for it
-	running atomic.Bool
-	failed  chan error
+	engine atomic.Pointer[cmtnode.Node] // nil until Run has started it
+	failed chan error
 }
 
 // Open reads a home and checks all that can be checked before anything
@@ -169,8 +168,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.engine = engine
-	n.running.Store(true)
+	n.engine.Store(engine)
 	g.Go(func() error {
 		select {
 		case <-stop.Done():
@@ -190,22 +188,21 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.reportUsage(ctx) })
 	g.Go(func() error { return n.keepLease(ctx) })
 	err = g.Wait()
-	n.running.Store(false)
-	n.stopEngine()
+	n.stopEngine(engine)
 	return err
 }
 
 // stopEngine stops consensus and closes the ledger. CometBFT leaves
 // goroutines behind that still read the block store, so the process has to
 // end soon after; the stores are closed first, which is what matters.
-func (n *Node) stopEngine() {
+func (n *Node) stopEngine(engine *cmtnode.Node) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := n.engine.Stop(); err != nil {
+		if err := engine.Stop(); err != nil {
 			n.log.Debug("stop engine", "err", err)
 		}
-		n.engine.Wait()
+		engine.Wait()
 	}()
 	select {
 	case <-done:

@@ -25,6 +25,9 @@ type Receipt struct {
 // may still do so.
 var ErrNoQuorum = errors.New("the ledger does not move")
 
+// errStarting means that this node's part in consensus has not begun.
+var errStarting = errors.New("the node is still starting")
+
 // nonces hands out the node's transaction numbers. They start above what the
 // ledger has seen; the ledger accepts them out of order.
 type nonces struct {
@@ -46,14 +49,22 @@ func (n *Node) Submit(ctx context.Context, kind action.Kind, body []byte) (Recei
 	if err := n.app.await(ctx, 1); err != nil { // the first block brings the genesis
 		return Receipt{}, fmt.Errorf("submit transaction: %w: %w", ErrNoQuorum, err)
 	}
-	st, err := n.View()
-	if err != nil {
-		return Receipt{}, err
-	}
 	signer := action.Signer{Class: action.SignerNode, Name: n.cfg.Name}
-	tx := action.Tx{Cluster: n.cluster, Kind: kind, Signer: signer, Body: body, Nonce: n.nonces.take(st.NextNonce(signer))}
-	rand.Read(tx.Salt[:])
-	return n.SubmitRaw(ctx, tx.Sign(n.keys.identity))
+	for {
+		st, err := n.View()
+		if err != nil {
+			return Receipt{}, err
+		}
+		tx := action.Tx{Cluster: n.cluster, Kind: kind, Signer: signer, Body: body, Nonce: n.nonces.take(st.NextNonce(signer))}
+		rand.Read(tx.Salt[:])
+		receipt, err := n.SubmitRaw(ctx, tx.Sign(n.keys.identity))
+		// What this node submitted before a restart can still be under way with
+		// the same number. The loser had no effect: it takes the next.
+		var refused *ledger.Error
+		if !errors.As(err, &refused) || refused.Code != ledger.CodeNonce || ctx.Err() != nil {
+			return receipt, err
+		}
+	}
 }
 
 // SubmitRaw hands a signed transaction to the ledger and waits until a block
@@ -92,8 +103,12 @@ func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
 // checkTx puts a transaction into the mempool, whose gossip brings it to the
 // next proposer.
 func (n *Node) checkTx(ctx context.Context, raw []byte) error {
+	engine := n.engine.Load()
+	if engine == nil {
+		return errStarting
+	}
 	answer := make(chan *abci.ResponseCheckTx, 1)
-	if err := n.engine.Mempool().CheckTx(raw, func(r *abci.ResponseCheckTx) { answer <- r }, mempool.TxInfo{}); err != nil {
+	if err := engine.Mempool().CheckTx(raw, func(r *abci.ResponseCheckTx) { answer <- r }, mempool.TxInfo{}); err != nil {
 		return err
 	}
 	select {

@@ -127,7 +127,11 @@ func (s *Signer) Close() {
 // Sign asks t holders for their partial signature of the duty, more when some
 // fail or are slow, and returns the first combination that verifies. The error
 // wraps a *BelowQuorumError when too few are willing. It ends with ctx.
-func (s *Signer) Sign(ctx context.Context, key Key, duty []byte, root eth.SigningRoot) (bls.Signature, Report, error) {
+//
+// Leaders are the indices of holders to ask first, one after the other, for a
+// duty that can be signed once: everybody who asks for it in the same order
+// meets at the first leader, and votes do not split. None means no order.
+func (s *Signer) Sign(ctx context.Context, key Key, duty []byte, root eth.SigningRoot, leaders ...uint16) (bls.Signature, Report, error) {
 	if err := key.check(); err != nil {
 		return bls.Signature{}, Report{}, fmt.Errorf("sign with %s: %w", key.PublicKey, err)
 	}
@@ -141,6 +145,7 @@ func (s *Signer) Sign(ctx context.Context, key Key, duty []byte, root eth.Signin
 		waiting: s.members.rank(len(key.Shares), time.Now()),
 		answers: make(chan answer, len(s.members.all)),
 	}
+	r.lead(leaders)
 	sig, err := r.run()
 	if err != nil {
 		return bls.Signature{}, r.report, fmt.Errorf("sign with %s: %w", key.PublicKey, err)
@@ -167,8 +172,53 @@ type answer struct {
 	err     error
 }
 
+// leadTurn is how long a leader has before the next in rank is asked: longer
+// than a signature takes, so that who came first to a leader has finished with
+// the others when the second gets to them; short enough for a duty.
+const leadTurn = 150 * time.Millisecond
+
+// lead asks leaders in turn until one has signed. One that is down is passed
+// over at once. One that calls the duty slashable has signed another, or lies: who got there first is given the turn to finish, then the next rank
+// decides, so that no single holder can block a duty.
+func (r *round) lead(leaders []uint16) {
+	for _, index := range leaders {
+		at := slices.IndexFunc(r.waiting, func(m *member) bool { return m.Index() == index })
+		if at < 0 {
+			continue
+		}
+		leader := r.waiting[at]
+		r.waiting = append([]*member{leader}, slices.Delete(slices.Clone(r.waiting), at, at+1)...)
+		r.ask(1)
+		if r.follow(leader) {
+			return
+		}
+	}
+}
+
+// follow waits for a leader's turn to end and reports whether it signed.
+func (r *round) follow(leader *member) bool {
+	turn := time.NewTimer(leadTurn)
+	defer turn.Stop()
+	for {
+		select {
+		case a := <-r.answers:
+			r.file(a)
+			switch {
+			case a.from == leader && len(r.good) > 0:
+				return true
+			case a.from == leader && rpc.CodeOf(a.err) != rpc.CodeSlashable:
+				return false
+			}
+		case <-turn.C:
+			return len(r.good) > 0
+		case <-r.ctx.Done():
+			return true // run says why
+		}
+	}
+}
+
 func (r *round) run() (bls.Signature, error) {
-	r.ask(r.key.T)
+	r.ask(r.key.T - len(r.good) - len(r.asked))
 	hedge := time.NewTimer(r.signer.members.hedgeDelay(r.asked))
 	defer hedge.Stop()
 	for {
@@ -197,7 +247,7 @@ func (r *round) run() (bls.Signature, error) {
 
 // ask sends the request to the next n holders, or to all that are left.
 func (r *round) ask(n int) {
-	n = min(n, len(r.waiting))
+	n = max(0, min(n, len(r.waiting)))
 	ctx, answers, request := r.ctx, r.answers, r.request // the round may be over before the call
 	for _, m := range r.waiting[:n] {
 		r.asked = append(r.asked, m)
@@ -212,17 +262,24 @@ func (r *round) ask(n int) {
 
 // take files an answer; a holder without a partial is replaced at once.
 func (r *round) take(a answer) {
+	if !r.file(a) {
+		r.ask(1)
+	}
+}
+
+// file puts an answer where it belongs and reports whether it is a partial.
+func (r *round) file(a answer) bool {
 	r.asked = slices.DeleteFunc(r.asked, func(m *member) bool { return m == a.from })
 	switch {
 	case a.err != nil:
 		r.report.Failures = append(r.report.Failures, Failure{a.from.Name(), rpc.CodeOf(a.err), a.err})
-		r.ask(1)
+		return false
 	case a.partial.Index() != a.from.Index():
 		r.blame(a.from)
-		r.ask(1)
-	default:
-		r.good = append(r.good, a.partial)
+		return false
 	}
+	r.good = append(r.good, a.partial)
+	return true
 }
 
 // combine is the only source of signatures, and returns verified ones alone.

@@ -2,6 +2,7 @@ package signer
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -162,7 +163,7 @@ func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty
 			return none, err
 		}
 	}
-	sig, report, err := s.quorum.Sign(ctx, k, encoded, root)
+	sig, report, err := s.quorum.Sign(ctx, k, encoded, root, s.leaders(key, duty)...)
 	if err != nil {
 		return none, err
 	}
@@ -171,6 +172,28 @@ func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty
 	}
 	s.learn(key, duty)
 	return sig.Bytes(), nil
+}
+
+// leaders ranks the holders for a duty that can be signed once: the same on
+// every node, another for each key and slot, so that validator clients that
+// ask different nodes for different votes are decided between by one holder.
+func (s *Signer) leaders(key Key, duty eth.Duty) []uint16 {
+	var at uint64
+	switch f := duty.Slashable().(type) {
+	case eth.BlockFacts:
+		at = f.Slot
+	case eth.AttestationFacts:
+		at = f.TargetEpoch
+	default:
+		return nil
+	}
+	n := uint64(len(s.cfg.Roster))
+	first := binary.BigEndian.Uint64(key[len(key)-8:]) + at
+	ranks := make([]uint16, n)
+	for i := range ranks {
+		ranks[i] = s.cfg.Roster[(first+uint64(i))%n].Index
+	}
+	return ranks
 }
 
 // learn keeps what signed duties say of a validator and which an exit needs.

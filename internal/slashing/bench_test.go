@@ -15,36 +15,40 @@ func benchKey(i int) (k Key) {
 // BenchmarkSign is Begin and Wait of one attestation, on a real disk.
 func BenchmarkSign(b *testing.B) {
 	for _, c := range []int{1, 64} {
-		b.Run(fmt.Sprintf("concurrency=%d", c), func(b *testing.B) {
-			cfg := testConfig(nil)
-			cfg.Dir = b.TempDir()
-			r := initRecord(b, cfg)
-			for i := range c {
-				if err := r.Register(benchKey(i), History{Mode: HistoryNone}); err != nil {
-					b.Fatal(err)
+		b.Run(fmt.Sprintf("concurrency=%d", c), func(b *testing.B) { benchSign(b, Minimal, c) })
+	}
+	b.Run("complete/concurrency=64", func(b *testing.B) { benchSign(b, Complete, 64) })
+}
+
+func benchSign(b *testing.B, strategy Strategy, c int) {
+	cfg := testConfig(nil)
+	cfg.Strategy = strategy
+	cfg.Dir = b.TempDir()
+	r := initRecord(b, cfg)
+	for i := range c {
+		if err := r.Register(benchKey(i), History{Mode: HistoryNone}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	before := r.log.Stats()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for i := range c {
+		wg.Go(func() {
+			for n := i; n < b.N; n += c {
+				f := Attestation{uint64(n), uint64(n), Root{}}
+				if err := r.Begin(wide, item(benchKey(i), f)).Wait()[0]; err != nil {
+					b.Error(err)
 				}
 			}
-			before := r.log.Stats()
-			b.ResetTimer()
-			var wg sync.WaitGroup
-			for i := range c {
-				wg.Go(func() {
-					for n := i; n < b.N; n += c {
-						f := Attestation{uint64(n), uint64(n), Root{}}
-						if err := r.Begin(wide, item(benchKey(i), f)).Wait()[0]; err != nil {
-							b.Error(err)
-						}
-					}
-				})
-			}
-			wg.Wait()
-			b.StopTimer()
-			after := r.log.Stats()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "duties/s")
-			b.ReportMetric(float64(after.Syncs-before.Syncs)/b.Elapsed().Seconds(), "fsyncs/s")
-			r.Close()
 		})
 	}
+	wg.Wait()
+	b.StopTimer()
+	after := r.log.Stats()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "duties/s")
+	b.ReportMetric(float64(after.Syncs-before.Syncs)/b.Elapsed().Seconds(), "fsyncs/s")
+	r.Close()
 }
 
 // BenchmarkOpen loads a record of 10,000 keys.

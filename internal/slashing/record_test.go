@@ -312,7 +312,14 @@ func TestUsage(t *testing.T) {
 }
 
 func TestSnapshotKeepsEverything(t *testing.T) {
+	for _, strategy := range []Strategy{Minimal, Complete} {
+		t.Run(strategy.String(), func(t *testing.T) { snapshotKeepsEverything(t, strategy) })
+	}
+}
+
+func snapshotKeepsEverything(t *testing.T, strategy Strategy) {
 	s := newState()
+	s.strategy = strategy
 	for i, x := range []entry{
 		{kind: entryGenesis, genesis: chainA},
 		{kind: entryRegister, key: Key{1}, history: History{HistoryFloor, Floor{1, 2, 3}}},

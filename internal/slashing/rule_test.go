@@ -2,12 +2,18 @@ package slashing
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 )
 
 var wide = Bounds{MaxSlot: math.MaxUint64, MaxTarget: math.MaxUint64}
+
+var (
+	active         = Status{Registered: true}
+	activeComplete = Status{Registered: true, Messages: &Messages{}}
+)
 
 func root(b byte) Root { return Root{31: b} }
 
@@ -30,7 +36,7 @@ type stepFunc func(Status, Facts, Bounds) (Status, Decision)
 
 // explore walks every sequence of the facts up to a depth, and counts the
 // slashable ones that step lets through.
-func explore(step stepFunc, facts []Facts, depth int) (slashable, allowed int) {
+func explore(step stepFunc, start Status, facts []Facts, depth int) (slashable, allowed int) {
 	var walk func(s Status, o oracle, depth int)
 	walk = func(s Status, o oracle, depth int) {
 		if depth == 0 {
@@ -50,16 +56,23 @@ func explore(step stepFunc, facts []Facts, depth int) (slashable, allowed int) {
 			walk(next, seen, depth-1)
 		}
 	}
-	walk(Status{Registered: true}, oracle{}, depth)
+	walk(start, oracle{}, depth)
 	return slashable, allowed
 }
 
 func TestExhaustiveSmallWorld(t *testing.T) {
 	blocks, votes := everyFact()
 	for name, facts := range map[string][]Facts{"blocks": blocks, "attestations": votes} {
-		slashable, allowed := explore(step, facts, 4)
-		if slashable != 0 || allowed == 0 {
-			t.Errorf("%s: %d slashable of %d allowed", name, slashable, allowed)
+		// The complete strategy lets more through, hence the world is larger.
+		for strategy, depth := range map[Strategy]int{Minimal: 4, Complete: 3} {
+			start := active
+			if strategy == Complete {
+				start = activeComplete
+			}
+			slashable, allowed := explore(step, start, facts, depth)
+			if slashable != 0 || allowed == 0 {
+				t.Errorf("%s, %s: %d slashable of %d allowed", strategy, name, slashable, allowed)
+			}
 		}
 	}
 }
@@ -76,8 +89,15 @@ func TestOracleCatchesBrokenRules(t *testing.T) {
 			return next, d
 		}
 	}
-	for rule, facts := range map[Rule][]Facts{RuleBlock: blocks, RuleDoubleVote: votes, RuleSurround: votes} {
-		if slashable, _ := explore(without(rule), facts, 3); slashable == 0 {
+	for rule, facts := range map[Rule][]Facts{
+		RuleBlock: blocks, RuleDoubleVote: votes, RuleSurround: votes,
+		RuleOtherBlock: blocks, RuleOtherVote: votes, RuleSurrounding: votes, RuleSurrounded: votes,
+	} {
+		start := active
+		if slices.Contains([]Rule{RuleOtherBlock, RuleOtherVote, RuleSurrounding, RuleSurrounded}, rule) {
+			start = activeComplete
+		}
+		if slashable, _ := explore(without(rule), start, facts, 3); slashable == 0 {
 			t.Errorf("a record without rule %s passes the oracle", rule)
 		}
 	}
@@ -142,7 +162,6 @@ func covers(a, b Watermarks) bool {
 func TestAdmit(t *testing.T) {
 	const now = 1000
 	bounds := Bounds{MaxSlot: 32 * (now + 1), MaxTarget: now + 1}
-	active := Status{Registered: true}
 	floored := active.raised(Floor{Slot: 100, Source: 3, Target: 4}, 0)
 	torn := active
 	torn.Fence = FenceTornTail
