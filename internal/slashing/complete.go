@@ -131,11 +131,9 @@ func compareBools(a, b bool) int {
 // whoever wrote it may have pruned, hence EIP-3076 lets nothing pass that lies
 // below all of them.
 func (h KeyHistory) foreign() Messages {
-	if len(h.Blocks) == 0 && len(h.Votes) == 0 {
-		return Messages{Pruned: h.Watermarks}
-	}
-	out := Messages{Blocks: h.Blocks, Votes: h.Votes}
+	out := Messages{Blocks: h.Blocks, Votes: h.Votes, Pruned: h.Watermarks}
 	if len(h.Blocks) > 0 {
+		out.Pruned.Block = BlockMark{}
 		if lowest := h.Blocks[0].Slot; lowest > 0 {
 			out.Pruned.Block = BlockMark{Known: true, Slot: lowest - 1}
 		}
@@ -145,6 +143,7 @@ func (h KeyHistory) foreign() Messages {
 		for _, v := range h.Votes {
 			source = min(source, v.Source)
 		}
+		out.Pruned.Vote = VoteMark{}
 		// At target 0 there is nothing below, and its own source is 0.
 		if lowest := h.Votes[0].Target; lowest > 0 {
 			out.Pruned.Vote = VoteMark{Known: true, Source: source, Target: lowest - 1}
