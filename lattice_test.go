@@ -38,7 +38,7 @@ var levels = [][]string{
 	5: {"quorum"},
 	6: {"signer"},
 	7: {"node"},
-	8: {"signerapi", "opsapi", "bench", "cli"},
+	8: {"signerapi", "opsapi", "migrate", "bench", "cli"},
 }
 
 // sideways are the imports within a level.
@@ -48,6 +48,7 @@ var sideways = map[[2]string]string{
 	{"rpc", "wire"}:      "frames are in the one canonical encoding, under its limits",
 	{"durable", "wire"}:  "a log's frames are bounded by the same limits",
 	{"cli", "opsapi"}:    "the command line speaks the operator API's own types until client/ does",
+	{"cli", "migrate"}:   "commands read other signers' databases through it",
 	{"cli", "bench"}:     "bench measures a cluster from outside; cli's supervisor starts it",
 	{"cli", "signerapi"}: "cli assembles a node process: engine, signer and operator APIs in one Run",
 }
@@ -69,6 +70,7 @@ var onlyRules = []only{
 	{"github.com/cosmos/ics23", []string{"store"}, true, "the tree's proofs become ours where they are made; what verifies them is package proof"},
 	{"github.com/cloudflare/circl", []string{"kem", "ident"}, true, "post-quantum primitives stand behind typed keys"},
 	{"github.com/gtank/ristretto255", []string{"kem"}, true, "group arithmetic stands behind typed keys"},
+	{"github.com/jackc/pgx", []string{"migrate"}, false, "a database driver is there to read what other signers left, and for nothing else"},
 	{"github.com/spf13/cobra", []string{"cli"}, false, "flags become a Config before anything runs"},
 	{module + "/internal/custody", []string{"signer", "node", "cmd"}, true, "shares live behind one socket, and only rooms above the ledger talk to it"},
 	{module + "/internal/cli", []string{"cmd"}, false, "commands are the outermost layer: only cmd/ runs them"},
@@ -117,6 +119,7 @@ var exposers = map[string]string{
 	"internal/node/node.go":         "TLS between nodes signs with the identity's Ed25519 half",
 	"internal/node/comet.go":        "CometBFT signs votes and handshakes with keys of its own type",
 	"internal/bench/rehearsal.go":   "a measured ceremony keeps its shares in locked memory, as custody does, and throws them away",
+	"internal/cli/migrate.go":       "the driver takes the connection string with its password",
 	"internal/opsapi/client.go":     "a bearer token goes into its header",
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -42,12 +43,12 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("no scripts: %v", err)
 	}
 	// One after another: each is a cluster of eight processes.
-	for i, script := range scripts {
+	for _, script := range scripts {
 		testscript.Run(t, testscript.Params{
 			Files:    []string{script},
 			Deadline: time.Now().Add(scriptTime),
 			Setup: func(env *testscript.Env) error {
-				base, err := freePorts(20000 + 500*i)
+				base, err := freePorts()
 				env.Setenv("BASE", strconv.Itoa(base))
 				env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 				return err
@@ -59,10 +60,13 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// freePorts returns the first of 70 ports that nobody listens on.
-func freePorts(from int) (int, error) {
+// freePorts returns the first of 70 ports that nobody listens on. It begins
+// somewhere, so that two runs on one machine do not get in each other's way.
+func freePorts() (int, error) {
+	const lowest, highest = 20000, 32000 // below what the kernel gives to outgoing connections
 search:
-	for base := from; base < 60000; base += 100 {
+	for range 100 {
+		base := lowest + rand.IntN((highest-lowest)/100)*100
 		for port := base; port < base+70; port++ {
 			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 			if err != nil {
@@ -72,7 +76,7 @@ search:
 		}
 		return base, nil
 	}
-	return 0, fmt.Errorf("no free ports above %d", from)
+	return 0, fmt.Errorf("no free ports between %d and %d", lowest, highest)
 }
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
