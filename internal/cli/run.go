@@ -52,14 +52,15 @@ func runNode(ctx context.Context, h home, binary string, stderr io.Writer) error
 		}
 		defer p.custody.stop(stopTime)
 	}
+	metrics := signerapi.NewMetrics(readVersion().Version)
 	p.node, err = node.Open(node.Config{
-		Name: rec.Name, Home: string(h), Log: p.log, CustodySocket: socket,
+		Name: rec.Name, Home: string(h), Log: p.log, CustodySocket: socket, Observe: metrics,
 		ConsensusListen: conf.Listen.Consensus, PeerListen: conf.Listen.Peer,
 	})
 	if err != nil {
 		return err
 	}
-	return p.run(ctx)
+	return p.run(ctx, metrics)
 }
 
 // startCustody runs the custody process as a child and returns its socket.
@@ -83,8 +84,7 @@ func (p *nodeProcess) startCustody(binary string, stderr io.Writer) (string, err
 
 // run serves until ctx ends. Node and custody end together: whoever starts
 // the one again starts the other, and no restart hides why either failed.
-func (p *nodeProcess) run(ctx context.Context) error {
-	metrics := signerapi.NewMetrics(readVersion().Version)
+func (p *nodeProcess) run(ctx context.Context, metrics *signerapi.Metrics) error {
 	signing, err := p.signerServer(metrics)
 	if err != nil {
 		return err
@@ -186,6 +186,12 @@ func (p *nodeProcess) custodyStatus(ctx context.Context) opsapi.Custody {
 	defer cancel()
 	st, err := p.node.Custody().Status(ctx)
 	c.Up, c.Keys, c.Anchored, c.Error = err == nil, int(st.Keys), st.Anchored, errText(err)
+	if st.Registered {
+		c.Incarnation, c.LeaseLeft = fmt.Sprintf("%x", st.Incarnation), p.node.LeaseLeft(st).Seconds()
+		if now := action.CeilingAt(p.node.Network(), time.Now()); st.Fenced && st.Floor.Target >= now.Target-1 {
+			c.FencedUntil = &opsapi.Fence{Slot: st.Floor.Slot, Epoch: st.Floor.Target}
+		}
+	}
 	return c
 }
 

@@ -127,7 +127,7 @@ func (in *incarnation) describe(s *Status) {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
 	s.Incarnation, s.Registered, s.Ended = in.id, in.number > 0, in.ended
-	s.Floor, s.Ceiling, s.Source = in.floor, in.ceiling, in.source
+	s.Floor, s.Ceiling, s.Source, s.Fenced = in.floor, in.ceiling, in.source, len(in.older) > 0
 }
 
 // lease shows this process what the ledger holds of its incarnation.

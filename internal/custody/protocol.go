@@ -93,6 +93,7 @@ type Status struct {
 	Incarnation [32]byte
 	Registered  bool           // the ledger has shown the incarnation's registration
 	Ended       bool           // the ledger has shown a newer one
+	Fenced      bool           // there are keys to which the floor applies
 	Floor       action.Ceiling // above it older keys sign slashable duties
 	Ceiling     action.Ceiling // up to it
 	Source      uint64         // highest source epoch that a duty asked for
@@ -108,6 +109,7 @@ func (s Status) encode() []byte {
 	e.Fixed(s.Incarnation[:])
 	e.Bool(s.Registered)
 	e.Bool(s.Ended)
+	e.Bool(s.Fenced)
 	for _, c := range []action.Ceiling{s.Floor, s.Ceiling} {
 		e.U64(c.Slot)
 		e.U64(c.Source)
@@ -127,7 +129,7 @@ func parseStatus(b []byte) (s Status, err error) {
 	s.Identity = d.Bytes(4 << 10)
 	s.Keys = d.U32()
 	d.Fixed(s.Incarnation[:])
-	s.Registered, s.Ended = d.Bool(), d.Bool()
+	s.Registered, s.Ended, s.Fenced = d.Bool(), d.Bool(), d.Bool()
 	for _, c := range []*action.Ceiling{&s.Floor, &s.Ceiling} {
 		c.Slot, c.Source, c.Target = d.U64(), d.U64(), d.U64()
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,7 +128,7 @@ func (n *Node) startEngine(ctx context.Context, app *app) (*cmtnode.Node, error)
 		func() (*cmttypes.GenesisDoc, error) { return gd, nil },
 		cmtcfg.DefaultDBProvider,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
-		engineLog{n.log.With("part", "engine")})
+		engineLog{l: n.log.With("part", "engine")})
 	if err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
@@ -171,14 +172,28 @@ func loadVoter(key cmted25519.PrivKey, statePath string) (*privval.FilePV, error
 }
 
 // engineLog hands CometBFT's words to slog. Its information is our debug: an
-// operator wants to hear of it only when something is wrong.
-type engineLog struct{ l *slog.Logger }
+// operator wants to hear of it only when something is wrong. CometBFT adds
+// attributes thousands of times a second for words that it then does not say,
+// so that they are only kept until it does.
+type engineLog struct {
+	l     *slog.Logger
+	attrs []any
+}
 
-func (e engineLog) Debug(string, ...any)         {}
-func (e engineLog) Info(msg string, kv ...any)   { e.l.Debug(msg, kv...) }
-func (e engineLog) Warn(msg string, kv ...any)   { e.l.Warn(msg, kv...) }
-func (e engineLog) Error(msg string, kv ...any)  { e.l.Warn(msg, kv...) }
-func (e engineLog) With(kv ...any) cmtlog.Logger { return engineLog{e.l.With(kv...)} }
+func (e engineLog) Debug(string, ...any)        {}
+func (e engineLog) Info(msg string, kv ...any)  { e.log(slog.LevelDebug, msg, kv) }
+func (e engineLog) Warn(msg string, kv ...any)  { e.log(slog.LevelWarn, msg, kv) }
+func (e engineLog) Error(msg string, kv ...any) { e.log(slog.LevelWarn, msg, kv) }
+
+func (e engineLog) With(kv ...any) cmtlog.Logger {
+	return engineLog{e.l, slices.Concat(e.attrs, kv)}
+}
+
+func (e engineLog) log(level slog.Level, msg string, kv []any) {
+	if e.l.Enabled(context.Background(), level) {
+		e.l.Log(context.Background(), level, msg, slices.Concat(e.attrs, kv)...)
+	}
+}
 
 // checkListen refuses an address that cannot be listened on before anything starts.
 func checkListen(what, addr string) error {

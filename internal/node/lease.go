@@ -28,7 +28,7 @@ func (n *Node) keepLease(ctx context.Context) error {
 		status, err := n.custody.Status(ctx)
 		if err == nil && (!status.Registered || status.Keys > 0 && n.wanted(status) != status.Ceiling) && !status.Ended {
 			if err := n.extendLease(ctx); err != nil && ctx.Err() == nil {
-				n.log.Warn("extend the lease of custody", "left", n.leaseLeft(status), "err", err)
+				n.log.Warn("extend the lease of custody", "left", n.LeaseLeft(status), "err", err)
 			}
 		}
 		wait := check.C
@@ -59,8 +59,8 @@ func (n *Node) wanted(s custody.Status) action.Ceiling {
 
 const sourceLag = 4 // epochs
 
-// leaseLeft is how long custody can sign if the ledger stays silent.
-func (n *Node) leaseLeft(s custody.Status) time.Duration {
+// LeaseLeft is how long custody can sign if the ledger stays silent.
+func (n *Node) LeaseLeft(s custody.Status) time.Duration {
 	end := time.Unix(int64(n.network.GenesisTime), 0).Add(time.Duration(s.Ceiling.Slot+1) * n.network.SlotDuration)
 	return max(0, time.Until(end).Round(time.Second))
 }

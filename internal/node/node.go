@@ -40,6 +40,9 @@ type Config struct {
 	CustodySocket string
 
 	Log *slog.Logger
+
+	// Observe is told how signing goes. May be nil.
+	Observe signer.Observer
 }
 
 // Node is one operator's node. Open makes it, Run lives it.
@@ -111,7 +114,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n.signer, err = signer.New(signer.Config{
 		Self: cfg.Name, Roster: action.NewRoster(n.genesis.Nodes, action.DomainValidator), Network: n.network,
-		Custody: n.custody, Peers: n.peers, Ledger: signerLedger{n}, Log: n.log,
+		Custody: n.custody, Peers: n.peers, Ledger: signerLedger{n}, Log: n.log, Observe: cfg.Observe,
 	})
 	if err != nil {
 		return nil, err

@@ -33,6 +33,18 @@ type Custody struct {
 	Keys     int    `json:"keys"`               // shares that can sign
 	Anchored uint64 `json:"anchored,omitempty"` // height at which it last knew the ledger to be present
 	Error    string `json:"error,omitempty"`
+
+	Incarnation string  `json:"incarnation,omitempty"` // this life of the process, as the ledger knows it
+	LeaseLeft   float64 `json:"lease_left_s"`          // how long it signs blocks and attestations if the ledger stays silent
+	// FencedUntil is there while, after a restart that nobody could vouch
+	// for, keys sign blocks and attestations only above a slot and an epoch.
+	FencedUntil *Fence `json:"fenced_until,omitempty"`
+}
+
+// Fence is what slashable duties have to lie above.
+type Fence struct {
+	Slot  uint64 `json:"slot,string"`
+	Epoch uint64 `json:"epoch,string"`
 }
 
 // Key is an entry of the inventory.

@@ -71,6 +71,7 @@ type Fault struct {
 
 // Report says how a signature came about, or how far it came.
 type Report struct {
+	Asked    int       // holders
 	Signers  []string  // whose partials were combined
 	Hedged   bool      // more holders were asked because some were slow
 	Blamed   []string  // who answered falsely
@@ -258,6 +259,7 @@ func (r *round) ask(n int) {
 		})
 	}
 	r.waiting = r.waiting[n:]
+	r.report.Asked += n
 }
 
 // take files an answer; a holder without a partial is replaced at once.

@@ -61,8 +61,30 @@ type Config struct {
 	Peers   Peers
 	Ledger  Ledger
 	Log     *slog.Logger
-	Blame   func(quorum.Fault) // may be nil
+	Observe Observer // may be nil
 }
+
+// Observer is told how signing goes, for metrics.
+type Observer interface {
+	// QuorumDone ends one round: how long it took, how many holders were
+	// asked, and whether it ended in a signature.
+	QuorumDone(took time.Duration, asked int, reached bool)
+	// Hedged is told of a round in which more holders were asked because
+	// some were late.
+	Hedged()
+	// Blamed is told of a holder whose partial was proved false.
+	Blamed(holder string)
+	// Recorded is told how long the node's own custody took over a "block"
+	// or an "attestation".
+	Recorded(operation string, took time.Duration)
+}
+
+type noObserver struct{}
+
+func (noObserver) QuorumDone(time.Duration, int, bool) {}
+func (noObserver) Hedged()                             {}
+func (noObserver) Blamed(string)                       {}
+func (noObserver) Recorded(string, time.Duration)      {}
 
 // Signer signs duties with whatever t holders answer.
 type Signer struct {
@@ -87,12 +109,13 @@ type entry struct {
 
 // New connects the parts. Nothing is asked before Sign.
 func New(cfg Config) (*Signer, error) {
+	if cfg.Observe == nil {
+		cfg.Observe = noObserver{}
+	}
 	s := &Signer{cfg: cfg, keys: map[Key]*entry{}, indices: map[Key]uint64{}, genesis: cfg.Network.GenesisValidatorsRoot}
 	q := quorum.Config{Timeout: Timeout, Blame: func(f quorum.Fault) {
 		cfg.Log.Error("a holder gave a false partial signature", "holder", f.Holder, "key", f.Key.String())
-		if cfg.Blame != nil {
-			cfg.Blame(f)
-		}
+		s.cfg.Observe.Blamed(f.Holder)
 	}}
 	for _, seat := range cfg.Roster {
 		if seat.Node == cfg.Self {
@@ -163,7 +186,12 @@ func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty
 			return none, err
 		}
 	}
+	began := time.Now()
 	sig, report, err := s.quorum.Sign(ctx, k, encoded, root, s.leaders(key, duty)...)
+	s.cfg.Observe.QuorumDone(time.Since(began), report.Asked, err == nil)
+	if report.Hedged {
+		s.cfg.Observe.Hedged()
+	}
 	if err != nil {
 		return none, err
 	}
@@ -260,7 +288,14 @@ func (s *Signer) Partial(ctx context.Context, body []byte) ([]byte, error) {
 	case custody.RuleOf(kind) != "":
 		req.Certificate, err = s.cfg.Ledger.ProveGrant(ctx, grantAction(req.Key, kind, req.Duty))
 	default: // as it came
+		began := time.Now()
 		raw, err := s.cfg.Custody.Relay(ctx, custody.MethodSign, body)
+		switch kind {
+		case eth.KindBlock:
+			s.cfg.Observe.Recorded("block", time.Since(began))
+		case eth.KindAttestation:
+			s.cfg.Observe.Recorded("attestation", time.Since(began))
+		}
 		if rpc.CodeOf(err) != rpc.CodeFenced || s.cfg.Ledger.ExtendLease(ctx) != nil {
 			return raw, err
 		}
