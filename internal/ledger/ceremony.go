@@ -301,10 +301,7 @@ func (s *State) close(board *dkg.Board) {
 func (s *State) createKeys(ctx txContext, board *dkg.Board) error {
 	p, id := board.Params(), board.ID()
 	_, about := s.Ceremony(id)
-	curve, provenance := action.CurveBLS12381G1, action.ProvenanceDealt
-	if p.Suite == dkg.SuiteRistretto {
-		curve = action.CurveRistretto255
-	}
+	provenance := action.ProvenanceDealt
 	if p.Mode == dkg.ModeImport {
 		provenance = action.ProvenanceImportedWasWhole
 	}
@@ -314,7 +311,7 @@ func (s *State) createKeys(ctx txContext, board *dkg.Board) error {
 	}
 	for k := range result.Keys() {
 		rec := &action.KeyRecord{
-			Domain: action.DomainValidator, Curve: curve, PublicKey: result.PublicKey(k), State: action.KeyActive, Provenance: provenance,
+			Domain: action.DomainValidator, Curve: action.CurveBLS12381G1, PublicKey: result.PublicKey(k), State: action.KeyActive, Provenance: provenance,
 			Owner: about.Owner, Purpose: about.Purpose, Ceremony: id, T: uint16(p.T), N: uint16(p.N), Commitment: result.Commitment(k),
 			Created: uint64(ctx.block.Height),
 		}

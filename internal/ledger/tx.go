@@ -114,7 +114,7 @@ type (
 )
 
 // MaxUsageKeys bounds the keys of one usage report.
-const MaxUsageKeys = 2048
+const MaxUsageKeys = 8192
 
 // Encode methods return canonical bodies.
 

@@ -11,10 +11,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/signer"
 )
 
 // driveCeremonies carries every open ceremony forward: it shows custody what
@@ -216,9 +218,12 @@ func (n *Node) reportUsage(ctx context.Context) error {
 		if err != nil || u.Sequence == reported.Sequence && u.Incarnation == reported.Incarnation {
 			continue
 		}
-		if len(u.Keys) > ledger.MaxUsageKeys {
-			u.Keys = u.Keys[:ledger.MaxUsageKeys]
-		}
+		// What the ledger does not know, or what is too much for one report,
+		// costs the last use of those keys and nothing else.
+		u.Keys = slices.DeleteFunc(u.Keys, func(k []byte) bool {
+			return len(k) != bls.PublicKeySize || !n.signer.Knows(signer.Key(k))
+		})
+		u.Keys = u.Keys[:min(len(u.Keys), ledger.MaxUsageKeys)]
 		report := ledger.UsageReport{Domain: action.DomainValidator, Incarnation: u.Incarnation, Sequence: u.Sequence, Chain: u.Chain, Keys: u.Keys}
 		submit, cancel := context.WithTimeout(ctx, reportEvery)
 		_, err = n.Submit(submit, action.KindUsage, report.Encode())

@@ -63,7 +63,7 @@ func TestClusterMakesKeysAndSigns(t *testing.T) {
 
 func openSoon(ctx context.Context, n *Node, keys int) (id [32]byte, err error) {
 	for {
-		if id, err = n.OpenCeremony(ctx, keys, true, "test"); err == nil || ctx.Err() != nil {
+		if id, err = n.OpenCeremony(ctx, keys, true, "test", 0); err == nil || ctx.Err() != nil {
 			return id, err
 		}
 		time.Sleep(50 * time.Millisecond) // the first block is still being made

@@ -27,6 +27,7 @@ const (
 	methodSlashing uint16 = 4 // EIP-3076 interchange -> nothing
 	methodWitness  uint16 = 5 // custody.Closing -> nothing
 	methodTestify  uint16 = 6 // seat and new incarnation -> custody.Testimony
+	methodHistory  uint16 = 7 // keys -> EIP-3076 interchange of those that are known
 )
 
 // answerPeer serves the other nodes.
@@ -42,17 +43,24 @@ func (n *Node) answerPeer(ctx context.Context, _ string, method uint16, body []b
 		return n.custody.Relay(ctx, custody.MethodWitness, body)
 	case methodTestify:
 		return n.custody.Relay(ctx, custody.MethodTestify, body)
+	case methodHistory:
+		return n.answerHistory(ctx, body)
 	}
 	return nil, rpc.Errorf(rpc.CodeMalformed, "no method %d between nodes", method)
 }
 
 // OpenCeremony asks the ledger for new keys and returns the ceremony's id.
-func (n *Node) OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string) ([32]byte, error) {
+// Phase is how long each of its phases may take at most; 0 leaves that to the
+// number of keys.
+func (n *Node) OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {
 	p, err := n.ceremonyParams(keys)
 	if err != nil {
 		return [32]byte{}, err
 	}
 	p.Mode, p.Hybrid = dkg.ModeKeygen, hybrid
+	if phase != 0 {
+		p.Deadlines = deadlines(phase)
+	}
 	return n.open(ctx, ledger.CeremonyOpen{Params: p, Purpose: purpose})
 }
 
@@ -71,17 +79,21 @@ func (n *Node) ceremonyParams(keys int) (dkg.Params, error) {
 	}
 	p := dkg.Params{
 		Suite: dkg.SuiteG1, N: uint8(th.N()), T: uint8(th.T()), Keys: uint32(keys),
-		Cluster: n.cluster, Roster: roster.Hash(n.cluster), Deadlines: deadlines(keys),
+		Cluster: n.cluster, Roster: roster.Hash(n.cluster), Deadlines: deadlines(phaseTime(keys)),
 	}
 	rand.Read(p.Nonce[:])
 	return p, nil
 }
 
-// deadlines allow a slow machine its time and a restart in between; a phase
+// phaseTime allows a slow machine its time and a restart in between; a phase
 // in which everybody delivers ends at once.
-func deadlines(keys int) dkg.Deadlines {
-	phase := uint32((30*time.Second + time.Duration(keys)*30*time.Millisecond).Milliseconds())
-	return dkg.Deadlines{Join: phase, Deal: phase, Verify: phase, Answer: phase, Confirm: phase, Publish: phase}
+func phaseTime(keys int) time.Duration {
+	return 30*time.Second + time.Duration(keys)*30*time.Millisecond
+}
+
+func deadlines(phase time.Duration) dkg.Deadlines {
+	ms := uint32(phase.Milliseconds())
+	return dkg.Deadlines{Join: ms, Deal: ms, Verify: ms, Answer: ms, Confirm: ms, Publish: ms}
 }
 
 // WaitCeremony waits until a ceremony is over and returns its board.
@@ -109,11 +121,18 @@ func (n *Node) WaitCeremony(ctx context.Context, id [32]byte) (*dkg.Board, error
 
 // ImportKeystore decrypts an EIP-2335 keystore in the node's own custody and
 // has it deal the key to all. It returns once the key can sign; created is
-// false when it could before.
+// false when it could before. Imports take turns: of two of one key, the one
+// that fails would destroy what the other deals.
 func (n *Node) ImportKeystore(ctx context.Context, raw, password []byte) (created bool, key signer.Key, err error) {
 	parsed, err := keystore.Parse(raw)
 	if err != nil {
 		return false, key, rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	select {
+	case n.importing <- struct{}{}:
+		defer func() { <-n.importing }()
+	case <-ctx.Done():
+		return false, key, rpc.Errorf(rpc.CodeUnavailable, "another import is under way")
 	}
 	if n.active(parsed.PublicKey.Bytes()) {
 		return false, parsed.PublicKey.Bytes(), nil
@@ -178,23 +197,6 @@ func (n *Node) awaitActive(ctx context.Context, id [32]byte) error {
 	}
 }
 
-// ImportSlashing raises the watermarks of an EIP-3076 interchange at n - f
-// holders at least: a quorum of signers always has one honest among them.
-func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
-	if _, err := slashing.ParseInterchange(interchange); err != nil {
-		return rpc.Errorf(rpc.CodeMalformed, "%v", err)
-	}
-	th, err := action.DefaultThreshold(len(n.genesis.Nodes))
-	if err != nil {
-		return err
-	}
-	answers, err := n.askAll(ctx, methodSlashing, interchange)
-	if len(answers) < th.Quorum() {
-		return rpc.Errorf(rpc.CodeUnavailable, "the history reached %d of %d holders, %d are needed: %v", len(answers), th.N(), th.Quorum(), err)
-	}
-	return nil
-}
-
 // askAll asks this node and every other, and returns the answers of those
 // that gave one, and why the others did not.
 func (n *Node) askAll(ctx context.Context, method uint16, body []byte) (answers [][]byte, err error) {
@@ -248,12 +250,7 @@ func (n *Node) DeleteKey(ctx context.Context, key signer.Key) (history slashing.
 	if len(answers) < th.StopQuorum() {
 		return history, stopped, rpc.Errorf(rpc.CodeUnavailable, "%d of %d holders stopped, %d have to; ask again when they are back: %v", len(answers), th.N(), th.StopQuorum(), failed)
 	}
-	var parts []slashing.Interchange
-	for _, a := range answers {
-		if ic, err := slashing.ParseInterchange(a); err == nil {
-			parts = append(parts, ic)
-		}
-	}
+	parts, _ := n.histories(answers)
 	history, err = slashing.MergeMax(parts...)
 	return history, stopped, err
 }

@@ -65,14 +65,15 @@ type Node struct {
 	anchors    anchors
 	leases     leases
 
-	engine atomic.Pointer[cmtnode.Node] // nil until Run has started it
-	failed chan error
+	importing chan struct{}                // holds one element while a keystore is imported
+	engine    atomic.Pointer[cmtnode.Node] // nil until Run has started it
+	failed    chan error
 }
 
 // Open reads a home and checks all that can be checked before anything
 // listens. It creates nothing: `quorate node init` does.
 func Open(cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Log.With("node", cfg.Name), failed: make(chan error, 1)}
+	n := &Node{cfg: cfg, log: cfg.Log.With("node", cfg.Name), importing: make(chan struct{}, 1), failed: make(chan error, 1)}
 	if err := errors.Join(checkListen("consensus", cfg.ConsensusListen), checkListen("peer", cfg.PeerListen)); err != nil {
 		return nil, err
 	}

@@ -264,6 +264,12 @@ func (s *Signer) GenesisRoot() (eth.Root, bool) {
 	return *s.genesis, true
 }
 
+// Knows says whether a key is in the inventory, whatever its state.
+func (s *Signer) Knows(key Key) bool {
+	_, ok := s.Record(key)
+	return ok
+}
+
 // Holds says whether a key may sign.
 func (s *Signer) Holds(key Key) bool {
 	s.mu.RLock()

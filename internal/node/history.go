@@ -1,0 +1,215 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/signer"
+	"github.com/quorate/quorate/internal/slashing"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// historyBatch is for how many keys a history goes into one frame: a key's
+// maximum takes some 600 bytes of JSON.
+const historyBatch = wire.MaxFrame / 1024
+
+// ImportSlashing raises the watermarks of an EIP-3076 interchange at n - f
+// holders at least: a quorum of signers always has one honest among them.
+func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
+	ic, err := slashing.ParseInterchange(interchange)
+	if err != nil {
+		return rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	// Holders keep the maximum alone, and years of history exceed a frame.
+	if ic, err = slashing.MergeMax(ic); err != nil {
+		return rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	th, err := action.DefaultThreshold(len(n.genesis.Nodes))
+	if err != nil {
+		return err
+	}
+	for keys := range slices.Chunk(ic.Keys, historyBatch) {
+		part, err := slashing.Interchange{Genesis: ic.Genesis, Keys: keys}.Encode()
+		if err != nil {
+			return rpc.Errorf(rpc.CodeInternal, "%v", err)
+		}
+		// The node's own custody first, because its refusal says what is wrong:
+		// another chain, or a future that no holder accepts.
+		switch err := n.custody.ImportSlashing(ctx, part); rpc.CodeOf(err) {
+		case rpc.CodeMalformed, rpc.CodeOutOfRange:
+			return err
+		}
+		answers, failed := n.askAll(ctx, methodSlashing, part)
+		if len(answers) < th.Quorum() {
+			return rpc.Errorf(rpc.CodeUnavailable, "the history reached %d of %d holders, %d are needed: %v", len(answers), th.N(), th.Quorum(), failed)
+		}
+	}
+	return nil
+}
+
+// ExportSlashing returns the history of keys: per record the maximum over
+// n - f holders at least, which include an honest one of every quorum that
+// ever signed. A key that still signs outgrows it at once.
+func (n *Node) ExportSlashing(ctx context.Context, keys []signer.Key) (slashing.Interchange, error) {
+	th, err := action.DefaultThreshold(len(n.genesis.Nodes))
+	if err != nil {
+		return slashing.Interchange{}, err
+	}
+	return n.export(keys, func(batch []signer.Key) ([]slashing.Interchange, error) {
+		answers, failed := n.askAll(ctx, methodHistory, encodeKeys(batch))
+		parts, bad := n.histories(answers)
+		known := map[slashing.Key]int{}
+		for _, p := range parts {
+			for _, h := range p.Keys {
+				known[h.Key]++
+			}
+		}
+		for _, k := range batch {
+			if got := known[k]; got < th.Quorum() {
+				code := rpc.CodeUnavailable
+				if _, listed := n.signer.Record(k); !listed {
+					code = rpc.CodeUnknownKey
+				}
+				return nil, rpc.Errorf(code, "%d of %d holders gave a history of key 0x%x, %d are needed: %v", got, th.N(), k, th.Quorum(), errors.Join(failed, bad))
+			}
+		}
+		return parts, nil
+	})
+}
+
+// ExportOwnSlashing returns the history of keys that this node's holder has.
+// Another holder may have signed later.
+func (n *Node) ExportOwnSlashing(ctx context.Context, keys []signer.Key) (slashing.Interchange, error) {
+	return n.export(keys, func(batch []signer.Key) ([]slashing.Interchange, error) {
+		raw, err := n.custody.ExportSlashing(ctx, batch)
+		if err != nil {
+			return nil, err
+		}
+		ic, err := slashing.ParseInterchange(raw)
+		return []slashing.Interchange{ic}, err
+	})
+}
+
+// export joins what ask says of keys, as many at a time as fit into a frame.
+func (n *Node) export(keys []signer.Key, ask func([]signer.Key) ([]slashing.Interchange, error)) (slashing.Interchange, error) {
+	if len(keys) == 0 { // complete, even when there is nothing to tell
+		root, _ := n.signer.GenesisRoot()
+		return slashing.Interchange{Genesis: slashing.Root(root)}, nil
+	}
+	var all []slashing.Interchange
+	asked := map[slashing.Key]bool{}
+	for batch := range slices.Chunk(keys, historyBatch) {
+		parts, err := ask(batch)
+		if err != nil {
+			return slashing.Interchange{}, err
+		}
+		all = append(all, parts...)
+		for _, k := range batch {
+			asked[k] = true
+		}
+	}
+	ic, err := slashing.MergeMax(all...)
+	ic.Keys = slices.DeleteFunc(ic.Keys, func(h slashing.KeyHistory) bool { return !asked[h.Key] })
+	return ic, err
+}
+
+// histories reads what holders answered, and leaves out what no honest one
+// says: another chain, or duties further ahead than any holder signs. One
+// lying holder could else spoil a history, which is a maximum, for ever.
+func (n *Node) histories(answers [][]byte) (parts []slashing.Interchange, bad error) {
+	root, pinned := n.signer.GenesisRoot()
+	slot, known := n.network.SlotAt(time.Now().Add(clockSkew))
+	epoch := n.network.EpochOf(slot) + 1
+	for _, a := range answers {
+		ic, err := slashing.ParseInterchange(a)
+		switch {
+		case err != nil:
+		case pinned && ic.Genesis != slashing.Root(root):
+			err = fmt.Errorf("a history of another chain, 0x%x", ic.Genesis)
+		case known && slices.ContainsFunc(ic.Keys, func(h slashing.KeyHistory) bool {
+			return max(h.Vote.Source, h.Vote.Target, n.network.EpochOf(h.Block.Slot)) > epoch
+		}):
+			err = fmt.Errorf("a history beyond epoch %d", epoch)
+		}
+		if err != nil {
+			bad = errors.Join(bad, err)
+			continue
+		}
+		parts = append(parts, ic)
+	}
+	return parts, bad
+}
+
+// clockSkew is how far apart honest clocks may be.
+const clockSkew = time.Minute
+
+// answerHistory tells another node what the own custody knows of keys. It is
+// no secret: it only ever makes somebody sign less.
+func (n *Node) answerHistory(ctx context.Context, body []byte) ([]byte, error) {
+	keys, err := decodeKeys(body)
+	if err != nil {
+		return nil, rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	ic, err := n.knownHistory(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	return ic.Encode()
+}
+
+// knownHistory leaves out the keys that custody cannot speak of, because it
+// never held them or because its record of them is not whole, and is an error
+// only when there is no other. Custody answers for all of them or none, so the
+// keys are halved until each half has its answer.
+func (n *Node) knownHistory(ctx context.Context, keys []signer.Key) (slashing.Interchange, error) {
+	raw, err := n.custody.ExportSlashing(ctx, keys)
+	if err == nil {
+		return slashing.ParseInterchange(raw)
+	}
+	if rpc.CodeOf(err) != rpc.CodeUnknownKey || len(keys) == 1 {
+		return slashing.Interchange{}, err
+	}
+	half := len(keys) / 2
+	a, errA := n.knownHistory(ctx, keys[:half])
+	b, errB := n.knownHistory(ctx, keys[half:])
+	switch {
+	case errA != nil && errB != nil:
+		return a, errA
+	case errA != nil:
+		return b, nil
+	case errB != nil:
+		return a, nil
+	}
+	return slashing.MergeMax(a, b)
+}
+
+func encodeKeys(keys []signer.Key) []byte {
+	var e wire.Encoder
+	e.Count(len(keys))
+	for _, k := range keys {
+		e.Fixed(k[:])
+	}
+	return e.Out()
+}
+
+func decodeKeys(b []byte) (keys []signer.Key, err error) {
+	d := wire.NewDecoder(b)
+	for range d.Count(historyBatch, bls.PublicKeySize) {
+		var k signer.Key
+		d.Fixed(k[:])
+		keys = append(keys, k)
+	}
+	if err := d.Finish(); err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("no keys")
+	}
+	return keys, nil
+}
