@@ -19,31 +19,50 @@ import (
 type leases struct{ mu sync.Mutex }
 
 // keepLease registers each life of the node's own custody process on the
-// ledger and keeps its ceiling ahead of the clock while it has keys.
+// ledger, keeps its ceiling ahead of the clock while it has keys, and has the
+// others vouch for it after a restart.
 func (n *Node) keepLease(ctx context.Context) error {
 	every := max(n.network.SlotDuration, 500*time.Millisecond)
-	check := time.NewTicker(every)
-	defer check.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var life [32]byte
+	tries := 0
 	for {
-		status, err := n.custody.Status(ctx)
-		if err == nil && (!status.Registered || status.Keys > 0 && n.wanted(status) != status.Ceiling) && !status.Ended {
-			if err := n.extendLease(ctx); err != nil && ctx.Err() == nil {
-				n.log.Warn("extend the lease of custody", "left", n.LeaseLeft(status), "err", err)
-			}
-		}
-		wait := check.C
-		if err != nil || !status.Registered {
-			soon := time.NewTimer(100 * time.Millisecond)
-			defer soon.Stop()
-			wait = soon.C
-		}
 		select {
-		case <-wait:
+		case <-timer.C:
 		case <-ctx.Done():
 			return nil
 		}
+		status, err := n.custody.Status(ctx)
+		if err == nil && status.Incarnation != life {
+			life, tries = status.Incarnation, 0
+		}
+		next := every
+		switch {
+		case err != nil || status.Ended:
+			next = startPoll
+		case !status.Registered || status.Keys > 0 && n.wanted(status) != status.Ceiling:
+			if err := n.extendLease(ctx); err != nil && ctx.Err() == nil {
+				n.log.Warn("extend the lease of custody", "left", n.LeaseLeft(status), "err", err)
+			}
+			next = startPoll
+		case status.Fenced && tries < maxTestimonyTries:
+			tries++
+			if err := n.proveFreshness(ctx, status); err != nil && tries == maxTestimonyTries {
+				n.log.Info("custody signs blocks and attestations again when its floor has passed", "slot", status.Floor.Slot, "epoch", status.Floor.Target, "reason", err)
+			}
+			next = startPoll
+		}
+		timer.Reset(next)
 	}
 }
+
+// startPoll is how soon to look again while something has yet to happen.
+const startPoll = 100 * time.Millisecond
+
+// maxTestimonyTries is how often the others are asked: a peer that is just
+// starting answers at the second or third time.
+const maxTestimonyTries = 5
 
 // wanted is the ceiling that custody should have now.
 func (n *Node) wanted(s custody.Status) action.Ceiling {
@@ -118,13 +137,7 @@ func (n *Node) extendLease(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.custody.Lease(ctx, cert.raw); err != nil || status.Registered || status.Keys == 0 {
-		return err
-	}
-	if err := n.proveFreshness(ctx, status); err != nil {
-		n.log.Info("custody signs blocks and attestations again when its floor has passed", "reason", err)
-	}
-	return nil
+	return n.custody.Lease(ctx, cert.raw)
 }
 
 // proveFreshness asks the others what they remember of custody's last end. If

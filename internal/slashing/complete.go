@@ -29,10 +29,10 @@ func (s Strategy) String() string {
 	return fmt.Sprintf("strategy %d", uint8(s))
 }
 
-// keep is how many blocks and how many votes of a key the complete strategy
+// Keep is how many blocks and how many votes of a key the complete strategy
 // keeps. A validator votes once per epoch, so that these are its last seven
 // hours on mainnet; a vote that is two epochs old enters no block any more.
-const keep = 64
+const Keep = 64
 
 // Messages is the history of a key in the complete strategy: the newest
 // messages, and marks that no pruned message lies above. Both lists are in
@@ -91,11 +91,11 @@ func (m *Messages) add(o Messages) *Messages {
 		Blocks: unite(m.Blocks, o.Blocks, compareBlocks),
 		Votes:  unite(m.Votes, o.Votes, compareVotes),
 	}
-	for len(out.Blocks) > keep {
+	for len(out.Blocks) > Keep {
 		out.Pruned = out.Pruned.raise(Watermarks{Block: out.Blocks[0]})
 		out.Blocks = out.Blocks[1:]
 	}
-	for len(out.Votes) > keep {
+	for len(out.Votes) > Keep {
 		out.Pruned = out.Pruned.raise(Watermarks{Vote: out.Votes[0]})
 		out.Votes = out.Votes[1:]
 	}

@@ -28,7 +28,7 @@ func TestCompleteRefusesOnlyTheSlashable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := activeComplete
 		var o oracle
-		for range rapid.IntRange(1, keep).Draw(t, "duties") {
+		for range rapid.IntRange(1, Keep).Draw(t, "duties") {
 			f := drawDuty(t, 0)
 			next, d := step(s, f, wide)
 			conflict := o.sign(f)
@@ -55,7 +55,7 @@ func TestCompleteRefusesOnlyTheSlashable(t *testing.T) {
 }
 
 // Through any number of prunings, and imports that may lie: nothing slashable,
-// and never more than keep of each kind.
+// and never more than Keep of each kind.
 func TestCompleteAgainstOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := activeComplete
@@ -72,7 +72,7 @@ func TestCompleteAgainstOracle(t *testing.T) {
 				case Attestation:
 					v = []VoteMark{{true, rapid.Bool().Draw(t, "ours"), f.Source, f.Target, f.Root}}
 				}
-				h := listed(Key{}, b, v)
+				h := HistoryOf(Key{}, b, v)
 				s = s.imported(h.Watermarks, h.foreign())
 				continue
 			}
@@ -88,7 +88,7 @@ func TestCompleteAgainstOracle(t *testing.T) {
 			if conflict := o.sign(f); conflict != nil {
 				t.Fatalf("allowed %+v after %+v", f, conflict)
 			}
-			if m := s.Messages; len(m.Blocks) > keep || len(m.Votes) > keep {
+			if m := s.Messages; len(m.Blocks) > Keep || len(m.Votes) > Keep {
 				t.Fatalf("%d blocks, %d votes", len(m.Blocks), len(m.Votes))
 			}
 		}
@@ -98,7 +98,7 @@ func TestCompleteAgainstOracle(t *testing.T) {
 // What was pruned is refused for ever, and what is kept can be filled in.
 func TestPruning(t *testing.T) {
 	s := activeComplete
-	for i := range uint64(2 * keep) {
+	for i := range uint64(2 * Keep) {
 		for _, f := range []Facts{Block{2 * i, root(1)}, Attestation{2 * i, 2*i + 1, root(1)}} {
 			next, d := step(s, f, wide)
 			if !d.Allowed {
@@ -107,7 +107,7 @@ func TestPruning(t *testing.T) {
 			s = next
 		}
 	}
-	const kept = 2 * keep // the oldest slot that is
+	const kept = 2 * Keep // the oldest slot that is
 	for _, c := range []struct {
 		f    Facts
 		want Rule
@@ -153,7 +153,7 @@ func TestCompleteRecord(t *testing.T) {
 	}
 	r = reopen(t, r, c)
 	out, err := r.Export(k)
-	if err != nil || r.Strategy() != Complete || len(out.Keys[0].Blocks) != keep+1 || len(out.Keys[0].Votes) != keep+1 {
+	if err != nil || r.Strategy() != Complete || len(out.Keys[0].Blocks) != Keep+1 || len(out.Keys[0].Votes) != Keep+1 {
 		t.Fatalf("%s, exported %+v, %v", r.Strategy(), out, err)
 	}
 	data, err := out.Encode()
@@ -184,7 +184,7 @@ func TestCompleteRecord(t *testing.T) {
 				t.Fatalf("%+v: %+v, with the heir %+v", f, was, is)
 			}
 			_, isVote := f.(Attestation)
-			if slot > 2*(100-keep)+1 && is.Allowed != was.Allowed {
+			if slot > 2*(100-Keep)+1 && is.Allowed != was.Allowed {
 				t.Fatalf("%+v (vote: %v): %+v, with the heir %+v", f, isVote, was, is)
 			}
 		}

@@ -35,8 +35,8 @@ type KeyHistory struct {
 	Votes  []VoteMark
 }
 
-// listed is a history of messages in any order.
-func listed(k Key, blocks []BlockMark, votes []VoteMark) KeyHistory {
+// HistoryOf is the history of a key whose messages are known, in any order.
+func HistoryOf(k Key, blocks []BlockMark, votes []VoteMark) KeyHistory {
 	h := KeyHistory{Key: k, Blocks: unite(nil, blocks, compareBlocks), Votes: unite(nil, votes, compareVotes)}
 	for _, b := range h.Blocks {
 		h.Watermarks = merge(h.Watermarks, Watermarks{Block: b})
@@ -147,7 +147,7 @@ func parseInterchange(in []byte) (Interchange, error) {
 		all[kh.Key] = KeyHistory{Key: kh.Key, Blocks: append(h.Blocks, kh.Blocks...), Votes: append(h.Votes, kh.Votes...)}
 	}
 	for k, h := range all {
-		all[k] = listed(k, h.Blocks, h.Votes)
+		all[k] = HistoryOf(k, h.Blocks, h.Votes)
 	}
 	ic.Keys = sorted(all)
 	return ic, nil
@@ -373,7 +373,7 @@ func (s Status) history(k Key) KeyHistory {
 	if pruned := s.Messages.Pruned; pruned.Vote.Known {
 		votes = append(votes, pruned.Vote)
 	}
-	return listed(k, blocks, votes)
+	return HistoryOf(k, blocks, votes)
 }
 
 // Import raises the watermarks of every key in the interchange, whether it is

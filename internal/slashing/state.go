@@ -198,10 +198,10 @@ func encodeMessages(e *wire.Encoder, m Messages) {
 
 func decodeMessages(d *wire.Decoder) (m Messages) {
 	m.Pruned = decodeMarks(d)
-	for range d.Count(keep, 2+8+32) {
+	for range d.Count(Keep, 2+8+32) {
 		m.Blocks = append(m.Blocks, decodeBlockMark(d))
 	}
-	for range d.Count(keep, 2+8+8+32) {
+	for range d.Count(Keep, 2+8+8+32) {
 		m.Votes = append(m.Votes, decodeVoteMark(d))
 	}
 	return m
