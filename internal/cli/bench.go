@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
@@ -82,6 +83,7 @@ func (a *app) bench(ctx context.Context, nodes int, measure func(*benchCluster) 
 		return fmt.Errorf("create directory: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	endWithGoRun(ctx)
 	c := &benchCluster{
 		devCluster: &devCluster{app: a, progress: newProgress(a.stderr), dir: dir},
 		keys:       map[string]bool{},
@@ -110,12 +112,13 @@ func (a *app) bench(ctx context.Context, nodes int, measure func(*benchCluster) 
 	return a.print(report, func(t *table) { benchTable(t, report) })
 }
 
-// freePorts finds a base from which on nobody listens.
+// freePorts finds a base from which on nobody listens. It looks anywhere, so
+// that two runs do not get in each other's way.
 func freePorts(ctx context.Context, nodes int) (int, error) {
-	const first, step, tries = 20_000, 200, 100
+	const lowest, step, places, tries = 20_000, 200, 60, 100 // below what the kernel gives to outgoing connections
 	var taken error
-	for i := range tries {
-		base := first + i*step
+	for range tries {
+		base := lowest + rand.IntN(places)*step
 		if taken = portsFree(ctx, base, nodes); taken == nil {
 			return base, nil
 		}

@@ -13,12 +13,20 @@ import (
 
 func (a *app) ceremonyCommand() *cobra.Command {
 	var req opsapi.OpenCeremony
+	var phase time.Duration
 	open := &cobra.Command{Use: "open", Short: "Open a ceremony that makes new keys", Args: cobra.NoArgs,
-		RunE: a.run(func(ctx context.Context, _ []string) error { return a.ceremonyOpen(ctx, req) })}
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			if phase < 0 || phase > 24*time.Hour || phase != phase.Truncate(time.Millisecond) {
+				return fail(exitBadUse, "--phase-timeout takes 1ms to 24h", "phase time-out %s", phase)
+			}
+			req.PhaseTimeout = uint32(phase.Milliseconds())
+			return a.ceremonyOpen(ctx, req)
+		})}
 	open.Flags().IntVar(&req.Keys, "keys", 1, "how many keys to make")
 	open.Flags().BoolVar(&req.Hybrid, "hybrid", false, "protect dealt shares with X-Wing as well, against a quantum computer")
 	open.Flags().StringVar(&req.Suite, "suite", "", "group of the keys (default bls12-381)")
 	open.Flags().StringVar(&req.Purpose, "purpose", "", "what the keys are for; stands in the inventory")
+	open.Flags().DurationVar(&phase, "phase-timeout", 0, "how long to wait, in each phase, for who is silent (default: 30 s and some time for each key)")
 	list := &cobra.Command{Use: "list", Short: "Show all ceremonies", Args: cobra.NoArgs, RunE: a.run(a.ceremonyList)}
 	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyShow)}
 	watch := &cobra.Command{Use: "watch ID", Short: "Follow a ceremony until it is done", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyWatch)}
@@ -83,8 +91,18 @@ func showCeremony(t *table, c opsapi.Ceremony) {
 		t.row(fmt.Sprintf("seat %d", s.Index), s.Node, strings.Join(seatWords(s), ", "))
 	}
 	for _, f := range c.Faults {
-		t.row("fault", fmt.Sprintf("seat %d", f.Seat), f.Kind)
+		t.row("fault", fmt.Sprintf("seat %d", f.Seat), nodeOf(c, f.Seat), f.Kind)
 	}
+}
+
+// nodeOf names who holds a seat.
+func nodeOf(c opsapi.Ceremony, seat int) string {
+	for _, s := range c.Seats {
+		if s.Index == seat {
+			return s.Node
+		}
+	}
+	return ""
 }
 
 func seatWords(s opsapi.Seat) (words []string) {

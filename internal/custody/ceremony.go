@@ -302,6 +302,7 @@ func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 	if err := p.safe.Put(entries...); err != nil {
 		return nil, fmt.Errorf("seal %d shares: %w", len(entries), err)
 	}
+	p.life.born(keys)
 	for _, e := range entries {
 		if err := p.shares.load(e); err != nil {
 			return nil, err

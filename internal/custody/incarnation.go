@@ -50,8 +50,14 @@ func (in *incarnation) show(v proof.Verified) error {
 		in.ended = true
 		return rpc.Errorf(rpc.CodeFenced, "incarnation %d of this custody was replaced by %d", in.number, rec.Number)
 	}
-	if in.number == 0 {
+	switch {
+	case in.number == 0:
 		in.number, in.floor = rec.Number, action.FloorAfter(in.network, rec.Former, v.Time())
+	case rec.Number != in.number:
+		// Somebody registered in between and we again after it: the floor of
+		// then does not cover what was signed meanwhile.
+		in.ended = true
+		return rpc.Errorf(rpc.CodeFenced, "incarnation %d of this custody was replaced", in.number)
 	}
 	in.ceiling = in.ceiling.Max(rec.Ceiling)
 	return nil
@@ -90,12 +96,38 @@ func (in *incarnation) inherit(keys [][]byte) {
 	}
 }
 
-// unfence lifts the floor: the record on disk is known to be the last.
-func (in *incarnation) unfence() {
+// born puts keys under the floor that were made before the registration: a
+// clone that registered first may have signed with them.
+func (in *incarnation) born(keys [][]byte) {
+	in.mu.RLock()
+	registered := in.number > 0
+	in.mu.RUnlock()
+	if !registered {
+		in.inherit(keys)
+	}
+}
+
+// succeed takes the place of a former life whose end is proven: the record on
+// disk is the last, so what held for that life holds for this one, its floor
+// included. What it was fenced off from it may never have known.
+func (in *incarnation) succeed(floor action.Ceiling) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	clear(in.older)
-	in.floor = action.Ceiling{}
+	in.floor = floor
+	if floor == (action.Ceiling{}) {
+		clear(in.older)
+	}
+}
+
+// fence returns the floor that older keys are under, zero where there is none;
+// false before the registration, which decides on it.
+func (in *incarnation) fence() (action.Ceiling, bool) {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	if len(in.older) == 0 {
+		return action.Ceiling{}, in.number > 0
+	}
+	return in.floor, in.number > 0
 }
 
 // reach is the ceiling that a duty needs.

@@ -23,7 +23,8 @@ type Closing struct {
 	Incarnation [32]byte
 	Sequence    uint64 // of the slashing record
 	Chain       [32]byte
-	Signature   []byte // by the process's identity
+	Floor       action.Ceiling // that the process itself was under; zero: none
+	Signature   []byte         // by the process's identity
 }
 
 func (c Closing) statement() []byte {
@@ -32,6 +33,9 @@ func (c Closing) statement() []byte {
 	e.Fixed(c.Incarnation[:])
 	e.U64(c.Sequence)
 	e.Fixed(c.Chain[:])
+	e.U64(c.Floor.Slot)
+	e.U64(c.Floor.Source)
+	e.U64(c.Floor.Target)
 	return e.Out()
 }
 
@@ -47,6 +51,7 @@ func readClosing(d *wire.Decoder) (c Closing) {
 	d.Fixed(c.Incarnation[:])
 	c.Sequence = d.U64()
 	d.Fixed(c.Chain[:])
+	c.Floor = action.Ceiling{Slot: d.U64(), Source: d.U64(), Target: d.U64()}
 	c.Signature = d.Bytes(ident.MaxSignature)
 	return c
 }
@@ -99,7 +104,11 @@ func (p *Process) closeBook() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("close: %w", err)
 	}
-	c := Closing{Seat: p.seat.Index, Incarnation: p.life.id, Sequence: u.Seq, Chain: u.Chain}
+	floor, ok := p.life.fence()
+	if !ok {
+		return nil, rpc.Errorf(rpc.CodeFenced, "close: this process was not shown its registration, and cannot say what it was fenced off from")
+	}
+	c := Closing{Seat: p.seat.Index, Incarnation: p.life.id, Sequence: u.Seq, Chain: u.Chain, Floor: floor}
 	c.Signature = p.identity.Sign(wire.TagClosing, p.cluster[:], []byte(p.domain), c.statement())
 	return c.Encode(), nil
 }
@@ -119,6 +128,9 @@ func (p *Process) witness(body []byte) error {
 	}
 	p.closings.Lock()
 	defer p.closings.Unlock()
+	if p.seen[c.Seat].Sequence > c.Sequence {
+		return rpc.Errorf(rpc.CodeFenced, "seat %d has ended later than that", c.Seat) // an old one, repeated
+	}
 	p.seen[c.Seat] = c
 	return nil
 }
@@ -176,6 +188,7 @@ func (p *Process) prove(body []byte) error {
 	}
 	u := p.opened // how far the record had come when this process opened it
 	witnesses := map[uint16]bool{}
+	var floor action.Ceiling // the highest of those testified to: an honest witness's is the closing's own
 	for _, t := range all {
 		if int(t.Witness) < 1 || int(t.Witness) > len(p.roster) || t.Witness == p.seat.Index {
 			continue
@@ -187,12 +200,13 @@ func (p *Process) prove(body []byte) error {
 		c := t.Closing
 		if c.Seat == p.seat.Index && c.Incarnation == own.Previous && c.Sequence == u.Seq && c.Chain == [32]byte(u.Chain) {
 			witnesses[t.Witness] = true
+			floor = floor.Max(c.Floor)
 		}
 	}
 	if need := (len(p.roster)-1)/3 + 1; len(witnesses) < need {
 		return rpc.Errorf(rpc.CodeNotGranted, "%d of %d testimonies fit this record, %d are needed", len(witnesses), len(all), need)
 	}
-	p.life.unfence()
-	p.log.Info("the record is proven to be the last; signing goes on without a fence", "witnesses", len(witnesses))
+	p.life.succeed(floor)
+	p.log.Info("the record is proven to be the last; signing goes on where it ended", "witnesses", len(witnesses))
 	return nil
 }

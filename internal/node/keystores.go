@@ -313,7 +313,7 @@ func (n *Node) Exit(ctx context.Context, key signer.Key, index, epoch *uint64) (
 	if index == nil {
 		known, ok := n.signer.ValidatorIndex(key)
 		if !ok {
-			return x, sig, rpc.Errorf(rpc.CodeMalformed, "the validator's index is not known yet: no duty of it named one (hint: give validator_index)")
+			return x, sig, rpc.Errorf(rpc.CodeMalformed, "the validator's index is not known: no duty that this node was asked for named one (hint: give the validator index)")
 		}
 		index = &known
 	}

@@ -3,6 +3,7 @@ package opsapi
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,11 +30,11 @@ func NewClient(address string, token secret.Bytes) *Client {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
-	return &Client{base: strings.TrimRight(address, "/"), token: token, http: http.Client{Timeout: requestTime + 5*time.Second}}
+	return &Client{base: strings.TrimRight(address, "/"), token: token}
 }
 
-// maxAnswer bounds an answer: ten thousand keys of about 600 bytes.
-const maxAnswer = 16 << 20
+// maxAnswer bounds an answer: a hundred thousand keys of about 600 bytes.
+const maxAnswer = 64 << 20
 
 // Status returns what the node says of itself.
 func (c *Client) Status(ctx context.Context) (v Status, err error) {
@@ -66,7 +67,45 @@ func (c *Client) Open(ctx context.Context, req OpenCeremony) (v Opened, err erro
 	if err != nil {
 		return v, err
 	}
-	return v, c.do(ctx, http.MethodPost, "/v1/ceremonies", body, &v)
+	return v, c.do(ctx, requestTime, http.MethodPost, "/v1/ceremonies", body, &v)
+}
+
+// ImportKeystore imports a key that was whole and returns once it can sign.
+func (c *Client) ImportKeystore(ctx context.Context, keystore []byte, password secret.Bytes) (v Imported, err error) {
+	if !json.Valid(keystore) {
+		return v, &Error{http.StatusBadRequest, "keystore is no JSON", "an EIP-2335 keystore is a JSON document"}
+	}
+	// Made by hand: encoding/json keeps buffers that nobody can wipe.
+	const begin, middle, end = `{"keystore":`, `,"password":"`, `"}`
+	body := make([]byte, 0, len(begin)+len(keystore)+len(middle)+base64.StdEncoding.EncodedLen(password.Len())+len(end))
+	body = append(append(append(body, begin...), keystore...), middle...)
+	password.Expose(func(p []byte) { body = base64.StdEncoding.AppendEncode(body, p) })
+	body = append(body, end...)
+	defer secret.Wipe(body)
+	return v, c.do(ctx, importTime, http.MethodPost, "/v1/keys/import", body, &v)
+}
+
+// ImportSlashing raises watermarks from an EIP-3076 interchange.
+func (c *Client) ImportSlashing(ctx context.Context, interchange []byte) (v ImportedSlashing, err error) {
+	return v, c.do(ctx, importTime, http.MethodPost, "/v1/slashing", interchange, &v)
+}
+
+// ExportSlashing returns the EIP-3076 interchange of the keys, of all when
+// none is given; with own only what the node's own holder knows.
+func (c *Client) ExportSlashing(ctx context.Context, pubkeys []string, own bool) (interchange []byte, err error) {
+	var doc json.RawMessage
+	q := url.Values{"pubkey": pubkeys, "node": {strconv.FormatBool(own)}}
+	err = c.get(ctx, "/v1/slashing?"+q.Encode(), &doc)
+	return doc, err
+}
+
+// Exit signs a voluntary exit. It sends it nowhere.
+func (c *Client) Exit(ctx context.Context, pubkey string, req Exit) (v SignedVoluntaryExit, err error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return v, err
+	}
+	return v, c.do(ctx, requestTime, http.MethodPost, "/v1/keys/"+url.PathEscape(pubkey)+"/exit", body, &v)
 }
 
 // Events returns entries of the audit log from an index on.
@@ -76,10 +115,12 @@ func (c *Client) Events(ctx context.Context, from uint64, limit int) (v Events, 
 }
 
 func (c *Client) get(ctx context.Context, path string, v any) error {
-	return c.do(ctx, http.MethodGet, path, nil, v)
+	return c.do(ctx, requestTime, http.MethodGet, path, nil, v)
 }
 
-func (c *Client) do(ctx context.Context, method, path string, body []byte, v any) error {
+func (c *Client) do(ctx context.Context, patience time.Duration, method, path string, body []byte, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience+5*time.Second)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", c.base, err)

@@ -4,18 +4,22 @@
 //
 // Never: duties (signerapi), decisions (the ledger), or a secret in an answer.
 // Reading needs no credentials where the server listens on loopback; changing
-// anything, and reading over a network, needs the bearer token that lies in
-// the node's home. The Host
-// header must name the server, so that a web page cannot reach it by having
-// its own name point here.
+// anything, reading over a network, and asking all holders for their slashing
+// history needs the bearer token that lies in the node's home. The Host header
+// must name the server, so that a web page cannot reach it by having its own
+// name point here.
 //
-//	GET  /v1/status              the node, its peers and its custody processes
-//	GET  /v1/keys                the inventory
-//	GET  /v1/keys/{pubkey}       one key
-//	GET  /v1/ceremonies          all ceremonies
-//	GET  /v1/ceremonies/{id}     one ceremony
-//	POST /v1/ceremonies          open a ceremony that makes new keys
-//	GET  /v1/events?from=&limit= the audit log
+//	GET  /v1/status                  the node, its peers and its custody processes
+//	GET  /v1/keys                    the inventory
+//	GET  /v1/keys/{pubkey}           one key
+//	POST /v1/keys/import             deal the key of a keystore to the holders
+//	POST /v1/keys/{pubkey}/exit      sign a voluntary exit
+//	GET  /v1/slashing?pubkey=&node=  EIP-3076 interchange of the keys given, else of all
+//	POST /v1/slashing                raise watermarks from an EIP-3076 interchange
+//	GET  /v1/ceremonies              all ceremonies
+//	GET  /v1/ceremonies/{id}         one ceremony
+//	POST /v1/ceremonies              open a ceremony that makes new keys
+//	GET  /v1/events?from=&limit=     the audit log
 //
 // Start reading at Server and, for the shapes, types.go.
 package opsapi

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/wire"
@@ -14,13 +15,8 @@ import (
 
 func (s *Server) open(r *http.Request) (any, error) {
 	var req OpenCeremony
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&req); err != nil {
-		return nil, &Error{http.StatusBadRequest, "read request: " + err.Error(), `the body is {"keys":1}`}
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, &Error{Status: http.StatusBadRequest, Text: "data after the request"}
+	if err := decode(r, &req, `{"keys":1}`); err != nil {
+		return nil, err
 	}
 	if req.Keys < 1 || req.Keys > wire.MaxKeysPerBatch {
 		return nil, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("keys is %d, want 1 to %d", req.Keys, wire.MaxKeysPerBatch)}
@@ -31,11 +27,25 @@ func (s *Server) open(r *http.Request) (any, error) {
 	if len(req.Purpose) > wire.MaxName {
 		return nil, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("purpose is over %d bytes", wire.MaxName)}
 	}
-	id, err := s.config.Ledger.OpenCeremony(r.Context(), req.Keys, req.Hybrid, req.Purpose)
+	phase := time.Duration(req.PhaseTimeout) * time.Millisecond
+	id, err := s.config.Ledger.OpenCeremony(r.Context(), req.Keys, req.Hybrid, req.Purpose, phase)
 	if err != nil {
 		return nil, err
 	}
 	return Opened{ID: hex.EncodeToString(id[:])}, nil
+}
+
+// decode reads a body that holds no secret: an error may repeat parts of it.
+func decode(r *http.Request, into any, example string) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return &Error{http.StatusBadRequest, "read request: " + err.Error(), "the body is " + example}
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return &Error{Status: http.StatusBadRequest, Text: "data after the request"}
+	}
+	return nil
 }
 
 func hexDigits(size int) string { return fmt.Sprintf("0x and %d hex digits", 2*size) }

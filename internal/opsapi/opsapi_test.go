@@ -41,6 +41,7 @@ type fixture struct {
 	cluster       action.ClusterID
 
 	opened []OpenCeremony
+	keys   keyRoom
 	refuse error
 	server *Server
 }
@@ -68,7 +69,7 @@ func newFixture(t *testing.T) *fixture {
 		f.bodies[string(b.Key)] = b.Value
 	}
 	f.frontier = st.Frontier()
-	f.server, err = New(Config{Ledger: f, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0"})
+	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +80,8 @@ func (f *fixture) View() (*ledger.State, error) {
 	return ledger.NewState(f.cluster, "root", f.state, f.bodies, f.frontier)
 }
 
-func (f *fixture) OpenCeremony(_ context.Context, keys int, hybrid bool, purpose string) ([32]byte, error) {
-	f.opened = append(f.opened, OpenCeremony{Keys: keys, Hybrid: hybrid, Purpose: purpose})
+func (f *fixture) OpenCeremony(_ context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {
+	f.opened = append(f.opened, OpenCeremony{Keys: keys, Hybrid: hybrid, Purpose: purpose, PhaseTimeout: uint32(phase.Milliseconds())})
 	return [32]byte{0xab}, f.refuse
 }
 
@@ -177,7 +178,7 @@ func TestOpen(t *testing.T) {
 	f := newFixture(t)
 	auth := []string{"Authorization", "Bearer " + token}
 	for _, body := range []string{``, `{}`, `[]`, `{"keys":0}`, `{"keys":-1}`, `{"keys":10001}`, `{"keys":1}x`, `{"keys":1,"other":1}`,
-		`{"keys":1,"suite":"rot13"}`, `{"keys":1,"purpose":"` + strings.Repeat("x", 65) + `"}`, strings.Repeat(" ", maxRequest) + `{"keys":1}`} {
+		`{"keys":1,"suite":"rot13"}`, `{"keys":1,"phase_timeout_ms":-1}`, `{"keys":1,"phase_timeout_ms":4294967296}`, `{"keys":1,"purpose":"` + strings.Repeat("x", 65) + `"}`, strings.Repeat(" ", maxRequest) + `{"keys":1}`} {
 		if w := f.do("POST", "/v1/ceremonies", body, auth...); w.Code != 400 {
 			t.Errorf("body %.40q: %d, want 400", body, w.Code)
 		}
@@ -185,11 +186,11 @@ func TestOpen(t *testing.T) {
 	if len(f.opened) != 0 {
 		t.Fatalf("opened %v", f.opened)
 	}
-	w := f.do("POST", "/v1/ceremonies", `{"keys":3,"hybrid":true,"purpose":"test","suite":"bls12-381"}`, auth...)
+	w := f.do("POST", "/v1/ceremonies", `{"keys":3,"hybrid":true,"purpose":"test","suite":"bls12-381","phase_timeout_ms":1500}`, auth...)
 	if w.Code != 200 || !strings.Contains(w.Body.String(), `"id": "ab00`) {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	if diff := cmp.Diff([]OpenCeremony{{Keys: 3, Hybrid: true, Purpose: "test"}}, f.opened); diff != "" {
+	if diff := cmp.Diff([]OpenCeremony{{Keys: 3, Hybrid: true, Purpose: "test", PhaseTimeout: 1500}}, f.opened); diff != "" {
 		t.Error(diff)
 	}
 	for _, c := range []struct {

@@ -13,8 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/slashing"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // Ledger is the node's replica.
@@ -22,8 +26,25 @@ type Ledger interface {
 	// View returns the committed state, to be read and forgotten.
 	View() (*ledger.State, error)
 	// OpenCeremony asks the ledger for new keys and returns the ceremony's id
-	// once a block carries it. A refusal is a *ledger.Error.
-	OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string) ([32]byte, error)
+	// once a block carries it. A refusal is a *ledger.Error. Phase is how long
+	// each phase may take at most, 0 for the node's own choice.
+	OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error)
+}
+
+// Keys is what the node does with single keys. A refusal carries an rpc.Code.
+type Keys interface {
+	// ImportKeystore returns once the key can sign; created is false when it
+	// could before. The caller wipes password afterwards; nobody keeps it.
+	ImportKeystore(ctx context.Context, keystore, password []byte) (created bool, key [48]byte, err error)
+	// ImportSlashing returns once the watermarks are durable at n - f holders.
+	ImportSlashing(ctx context.Context, interchange []byte) error
+	// ExportSlashing joins what n - f holders know, ExportOwnSlashing returns
+	// what this node's holder does.
+	ExportSlashing(ctx context.Context, keys [][48]byte) (slashing.Interchange, error)
+	ExportOwnSlashing(ctx context.Context, keys [][48]byte) (slashing.Interchange, error)
+	// Exit signs a voluntary exit. A nil index is the one that the key's
+	// duties named, a nil epoch the present one.
+	Exit(ctx context.Context, key [48]byte, index, epoch *uint64) (eth.VoluntaryExit, [96]byte, error)
 }
 
 // Self reports on the node. It returns soon and does not probe.
@@ -31,9 +52,11 @@ type Self interface {
 	Status(ctx context.Context) Status
 }
 
-// Config says what to serve and to whom. Ledger, Self and Token are needed.
+// Config says what to serve and to whom. Ledger, Keys, Self and Token are
+// needed.
 type Config struct {
 	Ledger Ledger
+	Keys   Keys
 	Self   Self
 	Token  secret.Bytes // bearer token of requests that change something; of all, where Listen is not loopback
 
@@ -52,15 +75,27 @@ type Server struct {
 
 const (
 	maxRequest  = 64 << 10
+	maxImport   = wire.MaxKeystore + 2*wire.MaxPassword + 1<<10
 	requestTime = 30 * time.Second // opening a ceremony takes a few blocks
+	importTime  = 10 * time.Minute // a ceremony that waits for a node that is down
+	readTime    = 10 * time.Second
 	graceTime   = 2 * time.Second
 	maxEvents   = 1000 // of one answer
 )
 
+// bounds are what one route allows a request.
+type bounds struct {
+	body  int64
+	time  time.Duration
+	token bool // to read needs the token, too
+}
+
+var ordinary = bounds{body: maxRequest, time: requestTime}
+
 // New checks the configuration.
 func New(c Config) (*Server, error) {
-	if c.Ledger == nil || c.Self == nil || c.Token.Len() == 0 {
-		return nil, errors.New("configure operator API: ledger, self and token are needed")
+	if c.Ledger == nil || c.Keys == nil || c.Self == nil || c.Token.Len() == 0 {
+		return nil, errors.New("configure operator API: ledger, keys, self and token are needed")
 	}
 	if c.Hosts == nil {
 		c.Hosts = []string{"localhost", "127.0.0.1", "::1"}
@@ -69,17 +104,30 @@ func New(c Config) (*Server, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{config: c, public: loopback(c.Listen), mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /v1/status", s.answer(s.status))
-	s.mux.HandleFunc("GET /v1/keys", s.answer(s.keys))
-	s.mux.HandleFunc("GET /v1/keys/{pubkey}", s.answer(s.key))
-	s.mux.HandleFunc("GET /v1/ceremonies", s.answer(s.ceremonies))
-	s.mux.HandleFunc("GET /v1/ceremonies/{id}", s.answer(s.ceremony))
-	s.mux.HandleFunc("POST /v1/ceremonies", s.answer(s.open))
-	s.mux.HandleFunc("GET /v1/events", s.answer(s.events))
-	s.mux.HandleFunc("/", s.answer(func(r *http.Request) (any, error) {
-		return nil, &Error{http.StatusNotFound, fmt.Sprintf("no route %s %s", r.Method, r.URL.Path), "the routes begin with /v1/status"}
-	}))
+	for pattern, route := range map[string]struct {
+		bounds
+		handle func(*http.Request) (any, error)
+	}{
+		"GET /v1/status":              {ordinary, s.status},
+		"GET /v1/keys":                {ordinary, s.keys},
+		"GET /v1/keys/{pubkey}":       {ordinary, s.key},
+		"POST /v1/keys/import":        {bounds{body: maxImport, time: importTime}, s.importKeystore},
+		"POST /v1/keys/{pubkey}/exit": {ordinary, s.exit},
+		"GET /v1/slashing":            {bounds{time: requestTime, token: true}, s.exportSlashing},
+		"POST /v1/slashing":           {bounds{body: wire.MaxImportBody, time: importTime}, s.importSlashing},
+		"GET /v1/ceremonies":          {ordinary, s.ceremonies},
+		"GET /v1/ceremonies/{id}":     {ordinary, s.ceremony},
+		"POST /v1/ceremonies":         {ordinary, s.open},
+		"GET /v1/events":              {ordinary, s.events},
+		"/":                           {ordinary, noRoute},
+	} {
+		s.mux.HandleFunc(pattern, s.answer(route.bounds, route.handle))
+	}
 	return s, nil
+}
+
+func noRoute(r *http.Request) (any, error) {
+	return nil, &Error{http.StatusNotFound, fmt.Sprintf("no route %s %s", r.Method, r.URL.Path), "the routes begin with /v1/status"}
 }
 
 // loopback reports whether only this machine reaches an address.
@@ -100,8 +148,8 @@ func (s *Server) Run(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      requestTime + 10*time.Second,
+		ReadTimeout:       readTime,
+		WriteTimeout:      requestTime + readTime,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.config.Log.Handler(), slog.LevelDebug),
 	}
@@ -128,12 +176,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if !(reads && s.public) && !s.authorised(r) {
-		write(w, http.StatusUnauthorized, &Error{Text: "this needs the node's token", Hint: "send Authorization: Bearer with the content of ops.token in the node's home"})
+		write(w, http.StatusUnauthorized, errNoToken)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 	s.mux.ServeHTTP(w, r)
 }
+
+var errNoToken = &Error{http.StatusUnauthorized, "this needs the node's token", "send Authorization: Bearer with the content of ops.token in the node's home"}
 
 func (s *Server) addressed(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
@@ -154,9 +203,19 @@ func (s *Server) authorised(r *http.Request) bool {
 }
 
 // answer maps what a handler returns to HTTP, once for all routes.
-func (s *Server) answer(handle func(*http.Request) (any, error)) http.HandlerFunc {
+func (s *Server) answer(b bounds, handle func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+		if b.token && !s.authorised(r) {
+			write(w, http.StatusUnauthorized, errNoToken)
+			return
+		}
+		if b.time > requestTime {
+			control := http.NewResponseController(w)
+			control.SetReadDeadline(time.Now().Add(b.time))             //nolint:errcheck // of a connection that is open
+			control.SetWriteDeadline(time.Now().Add(b.time + readTime)) //nolint:errcheck // of a connection that is open
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, b.body)
+		ctx, cancel := context.WithTimeout(r.Context(), b.time)
 		defer cancel()
 		v, err := handle(r.WithContext(ctx))
 		if err == nil {
@@ -176,7 +235,7 @@ func (s *Server) answer(handle func(*http.Request) (any, error)) http.HandlerFun
 	}
 }
 
-// statusOf is the one map from refusals of the ledger to HTTP.
+// statusOf is the one map from refusals of the ledger and of holders to HTTP.
 func statusOf(err error) int {
 	var refused *ledger.Error
 	if errors.As(err, &refused) {
@@ -193,7 +252,16 @@ func statusOf(err error) int {
 			return http.StatusConflict
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch rpc.CodeOf(err) {
+	case rpc.CodeMalformed:
+		return http.StatusBadRequest
+	case rpc.CodeUnknownKey:
+		return http.StatusNotFound
+	case rpc.CodeNotGranted:
+		return http.StatusForbidden
+	case rpc.CodeSlashable, rpc.CodeFenced, rpc.CodeOutOfRange:
+		return http.StatusConflict
+	case rpc.CodeUnavailable:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError

@@ -1,6 +1,9 @@
 package opsapi
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Status is a node as it sees itself.
 type Status struct {
@@ -133,11 +136,51 @@ type OpenCeremony struct {
 	Hybrid  bool   `json:"hybrid"`          // encrypt to seats with X-Wing as well
 	Suite   string `json:"suite,omitempty"` // "bls12-381" (the default)
 	Purpose string `json:"purpose,omitempty"`
+	// PhaseTimeout is how many milliseconds of block time each phase may take;
+	// 0 leaves it to the node. Who is silent for so long is left out.
+	PhaseTimeout uint32 `json:"phase_timeout_ms,omitempty"`
 }
 
 // Opened answers OpenCeremony.
 type Opened struct {
 	ID string `json:"id"`
+}
+
+// ImportKeystore hands over a key that was whole. On the wire the password is
+// base64, so that it stays out of strings, which cannot be wiped.
+type ImportKeystore struct {
+	Keystore json.RawMessage `json:"keystore"` // EIP-2335
+	Password []byte          `json:"password"`
+}
+
+// Imported answers ImportKeystore.
+type Imported struct {
+	PublicKey string `json:"pubkey"`
+	Created   bool   `json:"created"` // false: it could sign before
+}
+
+// ImportedSlashing answers an EIP-3076 interchange.
+type ImportedSlashing struct {
+	Keys int `json:"keys"`
+}
+
+// Exit asks for a signed voluntary exit.
+type Exit struct {
+	ValidatorIndex *uint64 `json:"validator_index,omitempty,string"` // nil: the one that the key's duties named
+	Epoch          *uint64 `json:"epoch,omitempty,string"`           // nil: the present one
+}
+
+// SignedVoluntaryExit is the consensus object of that name, as beacon nodes
+// take it.
+type SignedVoluntaryExit struct {
+	Message   VoluntaryExit `json:"message"`
+	Signature string        `json:"signature"`
+}
+
+// VoluntaryExit is what is signed.
+type VoluntaryExit struct {
+	Epoch          uint64 `json:"epoch,string"`
+	ValidatorIndex uint64 `json:"validator_index,string"`
 }
 
 // Error is the body of every answer that is not a success.

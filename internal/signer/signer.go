@@ -224,23 +224,20 @@ func (s *Signer) leaders(key Key, duty eth.Duty) []uint16 {
 	return ranks
 }
 
-// learn keeps what signed duties say of a validator and which an exit needs.
+// learn keeps what signed duties say of a validator and of the chain, and
+// which an exit needs.
 func (s *Signer) learn(key Key, duty eth.Duty) {
-	var index uint64
-	switch m := duty.Message.(type) {
-	case *eth.BeaconBlockHeader:
-		index = m.ProposerIndex
-	case *eth.AggregateAndProof:
-		index = m.AggregatorIndex
-	case *eth.ContributionAndProof:
-		index = m.AggregatorIndex
-	default:
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.indices[key] = index
-	if s.genesis == nil {
+	switch m := duty.Message.(type) {
+	case *eth.BeaconBlockHeader:
+		s.indices[key] = m.ProposerIndex
+	case *eth.AggregateAndProof:
+		s.indices[key] = m.AggregatorIndex
+	case *eth.ContributionAndProof:
+		s.indices[key] = m.AggregatorIndex
+	}
+	if s.genesis == nil && duty.Kind().UsesForkInfo() {
 		s.genesis = new(duty.Fork.GenesisValidatorsRoot)
 	}
 }

@@ -38,7 +38,7 @@ func (c ceiling) max(o ceiling) ceiling { return small(c.big().Max(o.big())) }
 
 func ceilingAt(t uint8) ceiling { return small(action.CeilingAt(epochs, at(t))) }
 
-const lives = 3 // processes that the holder starts in all
+const maxLives = 3 // processes that the holder starts in all
 
 // process is one incarnation of the holder. What it may do it may do as soon
 // as the ledger says so, for certificates need not be fresh.
@@ -75,7 +75,7 @@ type history struct {
 	chain    chain
 	restores uint8 // of the ledger, still to come
 	closing  closing
-	lives    [lives]process
+	lives    [maxLives]process
 	released uint16
 }
 
@@ -104,6 +104,7 @@ const (
 type incarnationModel struct {
 	flaw     flaw
 	until    uint8 // the last epoch
+	lives    int
 	restores uint8
 	messages messages
 	records  *records
@@ -134,7 +135,7 @@ func (m incarnationModel) next(h history) iter.Seq2[string, history] {
 				return
 			}
 		}
-		for i := range h.lives {
+		for i := range m.lives {
 			for act, after := range m.life(h, i) {
 				if !yield(fmt.Sprintf("%d %s", i+1, act), after) {
 					return
@@ -308,6 +309,9 @@ func (m incarnationModel) permits(l process, f Facts) bool {
 	return false
 }
 
+// Three lives in three epochs with a restore are too many to explore at each
+// run: {noFlaw, 3, 2, 1} takes a minute and half a gigabyte, and is safe in all
+// 2,335,458 states (blocks) and 2,177,730 (votes).
 func TestIncarnationModel(t *testing.T) {
 	worlds := map[string]messages{
 		"blocks": newMessages(Block{1, root(0)}, Block{1, root(1)}, Block{2, root(0)}, Block{2, root(1)}, Block{3, root(0)}, Block{3, root(1)}),
@@ -316,32 +320,35 @@ func TestIncarnationModel(t *testing.T) {
 	}
 	for _, c := range []struct {
 		flaw     flaw
+		lives    int
+		until    uint8
 		restores uint8
 		unsafe   string // the worlds in which it shows
 	}{
-		{noFlaw, 1, ""},
-		{noFloor, 0, "blocks votes"},
-		{noCeiling, 0, "blocks votes"},
-		{noHeader, 1, "blocks votes"},
-		{staleHeader, 1, "blocks votes"},
-		{noLease, 1, "blocks votes"},
-		{atFloor, 0, "blocks votes"},
-		{sourceFree, 0, "votes"},
-		{aboveCeiling, 0, "blocks votes"},
-		{madeTooEarly, 0, "blocks votes"},
-		{registersAgain, 0, "blocks votes"},
-		{survivesRestore, 1, "blocks votes"},
-		{anyClosing, 0, "blocks votes"},
-		{anyRecord, 0, "blocks votes"},
-		{closingLifts, 0, "blocks votes"},
-		{noWitness, 0, "blocks votes"},
+		{noFlaw, 3, 1, 1, ""},
+		{noFlaw, 2, 2, 1, ""},
+		{noFloor, 2, 2, 0, "blocks votes"},
+		{noCeiling, 2, 2, 0, "blocks votes"},
+		{noHeader, 2, 2, 1, "blocks votes"},
+		{staleHeader, 2, 2, 1, "blocks votes"},
+		{noLease, 2, 2, 1, "blocks votes"},
+		{atFloor, 2, 2, 0, "blocks votes"},
+		{sourceFree, 2, 2, 0, "votes"},
+		{aboveCeiling, 2, 2, 0, "blocks votes"},
+		{madeTooEarly, 2, 2, 0, "blocks votes"},
+		{registersAgain, 2, 2, 0, "blocks votes"},
+		{survivesRestore, 2, 2, 1, "blocks votes"},
+		{anyClosing, 3, 1, 0, "blocks votes"},
+		{anyRecord, 2, 2, 0, "blocks votes"},
+		{closingLifts, 3, 1, 0, "blocks votes"},
+		{noWitness, 2, 2, 0, "blocks votes"},
 	} {
 		for what, messages := range worlds {
 			if c.unsafe != "" && !strings.Contains(c.unsafe, what) {
 				continue
 			}
-			t.Run(fmt.Sprintf("%s/%s/restores=%d", what, c.flaw, c.restores), func(t *testing.T) {
-				m := incarnationModel{c.flaw, 2, c.restores, messages, newRecords()}
+			t.Run(fmt.Sprintf("%s/%s/lives=%d,until=%d,restores=%d", what, c.flaw, c.lives, c.until, c.restores), func(t *testing.T) {
+				m := incarnationModel{c.flaw, c.until, c.lives, c.restores, messages, newRecords()}
 				states, way := search(m.start(), m.next, m.bad)
 				judge(t, states, way, strings.Contains(c.unsafe, what))
 			})

@@ -1,0 +1,421 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestNoDoubleSign is "No double-sign, whatever fails", with real processes:
+// the signing part of docs/threat-model.md's acceptance list. An independent
+// slasher sees every signature that it gets, and every partial.
+func TestNoDoubleSign(t *testing.T) {
+	if os.Getenv("QUORATE_CHECK") == "" {
+		t.Skip("whole clusters run under ./check, or with QUORATE_CHECK=1")
+	}
+	bin := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/quorate", "../cmd/quorate-custody").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	for _, story := range []struct {
+		name string
+		tell func(t *testing.T, bin string)
+	}{
+		{"races", races},
+		{"requests that must not sign", hostileRequests},
+		{"restarts in order", cleanRestarts},
+		{"kills", kills},
+		{"old disk of one node", oneRestored},
+		{"old disks of all nodes", allRestored},
+		{"clone", cloned},
+		{"record lost", recordLost},
+		{"deleted and imported again", deletedAndBack},
+	} {
+		t.Run(strings.ReplaceAll(story.name, " ", "_"), func(t *testing.T) { story.tell(t, bin) })
+	}
+}
+
+// nightly returns the larger number where there is time for it.
+func nightly(n, large int) int {
+	if os.Getenv("QUORATE_NIGHTLY") != "" {
+		return large
+	}
+	return n
+}
+
+// races has validator clients that know nothing of each other ask different
+// nodes for different messages of one duty, at once. At most one gets a
+// signature, and whoever got it, the next duty signs.
+func races(t *testing.T, bin string) {
+	requests := nightly(3_000, 10_000)
+	const validators, clients = 32, 3
+	c := newCluster(t, bin, validators)
+	var asked, raced, lost, slow atomic.Int64
+	var worst atomic.Int64
+	var all sync.WaitGroup
+	from := time.Now()
+	for v, key := range c.keys {
+		all.Go(func() {
+			// Duties of the past, in order: a new key has no history.
+			for n := uint64(1); asked.Load() < int64(requests); n++ {
+				duties := make([]duty, clients)
+				for i := range duties {
+					if salt := uint64(i); n%2 == 0 {
+						duties[i] = c.block(key, n, salt)
+					} else {
+						duties[i] = c.vote(key, n-1, n, salt)
+					}
+				}
+				signed := c.race(v+int(n), duties)
+				asked.Add(clients)
+				raced.Add(1)
+				if signed == 0 {
+					lost.Add(1)
+				}
+				// The next duty of the same kind has no rival.
+				next := c.block(key, n+1, 9)
+				if n%2 == 1 {
+					next = c.vote(key, n, n+1, 9)
+				}
+				began := time.Now()
+				c.mustSign((v+int(n))%4, next)
+				took := time.Since(began)
+				if took > time.Second {
+					slow.Add(1)
+				}
+				worst.Store(max(worst.Load(), int64(took)))
+				asked.Add(1)
+				n++
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d requests in %s: %d races, %d of them (%.2f %%) without a signature; next duties: %d over 1 s, worst %s",
+		asked.Load(), time.Since(from).Round(time.Second), raced.Load(), lost.Load(), 100*float64(lost.Load())/float64(raced.Load()), slow.Load(), time.Duration(worst.Load()))
+	if lost.Load()*50 > raced.Load() {
+		t.Errorf("%d of %d races ended without a signature", lost.Load(), raced.Load())
+	}
+}
+
+// race sends each duty to another node at once and counts the messages that
+// were signed.
+func (c *cluster) race(first int, duties []duty) int {
+	statuses := make([]int, len(duties))
+	answers := make([]string, len(duties))
+	var all sync.WaitGroup
+	for i, d := range duties {
+		all.Go(func() { statuses[i], answers[i] = c.sign((first+i)%4, d) })
+	}
+	all.Wait()
+	signed := map[string]bool{}
+	for i, status := range statuses {
+		switch status {
+		case http.StatusOK:
+			signed[duties[i].body] = true
+		case http.StatusPreconditionFailed, http.StatusServiceUnavailable, unreachable:
+		default:
+			c.t.Errorf("race for %s: status %d: %s", duties[i], status, answers[i])
+		}
+	}
+	if len(signed) > 1 {
+		c.t.Errorf("%d of these were signed: %v", len(signed), duties)
+	}
+	return len(signed)
+}
+
+// hostileRequests asks a strict node for what must not be signed. Custody
+// records everything before it signs it, so a record that stands still shows
+// that there was no partial, either.
+func hostileRequests(t *testing.T, bin string) {
+	c := newCluster(t, bin, 1)
+	key := c.keys[0]
+	c.stopNode(1, syscall.SIGTERM)
+	config := filepath.Join(c.node(1).Home, "config.yaml")
+	text, err := os.ReadFile(config)
+	if err == nil {
+		err = os.WriteFile(config, append(text, "strict: true\n"...), 0o600)
+	}
+	if err == nil {
+		err = c.startNode(1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const strict = 1
+	epoch := c.epoch()
+	slots := c.network.Preset.SlotsPerEpoch
+	c.mustSign(strict, c.block(key, slots*epoch, 1))
+	c.mustSign(strict, c.vote(key, epoch-1, epoch, 1))
+	unchanged := func(what string, ask func()) {
+		t.Helper()
+		var before, after [4]uint64
+		for i := range before {
+			before[i] = c.usage(c.node(i).Home)
+		}
+		ask()
+		for i := range after {
+			after[i] = c.usage(c.node(i).Home)
+		}
+		if before != after {
+			t.Errorf("%s: custody recorded something: %v before, %v after", what, before, after)
+		}
+	}
+
+	const huge, most = 1<<63 - 1, 1<<64 - 1
+	far := c.epoch() + 3
+	unchanged("far future", func() {
+		for node := range 4 {
+			for _, slot := range []uint64{huge, most, slots * far} {
+				c.refuses(node, http.StatusPreconditionFailed, c.block(key, slot, 1))
+			}
+			for _, target := range []uint64{huge / slots, most / slots, far} {
+				c.refuses(node, http.StatusPreconditionFailed, c.vote(key, epoch, target, 1))
+				c.refuses(node, http.StatusPreconditionFailed, c.vote(key, target, target, 1))
+			}
+		}
+	})
+
+	good := c.vote(key, epoch, epoch+1, 1).body
+	block := c.block(key, slots*(epoch+1), 1).body
+	at := func(body, old, new string) string {
+		if !strings.Contains(body, old) {
+			t.Fatalf("%s is not in %s", old, body)
+		}
+		return strings.Replace(body, old, new, 1)
+	}
+	genesis, other := strings.Repeat("42", 32), strings.Repeat("43", 32)
+	root := `"signingRoot":"0x` + strings.Repeat("77", 32) + `",`
+	unchanged("malformed", func() {
+		for name, body := range map[string]string{
+			"wrong signing root of a vote":   at(good, `{`, `{`+root),
+			"wrong signing root of a block":  at(block, `{`, `{`+root),
+			"wrong signing root of a randao": at(c.randao(key, epoch).body, `{`, `{`+root),
+			"signing root in both spellings": at(good, `{`, `{`+root+`"signing_root":"0x`+strings.Repeat("77", 32)+`",`),
+			"signing root alone":             `{"type":"ATTESTATION",` + strings.TrimSuffix(root, ",") + `}`,
+			"wrong genesis root of a vote":   at(good, genesis, other),
+			"wrong genesis root of a block":  at(block, genesis, other),
+			"wrong genesis root of a randao": at(c.randao(key, epoch).body, genesis, other),
+			"no fork":                        at(good, forkInfo+",", ""),
+			"vote called a block":            at(good, `"ATTESTATION"`, `"BLOCK_V2"`),
+			"block called a vote":            at(block, `"BLOCK_V2"`, `"ATTESTATION"`),
+			"vote called a randao":           at(good, `"ATTESTATION"`, `"RANDAO_REVEAL"`),
+			"block called a deposit":         at(block, `"BLOCK_V2"`, `"DEPOSIT"`),
+			"vote and block in one":          at(good, `"attestation":`, `"beacon_block":{"version":"DENEB"},"attestation":`),
+			"field twice":                    at(good, `"index":"0"`, `"index":"0","index":"1"`),
+			"slot that wraps":                at(block, fmt.Sprintf(`"slot":"%d"`, slots*(epoch+1)), `"slot":"18446744073709551616"`),
+			"negative epoch":                 at(good, fmt.Sprintf(`"epoch":"%d","root":"0x%064x"}}`, epoch+1, 2), fmt.Sprintf(`"epoch":"-1","root":"0x%064x"}}`, 2)),
+			"source after target":            c.vote(key, epoch+1, epoch, 1).body,
+			"root that is too short":         at(good, fmt.Sprintf("0x%064x", 1), fmt.Sprintf("0x%062x", 1)),
+			"unknown type":                   at(good, `"ATTESTATION"`, `"ANYTHING"`),
+			"unknown field":                  at(good, `"index":"0"`, `"index":"0","more":"1"`),
+			"two documents":                  good + good,
+			"vote that was cut short":        good[:len(good)-1],
+		} {
+			if status, answer := c.post(strict, key, body); status < 400 || status > 499 {
+				t.Errorf("%s: status %d, want 4xx: %s", name, status, answer)
+			}
+		}
+	})
+	// None of it cost a duty.
+	for node := range 4 {
+		c.refuses(node, http.StatusPreconditionFailed, c.block(key, slots*epoch, 2))
+	}
+	c.mustSign(strict, c.vote(key, epoch, epoch+1, 1))
+	c.mustSign(2, c.block(key, slots*(epoch+1), 1))
+}
+
+// cleanRestarts restarts nodes in order, one after another, while clients sign
+// what is due. The others vouch for each record, so no duty waits for a floor.
+func cleanRestarts(t *testing.T, bin string) {
+	c := newCluster(t, bin, 4)
+	rest := c.work(turnAway)
+	for i := range 4 {
+		c.stopNode(i, syscall.SIGTERM)
+		if err := c.startNode(i); err != nil {
+			t.Fatal(err)
+		}
+		c.awaitLog(i, "the record is proven to be the last", 10*time.Second)
+		s, err := c.status(c.node(i).Home)
+		if err != nil || !s.Registered || s.Fenced {
+			t.Errorf("node%d after an orderly restart: %+v, %v", i, s, err)
+		}
+	}
+	rest()
+	d := c.block(c.keys[0], c.slot()+2, 7)
+	for i := range 4 {
+		if err := c.partial(c.node(i).Home, d); err != nil {
+			t.Errorf("node%d signs nothing right after an orderly restart: %v", i, err)
+		}
+	}
+}
+
+// awaitLog waits until the node's present life has logged something.
+func (c *cluster) awaitLog(i int, text string, limit time.Duration) {
+	c.t.Helper()
+	c.eventually(limit, fmt.Sprintf("node%d logs %q", i, text), func() error {
+		if life := c.lifeLog(i); !strings.Contains(life, text) {
+			return fmt.Errorf("the log says %s", life)
+		}
+		return nil
+	})
+}
+
+// lifeLog is what a node has logged since its custody last started.
+func (c *cluster) lifeLog(i int) string {
+	log := c.nodeLog(i, 1<<20)
+	return log[max(0, strings.LastIndex(log, "custody is ready")):]
+}
+
+// kills has nodes killed, or their custody alone, while clients sign what is
+// due. First one node dies again and again, some times while it comes back:
+// three holders without a floor are there, so nothing may fail for longer than
+// it takes to turn to another node. Then nodes die in any order, and floors
+// may keep duties waiting, but not those that cannot be slashed.
+func kills(t *testing.T, bin string) {
+	c := newCluster(t, bin, 8)
+	kill := func(i int) {
+		select { // any moment will do
+		case <-time.After(time.Duration(rand.IntN(1500)) * time.Millisecond):
+		}
+		n := c.node(i)
+		pid := n.PID
+		if rand.IntN(3) == 0 {
+			pid = n.Custody["validator"]
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatalf("kill %s: %v", n.Name, err)
+		}
+		c.awaitGone(n)
+		if err := c.startNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := 0
+	for _, victim := range rand.Perm(4)[:nightly(1, 4)] {
+		c.awaitUnfenced()
+		rest := c.work(turnAway)
+		for range nightly(12, 40) {
+			kill(victim)
+			total++
+		}
+		rest()
+	}
+	rest := c.work(0)
+	for range nightly(8, 40) {
+		kill(rand.IntN(4))
+		total++
+	}
+	rest()
+	fenced := c.awaitUnfenced()
+	d := c.block(c.keys[0], c.slot()+1, 7)
+	c.mustSign(rand.IntN(4), d)
+	t.Logf("%d kills, %d signatures; the last floors passed after %s", total, c.slasher.Seen(), fenced.Round(time.Second))
+}
+
+// turnAway is how long a duty may take while a node is away: what it takes a
+// validator client to ask another one.
+const turnAway = 4 * time.Second
+
+// work has clients ask for what is due, slot by slot, until the function that
+// it returns is called: rivals for one block, one client for the next that
+// turns to another node where it gets nothing, votes and RANDAO reveals in the
+// same way. A duty without a rival that stays unsigned for longer than limit
+// is an error; 0 means that only RANDAO reveals are held to that.
+func (c *cluster) work(limit time.Duration) (rest func()) {
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	var duties, signed atomic.Int64
+	var longest atomic.Int64
+	insist := func(d duty, limit time.Duration) {
+		from := time.Now()
+		node := rand.IntN(4)
+		for try := 0; ; try++ {
+			status, answer := c.sign((node+try)%4, d)
+			took := time.Since(from)
+			if status == http.StatusOK {
+				signed.Add(1)
+				longest.Store(max(longest.Load(), int64(took)))
+				return
+			}
+			if limit == 0 && try > 3 {
+				return
+			}
+			if limit > 0 && took > limit {
+				c.t.Errorf("not signed in %s: %s: status %d: %s", took, d, status, answer)
+				return
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-done:
+			}
+		}
+	}
+	for i, key := range c.keys {
+		all.Go(func() {
+			epoch := c.epoch()
+			for last := c.slot(); ; {
+				select {
+				case <-done:
+					return
+				case <-time.After(50 * time.Millisecond):
+				}
+				slot := c.slot()
+				if slot == last {
+					continue
+				}
+				last = slot
+				if slot%2 == 0 {
+					c.race(i+int(slot), []duty{c.block(key, slot, 1), c.block(key, slot, 2), c.block(key, slot, 2)})
+				} else {
+					duties.Add(1)
+					insist(c.block(key, slot, 1), limit)
+				}
+				if now := c.network.EpochOf(slot); now != epoch {
+					epoch = now
+					duties.Add(1)
+					insist(c.vote(key, epoch-1, epoch, slot), limit)
+				}
+				insist(c.randao(key, slot), turnAway)
+			}
+		})
+	}
+	return func() {
+		close(done)
+		all.Wait()
+		c.t.Logf("%d duties without a rival; %d signed in all, the slowest in %s", duties.Load(), signed.Load(), time.Duration(longest.Load()).Round(time.Millisecond))
+	}
+}
+
+// awaitUnfenced waits until every holder signs what is due. After a restart
+// that nobody vouches for that takes until the second epoch after it.
+func (c *cluster) awaitUnfenced() time.Duration {
+	c.t.Helper()
+	return c.eventually(30*time.Second, "every holder signs again", func() error {
+		for i := range 4 {
+			if err := c.unfenced(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c *cluster) unfenced(i int) error {
+	s, err := c.status(c.node(i).Home)
+	switch {
+	case err != nil:
+		return fmt.Errorf("node%d: %w", i, err)
+	case !s.Registered || s.Fenced && (c.slot() <= s.Floor.Slot || c.epoch() <= s.Floor.Target):
+		return fmt.Errorf("node%d: %+v in slot %d", i, s, c.slot())
+	}
+	return nil
+}
