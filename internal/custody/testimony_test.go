@@ -130,3 +130,56 @@ func TestTestimony(t *testing.T) {
 	_, err = ask(ps[1], MethodTestify, e.Out())
 	refused(t, "about a seat that never closed", err, rpc.CodeNotGranted)
 }
+
+// A process that is fenced, because the disk may have been rolled back before
+// it, hands its floor on: its own end in order proves nothing of what was lost.
+func TestFloorsAreHandedOn(t *testing.T) {
+	w := newWorld(t, 4, nil)
+	ps := w.startAll()
+	key := w.give(ps[0], "key")
+	ps[0].close() // without a last word: from here on the disk is in doubt
+	former := ps[0].life.id
+	next := func(number uint64) {
+		t.Helper()
+		ps[0] = w.open(0)
+		w.anchor(ps[0])
+		w.leaseUpTo(ps[0], action.Incarnation{Number: number, ID: ps[0].life.id, Previous: former, Ceiling: action.CeilingAt(w.network, time.Now())})
+		former = ps[0].life.id
+	}
+	fenced := func(what string) {
+		t.Helper()
+		_, err := w.sign(ps[0], key, w.block(w.epoch()*32, 1), nil)
+		refused(t, what, err, rpc.CodeFenced)
+	}
+	end := func() {
+		t.Helper()
+		closing := w.must(ps[0], MethodClose, nil)
+		for _, p := range ps[1:] {
+			w.must(p, MethodWitness, closing)
+		}
+		ps[0].close()
+	}
+	prove := func() error {
+		id := ps[0].life.id
+		_, err := ask(ps[0], MethodProve, proveRequest(w.certify(w.allIncarnations()...), w.testimony(ps[1], id), w.testimony(ps[2], id)))
+		return err
+	}
+	next(10)
+	fenced("after an end without a last word")
+	end()
+	next(11)
+	if err := prove(); err != nil {
+		t.Fatal(err)
+	}
+	fenced("after the end in order of one that was fenced")
+	if s := statusOf(t, ps[0]); s.Floor.Slot < w.epoch()*32 {
+		t.Errorf("floor %+v", s.Floor)
+	}
+
+	// Nor does one that ends before it knew its floor prove anything.
+	ps[0].close()
+	ps[0] = w.open(0)
+	w.anchor(ps[0])
+	_, err := ask(ps[0], MethodClose, nil)
+	refused(t, "the last word of one that was never registered", err, rpc.CodeFenced)
+}
