@@ -25,15 +25,9 @@ func NewThreshold(t, n int) (Threshold, error) {
 	return Threshold{t, n}, nil
 }
 
-// DefaultThreshold returns t = ⌊(n+f)/2⌋ + 1 of n, or the next t that is safe:
-// three holders need all three.
-func DefaultThreshold(n int) (Threshold, error) {
-	t := (n+(n-1)/3)/2 + 1
-	if n == 3 {
-		t = 3
-	}
-	return NewThreshold(t, n)
-}
+// DefaultThreshold returns t = ⌊(n+f)/2⌋ + 1 of n. There is none for three
+// holders, where it would be 2.
+func DefaultThreshold(n int) (Threshold, error) { return NewThreshold((n+(n-1)/3)/2+1, n) }
 
 func (th Threshold) T() int { return th.t }
 func (th Threshold) N() int { return th.n }
