@@ -140,7 +140,7 @@ func (c *cluster) awaitLeases() {
 	c.t.Helper()
 	c.eventually(20*time.Second, "every holder has a lease", func() error {
 		for i := range 4 {
-			s, err := c.status(c.node(i).Home)
+			s, err := c.status(c.socket(i))
 			if err != nil || s.Keys > 0 && (!s.Registered || s.Ceiling.Slot < c.slot()) {
 				return fmt.Errorf("node%d: %+v, %w", i, s, err)
 			}
@@ -372,9 +372,9 @@ func (c *cluster) refuses(node, want int, d duty) {
 // the slasher judges that as a signature: any t of a kind are one, whether or
 // not an honest node would have put them together. It verifies against the
 // validator's key, so every partial that counts was good.
-func (c *cluster) partial(home string, d duty) error {
+func (c *cluster) partial(socket string, d duty) error {
 	var raw []byte
-	err := c.custody(home, func(ctx context.Context, cu *rpc.Client) (err error) {
+	err := c.custody(socket, func(ctx context.Context, cu *rpc.Client) (err error) {
 		raw, err = cu.Call(ctx, custody.MethodSign, custody.SignRequest{Key: d.key.Bytes(), Duty: eth.EncodeDuty(d.duty)}.Encode())
 		return err
 	})
@@ -423,11 +423,16 @@ func (c *cluster) collect(d duty, p bls.Partial) error {
 	return err
 }
 
-// custody talks to the custody process of a home.
-func (c *cluster) custody(home string, talk func(context.Context, *rpc.Client) error) error {
+// socket is where a node's custody process answers.
+func (c *cluster) socket(i int) string {
+	return filepath.Join(c.node(i).Home, "custody-validator.sock")
+}
+
+// custody talks to the custody process behind a socket.
+func (c *cluster) custody(socket string, talk func(context.Context, *rpc.Client) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", filepath.Join(home, "custody-validator.sock"))
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return err
 	}
@@ -437,8 +442,8 @@ func (c *cluster) custody(home string, talk func(context.Context, *rpc.Client) e
 }
 
 // status asks a custody process about its incarnation.
-func (c *cluster) status(home string) (s custody.Status, err error) {
-	err = c.ask(home, func(ctx context.Context, cu *custody.Client) error {
+func (c *cluster) status(socket string) (s custody.Status, err error) {
+	err = c.ask(socket, func(ctx context.Context, cu *custody.Client) error {
 		s, err = cu.Status(ctx)
 		return err
 	})
@@ -446,9 +451,9 @@ func (c *cluster) status(home string) (s custody.Status, err error) {
 }
 
 // usage returns how many signatures a custody process has ever recorded.
-func (c *cluster) usage(home string) (sequence uint64) {
+func (c *cluster) usage(socket string) (sequence uint64) {
 	c.t.Helper()
-	err := c.ask(home, func(ctx context.Context, cu *custody.Client) error {
+	err := c.ask(socket, func(ctx context.Context, cu *custody.Client) error {
 		u, err := cu.Usage(ctx, 0)
 		sequence = u.Sequence
 		return err
@@ -460,10 +465,10 @@ func (c *cluster) usage(home string) (sequence uint64) {
 }
 
 // ask is custody, with the node's own client.
-func (c *cluster) ask(home string, talk func(context.Context, *custody.Client) error) error {
+func (c *cluster) ask(socket string, talk func(context.Context, *custody.Client) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	client := custody.NewClient(filepath.Join(home, "custody-validator.sock"))
+	client := custody.NewClient(socket)
 	var running sync.WaitGroup
 	running.Go(func() { client.Run(ctx) }) //nolint:errcheck // it ends with ctx
 	defer running.Wait()
@@ -535,13 +540,19 @@ func launch(t *testing.T, program string, args ...string) *process {
 func (c *cluster) copyHome(i int, to string) {
 	c.t.Helper()
 	n := c.node(i)
-	for _, pid := range []int{n.PID, n.Custody["validator"]} {
+	c.copyStill(n.Home, to, n.PID, n.Custody["validator"])
+}
+
+// copyStill copies files while the processes that write them stand still.
+func (c *cluster) copyStill(from, to string, pids ...int) {
+	c.t.Helper()
+	for _, pid := range pids {
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			c.t.Fatal(err)
 		}
 		defer syscall.Kill(pid, syscall.SIGCONT) //nolint:errcheck // it was there a moment ago
 	}
-	c.copyFiles(n.Home, to)
+	c.copyFiles(from, to)
 }
 
 func (c *cluster) copyFiles(from, to string) {

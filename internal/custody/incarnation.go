@@ -1,6 +1,8 @@
 package custody
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/quorate/quorate/internal/action"
@@ -8,6 +10,7 @@ import (
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/slashing"
 )
 
 // incarnation is this process from its start to its end. The slashing record
@@ -168,5 +171,32 @@ func (p *Process) lease(cert []byte) error {
 	if err != nil {
 		return err
 	}
-	return p.life.show(v)
+	if err := p.life.show(v); err != nil {
+		return err
+	}
+	return p.mend()
+}
+
+// mend lifts the fences of a record whose last entries were lost. Whatever
+// they let be signed lay under a ceiling of an incarnation before, and the
+// floor is at or above all of those; without it the holder would be lost for
+// its keys.
+func (p *Process) mend() error {
+	if !p.torn.Swap(false) {
+		return nil
+	}
+	life := p.status()
+	p.log.Warn("the last entries of the slashing record were lost; signing goes on above the floor", "slot", life.Floor.Slot, "epoch", life.Floor.Target)
+	if err := p.record.RaiseAll(slashing.Floor(life.Floor)); err != nil {
+		return fmt.Errorf("mend the slashing record: %w", err)
+	}
+	return nil
+}
+
+// tornKeys reports whether keys are fenced because their record lost its end.
+func tornKeys(r *slashing.Record) bool {
+	return slices.ContainsFunc(r.Keys(), func(k slashing.Key) bool {
+		s, _ := r.Status(k)
+		return s.Fence&slashing.FenceTornTail != 0
+	})
 }

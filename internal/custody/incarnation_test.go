@@ -1,11 +1,15 @@
 package custody
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/slashing"
 )
 
 // The three traces by which the model of package slashing found a double sign,
@@ -73,5 +77,43 @@ func TestKeyOlderThanItsRegistration(t *testing.T) {
 	in.born([][]byte{key})
 	if len(in.older) != 0 {
 		t.Error("a key made after the registration is under a floor")
+	}
+}
+
+// A record that lost its end fences its keys until the ledger has shown a
+// floor that is above whatever was lost. The holder is not lost with it.
+func TestTornRecordIsMendedByTheFloor(t *testing.T) {
+	w := newWorld(t, 4, nil)
+	p := w.start(0)
+	key := w.give(p, "key")
+	signed, conflict := w.block(w.epoch()*32+2, 1), w.block(w.epoch()*32+2, 2)
+	w.signed(p, key, signed, nil)
+	p.close()
+	path := filepath.Join(w.home(0), "slashing.log")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(bytes.TrimRight(raw, "\x00"))-1] ^= 1
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	p = w.open(0)
+	if s, _ := p.record.Status(key); s.Fence != slashing.FenceTornTail {
+		t.Fatalf("fence of a torn record: %s", s.Fence)
+	}
+	w.anchor(p)
+	w.lease(p)
+	s, _ := p.record.Status(key)
+	if want := slashing.Floor(p.life.floor); s.Fence != 0 || s.Floor != want || want.Slot == 0 {
+		t.Errorf("after the registration: fence %s, floor %+v, want %+v", s.Fence, s.Floor, want)
+	}
+	_, err = w.sign(p, key, conflict, nil)
+	refused(t, "what the lost entry forbade", err, rpc.CodeFenced)
+	// It is durable, whoever proves what next time.
+	p = w.restart(p)
+	if again, _ := p.record.Status(key); again.Floor != s.Floor {
+		t.Errorf("floor %+v after another restart, %+v before", again.Floor, s.Floor)
 	}
 }

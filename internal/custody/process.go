@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,6 +66,7 @@ type Process struct {
 	decrypter *keystore.Decrypter
 
 	opened slashing.Usage // how far the record had come at the start
+	torn   atomic.Bool    // its last entries were lost, and no floor stands for them yet
 
 	signing sync.RWMutex // read-locked while something is signed
 	closed  bool         // guarded by signing: the last word was said
@@ -301,6 +303,7 @@ func open(cfg Config) (*Process, error) {
 		return nil, err
 	}
 	p.life.id, p.life.sign = [32]byte(pub), func(msg []byte) []byte { return ed25519.Sign(memoryOnly, msg) }
+	p.torn.Store(tornKeys(p.record))
 	p.opened, err = p.record.Usage(0)
 	return p, err
 }

@@ -75,6 +75,8 @@ func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
 	n.app.onOutcome(hash, func(o outcome) { done <- o })
 	defer n.app.onOutcome(hash, nil)
 
+	again := time.NewTicker(submitAgain)
+	defer again.Stop()
 	for {
 		err := n.checkTx(ctx, raw)
 		switch {
@@ -86,18 +88,34 @@ func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
 			case <-ctx.Done():
 			}
 		default:
-			return Receipt{}, err
+			select {
+			case o := <-done: // refused because a block has it already
+				return o.receipt(hash)
+			default:
+				return Receipt{}, err
+			}
 		}
 		select {
 		case o := <-done:
-			if o.result.Code != ledger.OK {
-				return Receipt{}, &ledger.Error{Code: o.result.Code, Err: errors.New(o.result.Info)}
-			}
-			return Receipt{Tx: hash, Height: o.height}, nil
+			return o.receipt(hash)
+		case <-again.C:
+			// What a block made invalid leaves the mempool without a word: a
+			// transaction with the same number, sent before a restart. Asked
+			// again, the mempool says so.
 		case <-ctx.Done():
 			return Receipt{}, fmt.Errorf("submit transaction: %w: %w", ErrNoQuorum, ctx.Err())
 		}
 	}
+}
+
+// submitAgain is how often to see whether a transaction still waits.
+const submitAgain = time.Second
+
+func (o outcome) receipt(hash [32]byte) (Receipt, error) {
+	if o.result.Code != ledger.OK {
+		return Receipt{}, &ledger.Error{Code: o.result.Code, Err: errors.New(o.result.Info)}
+	}
+	return Receipt{Tx: hash, Height: o.height}, nil
 }
 
 // checkTx puts a transaction into the mempool, whose gossip brings it to the

@@ -1,0 +1,59 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ledger"
+)
+
+// TestSameNumberTwice: of two transactions with one number, as a node sends
+// them that was killed in between, one takes effect and the other is told. It
+// must not wait for a block that will never carry it.
+func TestSameNumberTwice(t *testing.T) {
+	nodes := startCluster(t, 4)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	if err := nodes[1].app.await(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	signer := action.Signer{Class: action.SignerNode, Name: nodes[0].Name()}
+	for round := range 5 {
+		var twice [2]error
+		var both sync.WaitGroup
+		nonce := uint64(1000 * (round + 1)) // far from what the node itself takes
+		for i := range twice {
+			tx := action.Tx{Cluster: nodes[0].cluster, Kind: action.KindTick, Signer: signer, Nonce: nonce, Salt: [16]byte{byte(i)}}
+			raw := tx.Sign(nodes[0].keys.identity)
+			both.Go(func() {
+				for {
+					_, err := nodes[i].SubmitRaw(ctx, raw)
+					if !errors.Is(err, errStarting) {
+						twice[i] = err
+						return
+					}
+					time.Sleep(10 * time.Millisecond) // the engine is still starting
+				}
+			})
+		}
+		both.Wait()
+		refused := 0
+		for i, err := range twice {
+			var e *ledger.Error
+			switch {
+			case err == nil:
+			case errors.As(err, &e) && e.Code == ledger.CodeNonce:
+				refused++
+			default:
+				t.Errorf("round %d, node%d: %v", round, i, err)
+			}
+		}
+		if refused != 1 {
+			t.Errorf("round %d: %d of two refused: %v", round, refused, twice)
+		}
+	}
+}
