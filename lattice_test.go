@@ -120,7 +120,7 @@ var exposers = map[string]string{
 	"internal/node/comet.go":        "CometBFT signs votes and handshakes with keys of its own type",
 	"internal/bench/rehearsal.go":   "a measured ceremony keeps its shares in locked memory, as custody does, and throws them away",
 	"internal/cli/migrate.go":       "the driver takes the connection string with its password",
-	"internal/opsapi/client.go":     "a bearer token goes into its header",
+	"internal/opsapi/client.go":     "a bearer token goes into its header, a keystore's password into the body",
 }
 
 type pkg struct {

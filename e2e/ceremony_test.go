@@ -162,6 +162,7 @@ func ceremonyUnderKills(t *testing.T, bin string) {
 	for i := range 4 {
 		all = c.holds(i, keys+1, keys+1)
 	}
+	c.connected()
 	for i, key := range all {
 		c.mustSign(i%4, c.randao(key, 5))
 	}

@@ -306,9 +306,9 @@ func kills(t *testing.T, bin string) {
 	t.Logf("%d kills, %d signatures; the last floors passed after %s", total, c.slasher.Seen(), fenced.Round(time.Second))
 }
 
-// turnAway is how long a duty may take while a node is away: what it takes a
-// validator client to ask another one.
-const turnAway = 4 * time.Second
+// turnAway is how long a duty may take while a node is away: a signer gives up
+// after four seconds, and then a validator client asks another one.
+const turnAway = 8 * time.Second
 
 // work has clients ask for what is due, slot by slot, until the function that
 // it returns is called: rivals for one block, one client for the next that

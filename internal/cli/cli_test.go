@@ -16,6 +16,8 @@ import (
 
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/opsapi"
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // parentEnv makes the test binary a parent that waits to be killed.
@@ -140,6 +142,10 @@ func TestBadUse(t *testing.T) {
 	for _, args := range [][]string{
 		{"nonsense"}, {"key"}, {"key", "show"}, {"key", "list", "extra"}, {"--nonsense"}, {"node", "run"},
 		{"key", "list", "-o", "xml"}, {"dev", "--nodes", "many"}, {"dev", "start-node"},
+		{"key", "import"}, {"key", "import", "k.json"}, {"key", "import", "k.json", "--password-file", "nowhere"}, {"key", "exit"},
+		{"key", "import-slashing"}, {"key", "import-slashing", "a.json", "b.json"}, {"key", "import-slashing", "a.json", "--from-postgres", "c"},
+		{"key", "import-slashing", "a.json", "--out", "b.json"}, {"key", "exit", "0x00", "--epoch", "-1"},
+		{"ceremony", "open", "--phase-timeout", "25h"}, {"ceremony", "open", "--phase-timeout", "-1s"}, {"ceremony", "open", "--phase-timeout", "1ns"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := Main(context.Background(), args, &stdout, &stderr); code != int(exitBadUse) {
@@ -189,6 +195,26 @@ func FuzzParseNetwork(f *testing.F) {
 			t.Errorf("accepted, but no network: %v", err)
 		}
 	})
+}
+
+func TestReadPassword(t *testing.T) {
+	dir := t.TempDir()
+	for content, want := range map[string]string{
+		"secret": "secret", "secret\n": "secret\n", " two words ": " two words ", strings.Repeat("x", wire.MaxPassword): strings.Repeat("x", wire.MaxPassword),
+		"": "", strings.Repeat("x", wire.MaxPassword+1): "",
+	} {
+		path := filepath.Join(dir, "password")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readPassword(path)
+		if (err == nil) != (want != "") || got.Len() != len(want) || err == nil && !got.Equal(secret.New([]byte(want))) {
+			t.Errorf("a file of %d bytes: a password of %d, %v", len(content), got.Len(), err)
+		}
+		if err != nil && strings.Contains(err.Error(), "xx") {
+			t.Errorf("the error shows it: %v", err)
+		}
+	}
 }
 
 func TestSocketPath(t *testing.T) {

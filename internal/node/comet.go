@@ -126,7 +126,7 @@ func (n *Node) startEngine(ctx context.Context, app *app) (*cmtnode.Node, error)
 		&p2p.NodeKey{PrivKey: cmted25519.PrivKey(n.keys.identity.ExposeEd25519())},
 		proxy.NewConnSyncLocalClientCreator(app),
 		func() (*cmttypes.GenesisDoc, error) { return gd, nil },
-		cmtcfg.DefaultDBProvider,
+		openLingering,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
 		engineLog{l: n.log.With("part", "engine")})
 	if err != nil {
@@ -136,6 +136,17 @@ func (n *Node) startEngine(ctx context.Context, app *app) (*cmtnode.Node, error)
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
 	return engine, nil
+}
+
+// lingering is a database that stays open until the process ends; see
+// stopEngine.
+type lingering struct{ cmtdb.DB }
+
+func (lingering) Close() error { return nil }
+
+func openLingering(c *cmtcfg.DBContext) (cmtdb.DB, error) {
+	db, err := cmtcfg.DefaultDBProvider(c)
+	return lingering{db}, err
 }
 
 // loadVoter gives CometBFT the consensus key from memory and keeps only the
