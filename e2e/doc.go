@@ -15,6 +15,11 @@
 //
 // $BASE is the first of many free ports.
 //
+// TestNoDoubleSign tells the stories that take more than a script: races,
+// kills, restored disks and clones on one-second slots, with two slashers that
+// judge every signature and every holder's partials. TestCeremonies kills
+// nodes while keys are made; the leak test looks for planted secrets.
+//
 // Never: a sleep, a fixed port, or a part that is not the real one.
 //
 // Scripts run under ./check (QUORATE_CHECK=1); `go test ./e2e` alone skips.
