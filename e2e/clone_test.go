@@ -97,13 +97,13 @@ func clonedCustody(t *testing.T, bin string) {
 	}
 	c.eventually(10*time.Second, "the original has a lease and is proven", leased(first, false))
 
+	duties := c.present(key, honestSalt, first)
 	c.copyStill(filepath.Join(dir, "original"), filepath.Join(dir, "clone"), original.cmd.Process.Pid)
 	_, second := run("clone")
 	middle.to(second)
 	c.eventually(10*time.Second, "the clone has a lease", leased(second, true))
 	// Within its lease the original signs on, and may: the clone's floor is
 	// above all of it.
-	duties := c.present(key, honestSalt)
 	for i, other := range c.otherwise(duties) {
 		if err := c.partial(first, duties[i]); err != nil {
 			t.Errorf("the original in its lease: %v", err)

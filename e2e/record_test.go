@@ -22,14 +22,8 @@ import (
 // Only a whole one lets it sign what can be slashed, and nothing makes a new one.
 func recordLost(t *testing.T, bin string) {
 	c := newCluster(t, bin, 2)
-	key := c.keys[0]
 	const loser = 3
-	signed := c.present(key, honestSalt)
-	for _, d := range signed {
-		if err := c.partial(c.socket(loser), d); err != nil {
-			t.Fatal(err)
-		}
-	}
+	signed := c.signPartials(loser)
 	c.stopNode(loser, syscall.SIGTERM)
 	home := filepath.Join(c.node(loser).Home, "custody-validator")
 	record := filepath.Join(home, "slashing.log")
@@ -124,6 +118,7 @@ func deletedAndBack(t *testing.T, bin string) {
 	c.keymanager(http.MethodPost, 0, string(keystore), `"imported"`)
 	signed := []duty{c.block(key, 100, honestSalt), c.vote(key, 20, 21, honestSalt)}
 	c.nameHolders(key)
+	c.awaitLeases()
 	for n, d := range signed {
 		c.mustSign(n, d)
 		for i := range 4 { // a quorum signed; now everybody has

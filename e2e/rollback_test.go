@@ -13,12 +13,23 @@ import (
 	"github.com/quorate/quorate/internal/bls"
 )
 
-// present are the duties that make a rollback dangerous: past ones, the ones
-// that are due, and the last that a lease allows.
-func (c *cluster) present(key bls.PublicKey, salt uint64) []duty {
+// present are the duties that make a rollback dangerous: the ones that are due,
+// and the last that a lease allows. It waits until those who hold the sockets
+// have a lease so long, for nobody extends it on the way.
+func (c *cluster) present(key bls.PublicKey, salt uint64, sockets ...string) []duty {
+	c.t.Helper()
 	epoch := c.epoch()
+	c.eventually(20*time.Second, "leases reach the end of the next epoch", func() error {
+		epoch = c.epoch()
+		for _, socket := range sockets {
+			if s, err := c.status(socket); err != nil || s.Ceiling.Target < epoch+1 {
+				return fmt.Errorf("%s: %+v, %w", socket, s, err)
+			}
+		}
+		return nil
+	})
 	return []duty{
-		c.block(key, c.slot(), salt),
+		c.block(key, c.network.Preset.SlotsPerEpoch*epoch, salt),
 		c.block(key, c.network.Preset.SlotsPerEpoch*(epoch+2)-1, salt),
 		c.vote(key, epoch-1, epoch, salt),
 		c.vote(key, epoch, epoch+1, salt),
@@ -73,7 +84,7 @@ func oneRestored(t *testing.T, bin string) {
 // signPartials has a holder alone sign all that is due.
 func (c *cluster) signPartials(i int) []duty {
 	c.t.Helper()
-	signed := c.present(c.keys[0], honestSalt)
+	signed := c.present(c.keys[0], honestSalt, c.socket(i))
 	for _, d := range signed {
 		if err := c.partial(c.socket(i), d); err != nil {
 			c.t.Errorf("node%d before its disk is restored: %v", i, err)
@@ -140,11 +151,11 @@ func allRestored(t *testing.T, bin string) {
 		return nil
 	})
 	var signed []duty
-	for _, d := range c.present(key, honestSalt) {
+	for _, d := range c.present(key, honestSalt, c.socket(0), c.socket(1), c.socket(2), c.socket(3)) {
 		c.mustSign(0, d)
 		for i := range 4 {
 			if err := c.partial(c.socket(i), d); err != nil {
-				t.Logf("node%d: %v", i, err) // a later duty may be signed already
+				t.Errorf("node%d before its disk is restored: %v", i, err)
 			}
 		}
 		signed = append(signed, d)
