@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,7 +123,9 @@ func startCluster(t *testing.T, size int) []*Node {
 	if os.Getenv("QUORATE_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
+	out := &testOutput{t: t}
+	t.Cleanup(out.end) // runs last: cleanups go backwards
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
 	ctx, cancel := context.WithCancel(t.Context())
 	var nodes []*Node
 	var ended []chan struct{}
@@ -162,6 +165,29 @@ func startCluster(t *testing.T, size int) []*Node {
 		}
 	})
 	return nodes
+}
+
+// testOutput is the test's output until the test ends: goroutines that CometBFT
+// leaves behind still log after that, when t.Output would panic.
+type testOutput struct {
+	t     *testing.T
+	mu    sync.Mutex
+	ended bool
+}
+
+func (o *testOutput) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return len(p), nil
+	}
+	return o.t.Output().Write(p)
+}
+
+func (o *testOutput) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
 }
 
 func freePort(t *testing.T) string {
