@@ -30,5 +30,11 @@ const (
 	MaxJSONValues   = 1 << 17   // values in one sign request; the largest block has a tenth of it
 	MaxJSONFields   = 64        // fields of one object of a sign request; the largest has 19
 
+	MaxPolicy           = 64 << 10 // one policy document
+	MaxPolicyStatements = 256      // permits and forbids of a policy
+	MaxPolicyTiers      = 64       // its tiers
+	MaxPolicyCondition  = 1 << 10  // bytes of a tier's condition
+	MaxPolicyOffsets    = 512      // pinned offsets of a policy's time zone: two a year for 256 years
+
 	FreshnessWindow = 60 * time.Second // how long a header that proves custody's nonce stays fresh
 )
