@@ -45,7 +45,7 @@ func TestThreshold(t *testing.T) {
 
 func testGenesis(t testing.TB, n int) *Genesis {
 	g := &Genesis{Version: 1, Time: time.Unix(1_800_000_000, 0).UTC(), Namespace: "root", ImportHistory: HistoryRefuse, Network: map[string]string{"CONFIG_NAME": "mainnet"},
-		Rules: map[Rule][]string{RuleKeygen: {"node", "member:custodian"}}}
+		Policy: "version: 1\n"}
 	for i := range n {
 		node, _, err := ident.Generate(ident.Ed25519, rand.Reader)
 		if err != nil {
@@ -86,8 +86,8 @@ func TestGenesis(t *testing.T) {
 		"node twice":    strings.Replace(string(doc), `"node1"`, `"node0"`, 1),
 		"bad name":      strings.Replace(string(doc), `"node1"`, `"Node/1"`, 1),
 		"role":          strings.Replace(string(doc), `"custodian"`, `"king"`, 1),
-		"rule":          strings.Replace(string(doc), `ceremony.keygen`, `ceremony.nothing`, 1),
-		"who":           strings.Replace(string(doc), `"node","member:custodian"`, `"anyone"`, 1),
+		"no policy":     strings.Replace(string(doc), `version: 1\n`, ``, 1),
+		"floor":         strings.Replace(string(doc), `"import_history"`, `"floors":{"ceremony.nothing":{"approvals":1}},"import_history"`, 1),
 	} {
 		if _, _, err := ParseGenesis([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -37,9 +37,13 @@ type Genesis struct {
 	Nodes   []NodeRecord   `json:"nodes"`
 	Members []MemberRecord `json:"members"`
 
-	// Rules say who may do what: kind of action -> "node" or "member:ROLE".
-	// A kind that is missing is forbidden.
-	Rules map[Rule][]string `json:"rules"`
+	// Policy is the first policy document: who may do what, and who has to
+	// agree. What it does not permit is forbidden.
+	Policy string `json:"policy"`
+
+	// Floors are approvals that no policy can do without: custody knows them
+	// from here, and asks for them whatever the ledger says.
+	Floors map[Rule]Need `json:"floors,omitempty"`
 
 	// ImportHistory says what an imported key may sign when it comes without
 	// its slashing history: "refuse" (nothing slashable), "now" (nothing up
@@ -57,21 +61,6 @@ const (
 	HistoryNow    = "now"
 	HistoryNone   = "none"
 )
-
-// Rule names a kind of action in [Genesis.Rules].
-type Rule string
-
-// Kinds of action that a rule can allow.
-const (
-	RuleKeygen   Rule = "ceremony.keygen"
-	RuleImport   Rule = "ceremony.import"
-	RuleExit     Rule = "sign.voluntary_exit"
-	RuleDeposit  Rule = "sign.deposit"
-	RuleSettings Rule = "key.settings"
-	RuleArchive  Rule = "key.archive"
-)
-
-var rules = map[Rule]bool{RuleKeygen: true, RuleImport: true, RuleExit: true, RuleDeposit: true, RuleSettings: true, RuleArchive: true}
 
 // NodeRecord is one operator's node as the ledger knows it.
 type NodeRecord struct {
@@ -95,26 +84,6 @@ type CustodyRecord struct {
 type Domain string
 
 const DomainValidator Domain = "validator"
-
-// MemberRecord is a human who takes part in governance.
-type MemberRecord struct {
-	ID       string            `json:"id"`
-	Name     string            `json:"name"`
-	Operator string            `json:"operator"`
-	Region   string            `json:"region"`
-	Roles    []string          `json:"roles"` // custodian, approver, observer, auditor
-	Keys     []ident.PublicKey `json:"keys"`
-}
-
-// Roles of a member.
-const (
-	RoleCustodian = "custodian"
-	RoleApprover  = "approver"
-	RoleObserver  = "observer"
-	RoleAuditor   = "auditor"
-)
-
-var roles = map[string]bool{RoleCustodian: true, RoleApprover: true, RoleObserver: true, RoleAuditor: true}
 
 // HexKey is a raw Ed25519 public key, written as hex with 0x.
 type HexKey [ed25519.PublicKeySize]byte
@@ -205,35 +174,21 @@ func (g *Genesis) check() error {
 		}
 	}
 	for i, m := range g.Members {
-		if err := errors.Join(CheckName("member id", m.ID), CheckName("operator", m.Operator), CheckName("region", m.Region),
-			once("member "+m.ID, []byte("member/"+m.ID))); err != nil {
+		if err := errors.Join(m.Check(), once("member "+m.ID, []byte("member/"+m.ID))); err != nil {
 			return fmt.Errorf("member %d: %w", i, err)
-		}
-		if len(m.Keys) == 0 || len(m.Name) > wire.MaxName {
-			return fmt.Errorf("member %s: needs a key and a name of at most %d bytes", m.ID, wire.MaxName)
-		}
-		for _, r := range m.Roles {
-			if !roles[r] {
-				return fmt.Errorf("member %s: unknown role %q", m.ID, r)
-			}
 		}
 		for _, k := range m.Keys {
 			if err := once("key of member "+m.ID, k.Bytes()); err != nil {
 				return err
 			}
 		}
-		if _, err := ParseMemberRecord(m.Encode()); err != nil {
-			return fmt.Errorf("member %s: %w", m.ID, err)
-		}
 	}
-	for r, who := range g.Rules {
-		if !rules[r] {
-			return fmt.Errorf("rule %q is unknown", r)
-		}
-		for _, w := range who {
-			if w != "node" && !(len(w) > 7 && w[:7] == "member:" && roles[w[7:]]) {
-				return fmt.Errorf("rule %q: %q is neither \"node\" nor \"member:ROLE\"", r, w)
-			}
+	if g.Policy == "" || len(g.Policy) > wire.MaxPolicy {
+		return fmt.Errorf("policy: want a document of at most %d bytes", wire.MaxPolicy)
+	}
+	for r := range g.Floors {
+		if !r.Known() {
+			return fmt.Errorf("floors: action %q is unknown", r)
 		}
 	}
 	return nil
@@ -311,44 +266,4 @@ func decodeIdentity(d *wire.Decoder) ident.PublicKey {
 	pk, err := ident.ParsePublicKey(raw)
 	d.Fail(err)
 	return pk
-}
-
-// Encode returns the record's canonical bytes, as the ledger keeps them.
-func (m *MemberRecord) Encode() []byte {
-	var e wire.Encoder
-	e.U8(recordVersion)
-	for _, s := range []string{m.ID, m.Name, m.Operator, m.Region} {
-		e.String(s)
-	}
-	e.Count(len(m.Roles))
-	for _, r := range m.Roles {
-		e.String(r)
-	}
-	e.Count(len(m.Keys))
-	for _, k := range m.Keys {
-		e.Bytes(k.Bytes())
-	}
-	return e.Out()
-}
-
-// ParseMemberRecord reads what Encode returned.
-func ParseMemberRecord(b []byte) (*MemberRecord, error) {
-	var m MemberRecord
-	d := wire.NewDecoder(b)
-	if v := d.U8(); d.Err() == nil && v != recordVersion {
-		d.Fail(fmt.Errorf("version %d", v))
-	}
-	for _, s := range []*string{&m.ID, &m.Name, &m.Operator, &m.Region} {
-		*s = d.String(wire.MaxName)
-	}
-	for range d.Count(8, 4) {
-		m.Roles = append(m.Roles, d.String(wire.MaxName))
-	}
-	for range d.Count(16, 4) {
-		m.Keys = append(m.Keys, decodeIdentity(d))
-	}
-	if err := d.Finish(); err != nil {
-		return nil, fmt.Errorf("parse member record: %w", err)
-	}
-	return &m, nil
 }

@@ -36,6 +36,7 @@ const (
 	KeyRevoked   KeyState = 3
 	KeyArchived  KeyState = 4 // stopped; shares kept, history kept
 	KeyDestroyed KeyState = 5
+	KeyFrozen    KeyState = 6 // signs nothing until it is active again
 )
 
 func (s KeyState) String() string {
@@ -50,6 +51,8 @@ func (s KeyState) String() string {
 		return "archived"
 	case KeyDestroyed:
 		return "destroyed"
+	case KeyFrozen:
+		return "frozen"
 	}
 	return "unknown"
 }
@@ -70,6 +73,11 @@ func (p Provenance) String() string {
 		return "imported-was-whole"
 	}
 	return "unknown"
+}
+
+// Stopped reports whether the key signs nothing any more, for good.
+func (s KeyState) Stopped() bool {
+	return s == KeyRevoked || s == KeyArchived || s == KeyDestroyed
 }
 
 // ProposerSettings is what a validator's registration must say. A nil field

@@ -1,6 +1,7 @@
 package action
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -13,13 +14,13 @@ type Kind uint16
 
 const (
 	KindFreshness       Kind = 1 // a custody process proves that the ledger it sees is the present one
-	KindCeremonyOpen    Kind = 2
 	KindCeremonyMessage Kind = 3
 	KindUsage           Kind = 4 // digest of what custody signed
-	KindGrant           Kind = 5 // an action that custody carries out only with a certificate
+	KindRequest         Kind = 5 // asks for an action
 	KindTick            Kind = 6 // makes a block, so that a deadline passes on an idle ledger
 	KindRegistration    Kind = 7 // a custody process has started
 	KindLease           Kind = 8 // it may go on signing for a while
+	KindDecision        Kind = 9 // a member approves, vetoes or cancels a request
 )
 
 // SignerClass says in which table of the ledger a signer's key stands.
@@ -88,6 +89,16 @@ func (tx *Tx) Sign(key ident.PrivateKey) []byte {
 func (tx *Tx) VerifySignature(pk ident.PublicKey) error {
 	return pk.Verify(tx.Signature, wire.TagTx, tx.preimage())
 }
+
+// Hash names the transaction, signature and all.
+func (tx *Tx) Hash() [32]byte {
+	e := wire.NewEncoder(tx.preimage())
+	e.Bytes(tx.Signature)
+	return HashTx(e.Out())
+}
+
+// HashTx names a transaction, whether it parses or not.
+func HashTx(raw []byte) [32]byte { return sha256.Sum256(raw) }
 
 // ParseTx reads a transaction and checks its shape, nothing else.
 func ParseTx(raw []byte) (*Tx, error) {

@@ -14,14 +14,9 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/wire"
 )
-
-// devRules let a node ask for everything: there are no humans here.
-var devRules = map[action.Rule][]string{
-	action.RuleKeygen: {"node"}, action.RuleImport: {"node"}, action.RuleExit: {"node"},
-	action.RuleDeposit: {"node"}, action.RuleSettings: {"node"}, action.RuleArchive: {"node"},
-}
 
 // found makes a cluster: homes, a genesis, and custody bound to it. The
 // genesis in DIR comes last, so that a directory that has one is complete.
@@ -42,7 +37,7 @@ func (c *devCluster) found(o devOptions) ([]byte, error) {
 	c.progress.begin("founding the cluster")
 	g := action.Genesis{
 		Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network,
-		Nodes: make([]action.NodeRecord, o.nodes), Members: []action.MemberRecord{}, Rules: devRules, ImportHistory: action.HistoryNone,
+		Nodes: make([]action.NodeRecord, o.nodes), Members: []action.MemberRecord{}, Policy: string(policy.Dev()), ImportHistory: action.HistoryNone,
 	}
 	token := newToken()
 	var work errgroup.Group

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,34 +16,24 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/wire"
 )
 
-// defaultRules let nodes do what holds no power over funds. Exits and
-// deposits need a human.
-var defaultRules = map[action.Rule][]string{
-	action.RuleKeygen:   {"node"},
-	action.RuleImport:   {"node"},
-	action.RuleSettings: {"node"},
-	action.RuleArchive:  {"node"},
-	action.RuleExit:     {"member:" + action.RoleCustodian},
-	action.RuleDeposit:  {"member:" + action.RoleCustodian},
-}
-
 func (a *app) genesisCommand() *cobra.Command {
-	var network, out, namespace, history string
-	var members, ruleFlags []string
+	var network, out, namespace, history, policyFlag string
+	var members []string
 	c := &cobra.Command{Use: "genesis --network NAME|FILE.yaml NODE.json...", Short: "Assemble the genesis document that all operators start from",
 		Long: `Assemble the genesis document from what the operators' ` + "`quorate node init`" + ` wrote.
 One operator runs this and sends the result to the others, who compare its
 cluster id before they join. Every byte of it counts.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: a.run(func(_ context.Context, args []string) error {
-			rules, err := parseRules(ruleFlags)
+			rules, err := readPolicy(policyFlag)
 			if err != nil {
 				return err
 			}
-			g := action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: namespace, Rules: rules, ImportHistory: history}
+			g := action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: namespace, Policy: string(rules), ImportHistory: history}
 			if g.Network, err = readNetwork(network); err != nil {
 				return err
 			}
@@ -72,7 +61,7 @@ cluster id before they join. Every byte of it counts.`,
 	c.Flags().StringVar(&namespace, "namespace", "root", "first component of every ledger path")
 	c.Flags().StringVar(&history, "history", action.HistoryRefuse, "what a key that is imported without slashing history may sign: refuse (nothing slashable), now (nothing up to the present), none (as if it had never signed; for tests)")
 	c.Flags().StringArrayVar(&members, "member", nil, "file with the record of a human who takes part; may be repeated")
-	c.Flags().StringArrayVar(&ruleFlags, "rule", nil, "KIND=WHO[,WHO], replaces the default of that kind of action; WHO is node or member:ROLE")
+	c.Flags().StringVar(&policyFlag, "policy", "operators", "who may do what, and who has to agree: operators, team, dev, or a file")
 	return c
 }
 
@@ -94,16 +83,28 @@ func encodeGenesis(g action.Genesis) ([]byte, action.ClusterID, error) {
 	return doc, id, nil
 }
 
-func parseRules(flags []string) (map[action.Rule][]string, error) {
-	rules := maps.Clone(defaultRules)
-	for _, f := range flags {
-		kind, who, ok := strings.Cut(f, "=")
-		if !ok {
-			return nil, fail(exitBadUse, "--rule sign.voluntary_exit=member:custodian", "rule %q is not KIND=WHO", f)
-		}
-		rules[action.Rule(kind)] = strings.Split(who, ",")
+// readPolicy returns a document that comes with Quorate, or a file's, once it
+// compiles.
+func readPolicy(nameOrFile string) ([]byte, error) {
+	switch nameOrFile {
+	case "team":
+		return policy.Team(), nil
+	case "operators":
+		return policy.Operators(), nil
+	case "dev":
+		return policy.Dev(), nil
 	}
-	return rules, nil
+	doc, err := durable.ReadFile(durable.OS{}, nameOrFile, wire.MaxPolicy)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fail(exitBadUse, "--policy takes team, operators, dev, or a file", "policy %q is neither a known name nor a file", nameOrFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := policy.Compile(doc); err != nil {
+		return nil, fail(exitBadUse, "", "read policy %s: %w", nameOrFile, err)
+	}
+	return doc, nil
 }
 
 // readAll reads one JSON record from each file.

@@ -12,6 +12,7 @@ import (
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/keystore"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/seal"
 	"github.com/quorate/quorate/internal/secret"
@@ -80,7 +81,7 @@ func (p *Process) ceremony(body []byte) ([]byte, error) {
 	d := wire.NewDecoder(body)
 	var id [32]byte
 	d.Fixed(id[:])
-	cert := d.Bytes(wire.MaxProof)
+	evidence := decodeEvidence(d)
 	var imports [][]byte
 	for range d.Count(wire.MaxKeysPerBatch, 4) {
 		imports = append(imports, d.Bytes(bls.PublicKeySize))
@@ -88,13 +89,13 @@ func (p *Process) ceremony(body []byte) ([]byte, error) {
 	if err := d.Finish(); err != nil {
 		return nil, malformed(err)
 	}
-	board, err := p.provenBoard(id, cert)
+	board, granted, err := p.provenBoard(id, evidence)
 	if err != nil {
 		return nil, err
 	}
 	p.ceremonies.Lock()
 	defer p.ceremonies.Unlock()
-	result, err := p.step(board, imports)
+	result, err := p.step(board, granted, imports)
 	if err != nil {
 		return nil, err
 	}
@@ -102,31 +103,45 @@ func (p *Process) ceremony(body []byte) ([]byte, error) {
 }
 
 // provenBoard returns what the ledger holds of a ceremony that is this
-// cluster's and seats whom the genesis seats.
-func (p *Process) provenBoard(id [32]byte, cert []byte) (*dkg.Board, error) {
-	v, err := p.chain.verify(cert)
+// cluster's and seats whom the genesis seats, and why it was not granted: who
+// agreed is looked at when a seat is taken, not with every step.
+func (p *Process) provenBoard(id [32]byte, ev Evidence) (*dkg.Board, func() error, error) {
+	v, err := p.chain.verify(ev.Certificate)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	raw, ok := v.Get(p.chain.ns.Ceremony(id[:]))
 	if !ok {
-		return nil, rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove ceremony %x", id[:8])
+		return nil, nil, rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove ceremony %x", id[:8])
 	}
 	board, err := dkg.ParseBoard(raw)
 	if err != nil {
-		return nil, malformed(err)
+		return nil, nil, malformed(err)
 	}
 	params := board.Params()
 	if board.ID() != id || params.Cluster != p.cluster || params.Roster != p.roster.Hash(p.cluster) || int(params.N) != len(p.roster) {
-		return nil, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x is not of this cluster and its seats", id[:8])
+		return nil, nil, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x is not of this cluster and its seats", id[:8])
 	}
 	if params.Suite != dkg.SuiteG1 {
-		return nil, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x makes keys of another curve than the %s domain's", id[:8], p.domain)
+		return nil, nil, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x makes keys of another curve than the %s domain's", id[:8], p.domain)
 	}
-	return board, nil
+	return board, func() error { return p.ceremonyGranted(v, id, ev.Approvals) }, nil
 }
 
-func (p *Process) step(board *dkg.Board, imports [][]byte) (StepResult, error) {
+// ceremonyGranted checks that this ceremony was agreed on by those who have to.
+func (p *Process) ceremonyGranted(v proof.Verified, id [32]byte, approvals [][]byte) error {
+	_, a, err := p.grant(v, p.chain.ns.Grant(id[:]), approvals)
+	if err != nil {
+		return err
+	}
+	params, err := dkg.ParseParams(a.Ceremony.Params)
+	if err != nil || !a.Rule.OfCeremony() || params.ID() != id {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger has granted something else than ceremony %x", id[:8])
+	}
+	return nil
+}
+
+func (p *Process) step(board *dkg.Board, granted func() error, imports [][]byte) (StepResult, error) {
 	id, phase := board.ID(), board.Phase()
 	_, _, over := p.seeds.get(id)
 	switch absent := !board.Joined().Has(int(p.seat.Index)); {
@@ -138,7 +153,7 @@ func (p *Process) step(board *dkg.Board, imports [][]byte) (StepResult, error) {
 	case phase == dkg.PhaseAborted, phase == dkg.PhaseDone && absent:
 		return StepResult{}, p.leave(board, imports)
 	}
-	s, err := p.takeSeat(board, imports)
+	s, err := p.takeSeat(board, granted, imports)
 	if err != nil || s == nil {
 		return StepResult{}, err
 	}
@@ -177,7 +192,7 @@ func (p *Process) step(board *dkg.Board, imports [][]byte) (StepResult, error) {
 // seals the seed before the first word, and only while seats are being
 // taken: a seed that is gone later is not replaced, or the seat would say two
 // different things.
-func (p *Process) takeSeat(board *dkg.Board, imports [][]byte) (*seat, error) {
+func (p *Process) takeSeat(board *dkg.Board, granted func() error, imports [][]byte) (*seat, error) {
 	id, params := board.ID(), board.Params()
 	if s := p.seats[id]; s != nil {
 		return s, nil
@@ -186,6 +201,9 @@ func (p *Process) takeSeat(board *dkg.Board, imports [][]byte) (*seat, error) {
 	if !ok {
 		if board.Phase() != dkg.PhaseJoin || board.Joined().Has(int(p.seat.Index)) {
 			return nil, nil
+		}
+		if err := granted(); err != nil {
+			return nil, err
 		}
 		var err error
 		if seed, err = secret.Random(rand.Reader, dkg.SeedSize); err != nil {

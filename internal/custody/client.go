@@ -129,11 +129,12 @@ func (c *Client) Prove(ctx context.Context, certificate []byte, testimonies [][]
 }
 
 // Ceremony shows custody a proven state of a ceremony and returns what it has
-// to say to it. Imports are the keys of an import, in order.
-func (c *Client) Ceremony(ctx context.Context, id [32]byte, certificate []byte, imports [][]byte) (StepResult, error) {
+// to say to it. While seats are being taken the evidence proves the grant, too.
+// Imports are the keys of an import, in order.
+func (c *Client) Ceremony(ctx context.Context, id [32]byte, ev Evidence, imports [][]byte) (StepResult, error) {
 	var e wire.Encoder
 	e.Fixed(id[:])
-	e.Bytes(certificate)
+	ev.encode(&e)
 	e.Count(len(imports))
 	for _, k := range imports {
 		e.Bytes(k)

@@ -34,17 +34,17 @@ const (
 // no certificate; what else there is to sign needs one (see Process.sign).
 // Nodes hand the encoded request on to each other's custody unopened.
 type SignRequest struct {
-	Key         [bls.PublicKeySize]byte
-	Duty        []byte // eth.EncodeDuty
-	Certificate []byte // proof.Certificate, or empty
+	Key      [bls.PublicKeySize]byte
+	Duty     []byte // eth.EncodeDuty
+	Evidence        // empty for a duty
 }
 
 // Encode returns the canonical bytes.
 func (r SignRequest) Encode() []byte {
-	e := wire.NewEncoder(make([]byte, 0, len(r.Key)+8+len(r.Duty)+len(r.Certificate)))
+	e := wire.NewEncoder(make([]byte, 0, len(r.Key)+12+len(r.Duty)+len(r.Certificate)))
 	e.Fixed(r.Key[:])
 	e.Bytes(r.Duty)
-	e.Bytes(r.Certificate)
+	r.Evidence.encode(e)
 	return e.Out()
 }
 
@@ -53,7 +53,7 @@ func ParseSignRequest(b []byte) (r SignRequest, err error) {
 	d := wire.NewDecoder(b)
 	d.Fixed(r.Key[:])
 	r.Duty = d.Bytes(eth.MaxDuty)
-	r.Certificate = d.Bytes(wire.MaxProof)
+	r.Evidence = decodeEvidence(d)
 	if err := d.Finish(); err != nil {
 		return SignRequest{}, fmt.Errorf("parse sign request: %w", err)
 	}

@@ -112,13 +112,9 @@ func (p *Process) granted(req SignRequest, kind eth.Kind) error {
 	}
 	want := action.Action{Rule: RuleOf(kind), Domain: p.domain, PublicKey: req.Key[:], Duty: req.Duty}
 	hash := want.Hash(p.cluster)
-	raw, ok := v.Get(p.chain.ns.Grant(hash[:]))
-	if !ok {
-		return rpc.Errorf(rpc.CodeNotGranted, "the ledger has not granted this %s", kind)
-	}
-	grant, err := action.ParseGrant(raw)
+	grant, _, err := p.grant(v, p.chain.ns.Grant(hash[:]), req.Approvals)
 	if err != nil {
-		return malformed(err)
+		return err
 	}
 	if !bytes.Equal(grant.Action, want.Encode()) {
 		return rpc.Errorf(rpc.CodeNotGranted, "the ledger has granted another %s", kind)

@@ -3,8 +3,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/proof"
@@ -18,22 +16,20 @@ type Block struct {
 	Hash   [32]byte // of this block
 }
 
-// txContext is on whose behalf something happens.
+// txContext is on whose behalf something happens, and because of what.
 type txContext struct {
-	block                          Block
-	hash                           [32]byte
-	salt                           []byte
-	actor, human, operator, region string
+	block Block
+	hash  [32]byte
+	salt  []byte
+	who   principal
 }
 
 // Result is what became of one transaction.
 type Result struct {
-	Code Code
-	Info string // for people; in no hash
+	Code    Code
+	Info    string   // for people; in no hash
+	Request [32]byte // id of the request that waits for others; zero where nothing waits
 }
-
-// grantLifetime is how long after its block a grant can be carried out.
-const grantLifetime = 10 * 60 * 1000
 
 // Genesis writes the first state.
 func (s *State) Genesis(g *action.Genesis) error {
@@ -43,25 +39,24 @@ func (s *State) Genesis(g *action.Genesis) error {
 	for i := range g.Members {
 		s.set(s.ns.Member([]byte(g.Members[i].ID)), g.Members[i].Encode())
 	}
-	for rule, who := range g.Rules {
-		if len(who) > 0 { // nobody is what no rule says, too
-			s.set(s.rulePath(rule), []byte(strings.Join(who, " ")))
-		}
+	if err := s.foundPolicy(g); err != nil {
+		return err
 	}
 	network, err := g.EthNetwork()
 	if err != nil {
 		return err
 	}
 	s.set(s.networkPath(), network.Encode())
-	ctx := txContext{block: Block{Time: uint64(g.Time.UnixMilli())}, actor: "ledger", salt: s.cluster[:]}
+	ctx := txContext{block: Block{Time: uint64(g.Time.UnixMilli())}, who: theLedger, salt: s.cluster[:]}
 	s.record(ctx, Event{Kind: EventGenesis, Object: s.cluster.String(), Detail: fmt.Sprintf("%d nodes, %d members", len(g.Nodes), len(g.Members))})
 	return nil
 }
 
 // Begin lets time pass: deadlines that lie before the block's time act now.
 func (s *State) Begin(b Block) {
-	ctx := txContext{block: b, actor: "ledger", salt: b.Hash[:]}
+	ctx := txContext{block: b, who: theLedger, salt: b.Hash[:]}
 	s.tickCeremonies(ctx)
+	s.actOnDue(ctx)
 }
 
 // Misbehaviour records that a validator voted twice. Nothing follows from it
@@ -73,7 +68,7 @@ func (s *State) Misbehaviour(b Block, kind string, vote [20]byte, height int64) 
 			name = n.Name
 		}
 	}
-	ctx := txContext{block: b, actor: "ledger", salt: b.Hash[:]}
+	ctx := txContext{block: b, who: theLedger, salt: b.Hash[:]}
 	s.record(ctx, Event{Kind: EventIncident, Object: "node/" + name, Detail: fmt.Sprintf("%s at height %d", kind, height)})
 }
 
@@ -81,18 +76,16 @@ func (s *State) Misbehaviour(b Block, kind string, vote [20]byte, height int64) 
 // It is total: whatever the transaction holds, it returns a code. A denial
 // uses up the nonce and is recorded; every other refusal leaves no trace.
 func (s *State) Apply(b Block, tx VerifiedTx) Result {
-	ctx := txContext{
-		block: b, hash: tx.hash, salt: tx.env.Salt[:],
-		actor: tx.env.Signer.String(), human: tx.human, operator: tx.operator, region: tx.region,
-	}
+	ctx := txContext{block: b, hash: tx.hash, salt: tx.env.Salt[:], who: tx.who}
 	// The nonce again: two copies can stand in one block.
 	if !s.nonces(tx.env.Signer).fresh(tx.env.Nonce) {
-		return Result{CodeNonce, "nonce used earlier in this block"}
+		return Result{Code: CodeNonce, Info: "nonce used earlier in this block"}
 	}
 	var why error
+	var request [32]byte
 	code := s.attempt(func(s *State) Code {
 		s.useNonce(tx.env.Signer, tx.env.Nonce)
-		why = s.carryOut(ctx, tx)
+		request, why = s.carryOut(ctx, tx)
 		var e *Error
 		switch {
 		case why == nil:
@@ -107,45 +100,36 @@ func (s *State) Apply(b Block, tx VerifiedTx) Result {
 		s.record(ctx, Event{Kind: EventDenied, Detail: why.Error()})
 	}
 	if why != nil {
-		return Result{code, why.Error()}
+		return Result{Code: code, Info: why.Error()}
 	}
-	return Result{Code: OK}
+	return Result{Code: OK, Request: request}
 }
 
-func (s *State) carryOut(ctx txContext, tx VerifiedTx) error {
+// carryOut returns the id of a request that it leaves waiting.
+func (s *State) carryOut(ctx txContext, tx VerifiedTx) (request [32]byte, err error) {
+	if err := ctx.who.mayAct(ctx.block.Time); err != nil {
+		return request, err
+	}
 	switch b := tx.body.(type) {
+	case Ask:
+		return s.ask(ctx, b, tx.raw)
+	case Decide:
+		return request, s.decide(ctx, b.Decision, tx.raw)
 	case Freshness:
-		return s.freshness(tx, b)
-	case CeremonyOpen:
-		return s.openCeremony(ctx, tx, b)
+		err = s.freshness(tx, b)
 	case CeremonyMessage:
-		return s.ceremonyMessage(ctx, tx, b)
+		err = s.ceremonyMessage(ctx, tx, b)
 	case UsageReport:
-		return s.usage(ctx, tx, b)
+		err = s.usage(ctx, tx, b)
 	case Registration:
-		return s.register(ctx, tx, b)
+		err = s.register(ctx, tx, b)
 	case Lease:
-		return s.lease(ctx, tx, b)
-	case GrantRequest:
-		return s.grant(ctx, tx, b.Action)
+		err = s.lease(ctx, tx, b)
 	case Tick:
-		return nil
+	default:
+		err = refuse(CodeMalformed, "no rule for this kind")
 	}
-	return refuse(CodeMalformed, "no rule for this kind")
-}
-
-// allowed says whether a rule lets the signer act. No rule means no.
-func (s *State) allowed(tx VerifiedTx, rule action.Rule) error {
-	for _, who := range strings.Fields(string(s.Get(s.rulePath(rule)))) {
-		role, isMember := strings.CutPrefix(who, "member:")
-		switch {
-		case who == "node" && tx.env.Signer.Class == action.SignerNode:
-			return nil
-		case isMember && tx.env.Signer.Class == action.SignerMember && slices.Contains(tx.roles, role):
-			return nil
-		}
-	}
-	return refuse(CodeDenied, "rule %s does not allow %s", rule, tx.env.Signer)
+	return request, err
 }
 
 // freshness stores a nonce of the signing node's own custody process. A
@@ -187,45 +171,5 @@ func (s *State) usage(ctx txContext, tx VerifiedTx, b UsageReport) error {
 		s.set(s.lastUsePath(b.Domain, key), last.Out())
 	}
 	s.record(ctx, Event{Kind: EventUsage, Object: string(b.Domain), Detail: fmt.Sprintf("sequence %d, %d keys, chain %x", b.Sequence, len(b.Keys), b.Chain)})
-	return nil
-}
-
-// grant decides on an action. What the ledger itself can do it does; for what
-// custody has to do it leaves a grant.
-func (s *State) grant(ctx txContext, tx VerifiedTx, a *action.Action) error {
-	if err := s.allowed(tx, a.Rule); err != nil {
-		return err
-	}
-	key, err := s.Key(a.Domain, a.PublicKey)
-	if err != nil {
-		return err
-	}
-	object := fmt.Sprintf("%s/%x", a.Domain, a.PublicKey)
-	switch a.Rule {
-	case action.RuleSettings:
-		key.Settings = a.Settings
-		s.putKey(key)
-		s.record(ctx, Event{Kind: EventKeySettings, Object: object})
-	case action.RuleArchive:
-		if key.State != action.KeyActive && key.State != action.KeyGenerated {
-			return refuse(CodeConflict, "key is %s", key.State)
-		}
-		key.State = action.KeyArchived
-		s.putKey(key)
-		s.record(ctx, Event{Kind: EventKeyArchived, Object: object})
-	case action.RuleExit, action.RuleDeposit:
-		if key.State != action.KeyActive {
-			return refuse(CodeConflict, "key is %s", key.State)
-		}
-		if board := s.board(key.Ceremony); a.Rule == action.RuleDeposit && (board == nil || !board.DepositSafe()) {
-			return refuse(CodeConflict, "too few holders confirmed their share of the key to deposit to it: t + f have to")
-		}
-		g := action.Grant{Action: a.Encode(), By: tx.env.Signer.String(), Height: uint64(ctx.block.Height), Expires: ctx.block.Time + grantLifetime}
-		hash := a.Hash(s.cluster)
-		s.set(s.ns.Grant(hash[:]), g.Encode())
-		s.record(ctx, Event{Kind: EventGranted, Object: object, Purpose: string(a.Rule), Detail: fmt.Sprintf("action %x", hash)})
-	default:
-		return refuse(CodeMalformed, "rule %s is not granted this way", a.Rule)
-	}
 	return nil
 }

@@ -58,10 +58,10 @@ func TestRules(t *testing.T) {
 		{alice, action.RuleArchive, CodeDenied}, {node0, action.RuleArchive, CodeDenied}, {olga, action.RuleArchive, CodeDenied},
 		{alice, action.RuleExit, OK}, {node0, action.RuleExit, CodeDenied}, {olga, action.RuleExit, CodeDenied},
 	} {
-		raw := w.Tx(c.who, action.KindGrant, bodies[c.rule])
+		raw := w.Tx(c.who, action.KindRequest, bodies[c.rule])
 		r := w.want(c.code, raw)
 		ev := w.last()
-		if ev.Actor != c.who.String() || ev.Request != HashTx(raw) || (ev.Kind == EventDenied) != (c.code == CodeDenied) {
+		if ev.Actor != c.who.String() || ev.Request != action.HashTx(raw) || (ev.Kind == EventDenied) != (c.code == CodeDenied) {
 			t.Fatalf("%s asks for %s: recorded %+v", c.who, c.rule, ev)
 		}
 		if c.code == CodeDenied && !strings.Contains(r.Info, string(c.rule)) {
@@ -77,17 +77,17 @@ func TestRules(t *testing.T) {
 func TestSettings(t *testing.T) {
 	w := newWorld(t, 4)
 	k := w.giveKey(action.KeyRecord{PublicKey: []byte{1}, State: action.KeyActive})
-	w.want(OK, w.Tx(node0, action.KindGrant, settingsOf(k, 30_000_000)))
+	w.want(OK, w.Tx(node0, action.KindRequest, settingsOf(k, 30_000_000)))
 	got, err := w.view().Key(k.Domain, k.PublicKey)
 	if err != nil || *got.Settings.GasLimit != 30_000_000 || w.last().Kind != EventKeySettings {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	other := *k
 	other.PublicKey = bytes.Repeat([]byte{2}, 48)
-	w.want(CodeNotFound, w.Tx(node0, action.KindGrant, settingsOf(&other, 1)))
+	w.want(CodeNotFound, w.Tx(node0, action.KindRequest, settingsOf(&other, 1)))
 	other = *k
 	other.Domain = "secret"
-	w.want(CodeNotFound, w.Tx(node0, action.KindGrant, settingsOf(&other, 1)))
+	w.want(CodeNotFound, w.Tx(node0, action.KindRequest, settingsOf(&other, 1)))
 }
 
 func TestChangedKeys(t *testing.T) {
@@ -95,7 +95,7 @@ func TestChangedKeys(t *testing.T) {
 	k := w.giveKey(action.KeyRecord{PublicKey: []byte{1}, State: action.KeyActive})
 	w.giveKey(action.KeyRecord{PublicKey: []byte{2}, State: action.KeyActive})
 	s := w.view()
-	carry(s, w.block, w.Tx(node0, action.KindGrant, settingsOf(k, 7)))
+	carry(s, w.block, w.Tx(node0, action.KindRequest, settingsOf(k, 7)))
 	if changed := s.ChangedKeys(); len(changed) != 1 || !bytes.Equal(changed[0].PublicKey, k.PublicKey) {
 		t.Fatalf("changed %v", changed)
 	}
@@ -108,18 +108,16 @@ func TestChangedKeys(t *testing.T) {
 
 func TestArchive(t *testing.T) {
 	w := newWorld(t, 4)
-	s := w.view()
-	s.set(s.rulePath(action.RuleArchive), []byte("node"))
-	w.commit(s)
+	w.govern(strings.NewReplacer(`"key.settings"]`, `"key.settings", Action::"key.archive"]`, `forbid (principal,`, `forbid (principal is Human,`).Replace(ledgertest.Policy))
 	for state, code := range map[action.KeyState]Code{
 		action.KeyGenerated: OK, action.KeyActive: OK, action.KeyRevoked: CodeConflict, action.KeyArchived: CodeConflict, action.KeyDestroyed: CodeConflict,
 	} {
 		k := w.giveKey(action.KeyRecord{PublicKey: []byte{byte(state)}, State: state})
-		w.want(code, w.Tx(node0, action.KindGrant, actionOn(k, action.RuleArchive)))
+		w.want(code, w.Tx(node0, action.KindRequest, actionOn(k, action.RuleArchive)))
 		if got, _ := w.view().Key(k.Domain, k.PublicKey); code == OK && got.State != action.KeyArchived {
 			t.Errorf("a %s key is %s", state, got.State)
 		}
-		w.want(CodeConflict, w.Tx(alice, action.KindGrant, actionOn(k, action.RuleExit, 1))) // nothing signs with it any more
+		w.want(CodeConflict, w.Tx(alice, action.KindRequest, actionOn(k, action.RuleExit, 1))) // nothing signs with it any more
 	}
 }
 
@@ -127,7 +125,7 @@ func TestGrant(t *testing.T) {
 	w := newWorld(t, 4)
 	k := w.giveKey(action.KeyRecord{PublicKey: []byte{1}, State: action.KeyActive})
 	exit := &action.Action{Rule: action.RuleExit, Domain: k.Domain, PublicKey: k.PublicKey, Duty: []byte("exit at 7")}
-	w.want(OK, w.Tx(alice, action.KindGrant, GrantRequest{exit}.Encode()))
+	w.want(OK, w.Tx(alice, action.KindRequest, Ask{Action: exit}.Encode()))
 	find := func(a *action.Action) *action.Grant {
 		hash := a.Hash(w.ID)
 		raw := w.view().Get(w.view().ns.Grant(hash[:]))
@@ -150,12 +148,12 @@ func TestGrant(t *testing.T) {
 	if find(&other) != nil {
 		t.Fatal("another exit is granted, too")
 	}
-	w.want(OK, w.Tx(alice, action.KindGrant, GrantRequest{exit}.Encode())) // once more, for longer
+	w.want(OK, w.Tx(alice, action.KindRequest, Ask{Action: exit}.Encode())) // once more, for longer
 	if again := find(exit); again.Expires <= first.Expires {
 		t.Fatalf("granted again %+v", again)
 	}
 	// No ceremony, no holders: nothing may be deposited to it.
-	w.want(CodeConflict, w.Tx(alice, action.KindGrant, actionOn(k, action.RuleDeposit, 1)))
+	w.want(CodeConflict, w.Tx(alice, action.KindRequest, actionOn(k, action.RuleDeposit, 1)))
 }
 
 func TestFreshness(t *testing.T) {
@@ -301,9 +299,9 @@ func TestFailureLeavesNoTrace(t *testing.T) {
 			body := all[kind]
 			switch rapid.IntRange(0, 5).Draw(t, "body") {
 			case 0:
-				kind, body = action.KindGrant, settingsOf(k, rapid.Uint64().Draw(t, "gas"))
+				kind, body = action.KindRequest, settingsOf(k, rapid.Uint64().Draw(t, "gas"))
 			case 1:
-				kind, body = action.KindCeremonyOpen, CeremonyOpen{Params: w.Params(1, rapid.Byte().Draw(t, "nonce"))}.Encode()
+				kind, body = action.KindRequest, CeremonyOpen{Params: w.Params(1, rapid.Byte().Draw(t, "nonce"))}.Encode()
 			}
 			raw := w.Numbered(rapid.SampledFrom(signers).Draw(t, "who"), rapid.Uint64Range(1, 30).Draw(t, "number"), kind, body)
 			before := digest(s)

@@ -23,8 +23,8 @@ func BenchmarkBlock(b *testing.B) {
 		body []byte
 	}{
 		{"freshness/node", node0, action.KindFreshness, Freshness{Domain: action.DomainValidator}.Encode()},
-		{"settings/node", node0, action.KindGrant, settings},
-		{"settings/member-hybrid", alice, action.KindGrant, settings},
+		{"settings/node", node0, action.KindRequest, settings},
+		{"settings/member-hybrid", alice, action.KindRequest, settings},
 	} {
 		txs := make([][]byte, size)
 		for i := range txs {
@@ -68,7 +68,7 @@ func BenchmarkBlock(b *testing.B) {
 func BenchmarkCeremonyMessage(b *testing.B) {
 	w := newWorld(b, 4)
 	p := w.Params(1, 1)
-	w.want(OK, w.Tx(alice, action.KindCeremonyOpen, CeremonyOpen{Params: p}.Encode()))
+	w.want(OK, w.Tx(alice, action.KindRequest, CeremonyOpen{Params: p}.Encode()))
 	raw := w.Tx(node0, action.KindCeremonyMessage, w.say(p.ID(), 1, w.Participant(p, 1).Join()))
 	tx, err := Parse(raw)
 	if err != nil {

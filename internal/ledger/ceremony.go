@@ -132,18 +132,44 @@ func (s *State) seat(board *dkg.Board, index uint16) (action.Seat, error) {
 	return roster[index-1], nil
 }
 
-func (s *State) openCeremony(ctx txContext, tx VerifiedTx, b CeremonyOpen) error {
-	p := b.Params
-	rule := action.RuleKeygen
-	if p.Mode == dkg.ModeImport {
-		rule = action.RuleImport
+// CeremonyOpen is an [Ask] for a ceremony. An import names its keys.
+type CeremonyOpen struct {
+	Params  dkg.Params
+	Purpose string
+	Keys    [][]byte
+}
+
+// Ask returns what is asked for.
+func (b CeremonyOpen) Ask() Ask {
+	a := &action.Action{Rule: ruleOf(b.Params.Mode), Ceremony: action.Ceremony{Params: b.Params.Encode(), Purpose: b.Purpose}}
+	return Ask{Action: a, Purpose: b.Purpose, Keys: b.Keys}
+}
+
+// Encode returns the body of the transaction.
+func (b CeremonyOpen) Encode() []byte { return b.Ask().Encode() }
+
+// ruleOf returns the action that a ceremony of a mode is.
+func ruleOf(mode dkg.Mode) action.Rule {
+	switch mode {
+	case dkg.ModeKeygen:
+		return action.RuleKeygen
+	case dkg.ModeImport:
+		return action.RuleImport
 	}
-	if err := s.allowed(tx, rule); err != nil {
-		return err
+	return ""
+}
+
+func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *action.Grant) error {
+	b := a.Ceremony
+	p, err := dkg.ParseParams(b.Params)
+	if err != nil {
+		return refuse(CodeMalformed, "%w", err)
 	}
 	roster := s.Roster(action.DomainValidator)
 	id, d := p.ID(), p.Deadlines
 	switch {
+	case ruleOf(p.Mode) != a.Rule:
+		return refuse(CodeMalformed, "parameters of another kind of ceremony than %s", a.Rule)
 	case p.Suite != dkg.SuiteG1:
 		return refuse(CodeMalformed, "keys of the %s domain are of another curve", action.DomainValidator)
 	case max(d.Join, d.Deal, d.Verify, d.Answer, d.Confirm, d.Publish) > maxPhase:
@@ -155,41 +181,42 @@ func (s *State) openCeremony(ctx txContext, tx VerifiedTx, b CeremonyOpen) error
 	case s.Get(s.ns.Ceremony(id[:])) != nil:
 		return refuse(CodeConflict, "ceremony %x was opened before", id)
 	}
-	if err := s.roomFor(tx.env.Signer); err != nil {
+	if err := s.roomFor(ctx.who); err != nil {
 		return err
 	}
-	if err := s.claimImports(p, b.Keys, id, tx, roster); err != nil {
+	if err := s.claimImports(p, keys, id, ctx.who, roster); err != nil {
 		return err
 	}
 	board, events, err := dkg.NewBoard(p, ctx.block.Time)
 	if err != nil {
 		return refuse(CodeMalformed, "%w", err)
 	}
-	about := About{Purpose: b.Purpose, Owner: tx.operator, By: tx.env.Signer.String(), Opened: uint64(ctx.block.Height), Time: ctx.block.Time, Keys: b.Keys}
+	about := About{Purpose: b.Purpose, Owner: ctx.who.operator, By: ctx.who.name, Opened: uint64(ctx.block.Height), Time: ctx.block.Time, Keys: keys}
 	s.set(s.aboutPath(id), about.encode())
 	s.set(s.openPath(id), id[:])
+	s.set(s.ns.Grant(id[:]), g.Encode())
 	s.record(ctx, Event{Kind: EventCeremonyOpened, Object: ceremonyName(id), Purpose: b.Purpose,
 		Detail: fmt.Sprintf("%d keys, %d of %d", p.Keys, p.T, p.N)})
 	return s.advance(ctx, board, events, nil)
 }
 
 // roomFor limits how many ceremonies are open at once.
-func (s *State) roomFor(signer action.Signer) error {
+func (s *State) roomFor(who principal) error {
 	open, own := s.OpenCeremonies(), 0
 	for _, id := range open {
-		if _, about := s.Ceremony(id); about.By == signer.String() {
+		if _, about := s.Ceremony(id); about.By == who.name {
 			own++
 		}
 	}
 	if len(open) >= maxOpenCeremonies || own >= maxOpenOf {
-		return refuse(CodeBusy, "%d ceremonies are open, %d of them by %s", len(open), own, signer)
+		return refuse(CodeBusy, "%d ceremonies are open, %d of them by %s", len(open), own, who.name)
 	}
 	return nil
 }
 
 // claimImports makes sure that a key is imported by one ceremony at a time,
 // by the node that asked for it, and not while it signs.
-func (s *State) claimImports(p dkg.Params, keys [][]byte, id [32]byte, tx VerifiedTx, roster action.Roster) error {
+func (s *State) claimImports(p dkg.Params, keys [][]byte, id [32]byte, who principal, roster action.Roster) error {
 	if p.Mode != dkg.ModeImport {
 		if len(keys) != 0 {
 			return refuse(CodeMalformed, "only an import names keys")
@@ -199,7 +226,7 @@ func (s *State) claimImports(p dkg.Params, keys [][]byte, id [32]byte, tx Verifi
 	if len(keys) != int(p.Keys) || dkg.ExpectedKeys(keys) != p.Expected {
 		return refuse(CodeMalformed, "the keys are not those of the parameters")
 	}
-	if tx.env.Signer.Class == action.SignerNode && roster[p.Importer-1].Node != tx.env.Signer.Name {
+	if who.kind == kindNode && roster[p.Importer-1].Node != who.id() {
 		return refuse(CodeDenied, "a node opens imports of its own only")
 	}
 	for _, k := range keys {
@@ -238,8 +265,7 @@ func (s *State) ceremonyMessage(ctx txContext, tx VerifiedTx, b CeremonyMessage)
 		return refuse(CodePhase, "%w", err)
 	}
 	// Who says it, not who carries it.
-	ctx.actor = fmt.Sprintf("custody/%s/seat%d", action.DomainValidator, b.Seat)
-	ctx.operator, ctx.region = seat.Operator, seat.Region
+	ctx.who = principal{name: fmt.Sprintf("custody/%s/seat%d", action.DomainValidator, b.Seat), operator: seat.Operator, region: seat.Region}
 	return s.advance(ctx, next, events, b.Message)
 }
 

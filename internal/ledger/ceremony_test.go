@@ -25,7 +25,7 @@ type players struct {
 
 func (w *world) open(who action.Signer, o CeremonyOpen, imports ...[]byte) *players {
 	w.Helper()
-	w.want(OK, w.Tx(who, action.KindCeremonyOpen, o.Encode()))
+	w.want(OK, w.Tx(who, action.KindRequest, o.Encode()))
 	p := &players{world: w, id: o.Params.ID(), seats: map[int]*dkg.Participant{}}
 	for _, seat := range w.Roster {
 		p.seats[int(seat.Index)] = w.Participant(o.Params, int(seat.Index), imports...)
@@ -134,8 +134,8 @@ func TestKeygen(t *testing.T) {
 		}
 	}
 	// t + f hold their shares: now, and only now, it may be deposited to.
-	w.want(OK, w.Tx(alice, action.KindGrant, actionOn(keys[0], action.RuleDeposit, 1)))
-	w.want(OK, w.Tx(alice, action.KindGrant, actionOn(keys[0], action.RuleExit, 1)))
+	w.want(OK, w.Tx(alice, action.KindRequest, actionOn(keys[0], action.RuleDeposit, 1)))
+	w.want(OK, w.Tx(alice, action.KindRequest, actionOn(keys[0], action.RuleExit, 1)))
 
 	visited := 0
 	w.view().Ceremonies(func(b *dkg.Board, a About) bool {
@@ -165,13 +165,13 @@ func TestDeposit(t *testing.T) {
 	}
 	var key *action.KeyRecord
 	w.view().Keys(action.DomainValidator, func(k *action.KeyRecord) bool { key = k; return false })
-	w.want(CodeConflict, w.Tx(alice, action.KindGrant, actionOn(key, action.RuleDeposit, 1)))
+	w.want(CodeConflict, w.Tx(alice, action.KindRequest, actionOn(key, action.RuleDeposit, 1)))
 	late = false
 	p.step()
 	if !p.board().DepositSafe() {
 		t.Fatalf("holders %s", p.board().Holders())
 	}
-	w.want(OK, w.Tx(alice, action.KindGrant, actionOn(key, action.RuleDeposit, 1)))
+	w.want(OK, w.Tx(alice, action.KindRequest, actionOn(key, action.RuleDeposit, 1)))
 }
 
 func TestSilentSeatIsNamed(t *testing.T) {
@@ -223,7 +223,7 @@ func TestTooManySilent(t *testing.T) {
 	}
 	// Nothing that was claimed stays so.
 	open.Params.Nonce[0]++
-	w.want(OK, w.Tx(node0, action.KindCeremonyOpen, open.Encode()))
+	w.want(OK, w.Tx(node0, action.KindRequest, open.Encode()))
 	// An aborted ceremony takes nothing more.
 	w.want(CodePhase, w.Tx(node0, action.KindCeremonyMessage, w.say(p.id, 3, p.seats[3].Join())))
 }
@@ -258,7 +258,7 @@ func TestImportCeremony(t *testing.T) {
 		t.Errorf("%+v, %v", again, err)
 	}
 	open.Params.Nonce[0]++
-	w.want(CodeConflict, w.Tx(node1, action.KindCeremonyOpen, open.Encode())) // in use now
+	w.want(CodeConflict, w.Tx(node1, action.KindRequest, open.Encode())) // in use now
 }
 
 func TestImportClaims(t *testing.T) {
@@ -271,7 +271,7 @@ func TestImportClaims(t *testing.T) {
 	}
 	try := func(code Code, who action.Signer, o CeremonyOpen) {
 		t.Helper()
-		w.want(code, w.Tx(who, action.KindCeremonyOpen, o.Encode()))
+		w.want(code, w.Tx(who, action.KindRequest, o.Encode()))
 	}
 	try(CodeConflict, node0, open(1, key(2), key(2))) // one key twice
 	try(CodeDenied, node0, open(2, key(2)))           // another node's import
@@ -291,7 +291,7 @@ func TestImportClaims(t *testing.T) {
 
 	// In one block the first wins.
 	a, b := open(1, key(7)), open(2, key(7))
-	if r := w.next(w.Tx(node1, action.KindCeremonyOpen, b.Encode()), w.Tx(node0, action.KindCeremonyOpen, a.Encode())); r[0].Code != OK || r[1].Code != CodeConflict {
+	if r := w.next(w.Tx(node1, action.KindRequest, b.Encode()), w.Tx(node0, action.KindRequest, a.Encode())); r[0].Code != OK || r[1].Code != CodeConflict {
 		t.Fatalf("two imports in one block: %v", r)
 	}
 }
@@ -323,21 +323,21 @@ func TestCeremonyOpenIsChecked(t *testing.T) {
 		if c.change != nil {
 			c.change(&p)
 		}
-		raw := w.Tx(c.who, action.KindCeremonyOpen, CeremonyOpen{Params: p}.Encode())
+		raw := w.Tx(c.who, action.KindRequest, CeremonyOpen{Params: p}.Encode())
 		if r := carry(w.view(), w.block, raw); r.Code != c.code {
 			t.Errorf("%s: %s (%s), want %s", name, r.Code, r.Info, c.code)
 		}
 	}
 	o := CeremonyOpen{Params: w.Params(1, 1)}
-	w.want(OK, w.Tx(alice, action.KindCeremonyOpen, o.Encode()))
-	w.want(CodeConflict, w.Tx(alice, action.KindCeremonyOpen, o.Encode()))
+	w.want(OK, w.Tx(alice, action.KindRequest, o.Encode()))
+	w.want(CodeConflict, w.Tx(alice, action.KindRequest, o.Encode()))
 }
 
 func TestOpenCeremoniesAreLimited(t *testing.T) {
 	w := newWorld(t, 4)
 	open := func(who action.Signer, nonce byte) []byte {
 		key := dkgtest.PublicKey(dkg.SuiteG1, secretKey(1+nonce))
-		return w.Tx(who, action.KindCeremonyOpen, CeremonyOpen{Params: ledgertest.Import(w.Params(1, nonce), 1, [][]byte{key}), Keys: [][]byte{key}}.Encode())
+		return w.Tx(who, action.KindRequest, CeremonyOpen{Params: ledgertest.Import(w.Params(1, nonce), 1, [][]byte{key}), Keys: [][]byte{key}}.Encode())
 	}
 	for i := range byte(maxOpenOf) {
 		w.want(OK, open(node0, i))

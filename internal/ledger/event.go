@@ -28,6 +28,20 @@ const (
 	EventUsage           EventKind = 12
 	EventIncident        EventKind = 13 // a validator voted twice: it cheated, or was rolled back
 	EventIncarnation     EventKind = 14 // a custody process started
+	EventRequested       EventKind = 15 // an action waits for others to agree
+	EventApproved        EventKind = 16
+	EventVetoed          EventKind = 17
+	EventCancelled       EventKind = 18
+	EventExpired         EventKind = 19
+	EventEscalated       EventKind = 20 // backups may approve now
+	EventLocked          EventKind = 21 // enough have agreed; the time lock runs
+	EventExecuted        EventKind = 22
+	EventFailed          EventKind = 23 // agreed on, and impossible by then
+	EventMember          EventKind = 24 // enrolled, changed, removed, suspended or reinstated
+	EventPolicy          EventKind = 25
+	EventKeyFrozen       EventKind = 26
+	EventKeyUnfrozen     EventKind = 27
+	EventTimer           EventKind = 28 // set, cancelled or rung
 )
 
 // Event is one entry of the audit log, the same everywhere: who did what to
@@ -109,9 +123,7 @@ func EventPath(i uint64) []byte {
 func (s *State) record(ctx txContext, ev Event) {
 	ev.Height, ev.Time = uint64(ctx.block.Height), ctx.block.Time
 	ev.Request = ctx.hash
-	if ev.Actor == "" {
-		ev.Actor, ev.Human, ev.Operator, ev.Region = ctx.actor, ctx.human, ctx.operator, ctx.region
-	}
+	ev.Actor, ev.Human, ev.Operator, ev.Region = ctx.who.name, ctx.who.human(), ctx.who.operator, ctx.who.region
 	if len(ev.Detail) > maxEventField {
 		ev.Detail = ev.Detail[:maxEventField]
 	}

@@ -111,7 +111,7 @@ func TestLog(t *testing.T) {
 	w := newWorld(t, 4)
 	k := w.giveKey(action.KeyRecord{PublicKey: []byte{1}, State: action.KeyActive})
 	for i := range uint64(20) {
-		w.next(w.Tx(node0, action.KindGrant, settingsOf(k, i)), w.Tx(olga, action.KindGrant, settingsOf(k, i)))
+		w.next(w.Tx(node0, action.KindRequest, settingsOf(k, i)), w.Tx(olga, action.KindRequest, settingsOf(k, i)))
 	}
 	s := w.view()
 	size, root := s.LogRoot()
@@ -142,7 +142,7 @@ func TestLog(t *testing.T) {
 	if s.Event(7) != nil || s.Event(8) == nil {
 		t.Fatal("erased the wrong one")
 	}
-	w.next(w.Tx(node0, action.KindGrant, settingsOf(k, 99)))
+	w.next(w.Tx(node0, action.KindRequest, settingsOf(k, 99)))
 	leaves = append(leaves, w.events[size].Leaf())
 	if grown, now := w.view().LogRoot(); grown != size+1 || now != merkle(leaves) {
 		t.Fatal("the log does not go on after an erasure")
@@ -197,7 +197,7 @@ func TestIterate(t *testing.T) {
 		for k, v := range rapid.MapOf(keys, value).Draw(t, "base") {
 			base[k] = v
 		}
-		s, err := NewState(action.ClusterID{}, "root", base, memory{}, nil)
+		s, err := NewState(action.ClusterID{}, "root", base, memory{}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,12 +30,13 @@ type State struct {
 	ns      proof.Namespace
 	base    Reader
 	bodies  Reader
-	kv      layer                    // what this block, or this attempt within it, changed
-	body    layer                    // bulk data that the state names by hash; it lies beside the tree and can be erased
-	outer   struct{ kv, body layer } // during an attempt: what the block changed before it
+	kv      layer  // what this block, or this attempt within it, changed
+	body    layer  // bulk data that the state names by hash; it lies beside the tree and can be erased
+	outer   *State // during an attempt: the state that it may change
 	log     logFrontier
 	events  []Event
 	nodes   []*action.NodeRecord // what Nodes has read; only Genesis writes them
+	rules   *Policies
 }
 
 // layer is a set of uncommitted writes.
@@ -51,22 +52,22 @@ func (l layer) sorted() []Write {
 
 // NewState opens a block on committed state. The frontier is what
 // [State.Frontier] returned at the end of the block before, nil at genesis.
-func NewState(cluster action.ClusterID, namespace proof.Namespace, base, bodies Reader, frontier []byte) (*State, error) {
+// Policies may be nil; who opens many blocks passes the same one.
+func NewState(cluster action.ClusterID, namespace proof.Namespace, base, bodies Reader, frontier []byte, policies *Policies) (*State, error) {
 	log, err := parseFrontier(frontier)
 	if err != nil {
 		return nil, err
 	}
-	return &State{cluster: cluster, ns: namespace, base: base, bodies: bodies, kv: layer{}, body: layer{}, log: log}, nil
+	return &State{cluster: cluster, ns: namespace, base: base, bodies: bodies, kv: layer{}, body: layer{}, log: log, rules: policies}, nil
 }
 
 // Get returns the value of a key, nil when there is none.
 func (s *State) Get(path proof.Path) []byte {
 	key := string(path)
-	if v, ok := s.kv[key]; ok {
-		return v
-	}
-	if v, ok := s.outer.kv[key]; ok {
-		return v
+	for l := s; l != nil; l = l.outer {
+		if v, ok := l.kv[key]; ok {
+			return v
+		}
 	}
 	return s.base.Get([]byte(key))
 }
@@ -78,11 +79,10 @@ func (s *State) delete(path proof.Path)            { s.kv[string(path)] = nil }
 func (s *State) setBody(key, value []byte) { s.body[string(key)] = value }
 
 func (s *State) getBody(key []byte) []byte {
-	if v, ok := s.body[string(key)]; ok {
-		return v
-	}
-	if v, ok := s.outer.body[string(key)]; ok {
-		return v
+	for l := s; l != nil; l = l.outer {
+		if v, ok := l.body[string(key)]; ok {
+			return v
+		}
 	}
 	return s.bodies.Get(key)
 }
@@ -90,9 +90,9 @@ func (s *State) getBody(key []byte) []byte {
 // iterate visits committed and changed keys alike, in order.
 func (s *State) iterate(prefix proof.Path, visit func(key, value []byte) bool) {
 	changed := layer{}
-	for _, l := range []layer{s.outer.kv, s.kv} {
-		for k, v := range l {
-			if strings.HasPrefix(k, string(prefix)) {
+	for l := s; l != nil; l = l.outer {
+		for k, v := range l.kv {
+			if _, newer := changed[k]; !newer && strings.HasPrefix(k, string(prefix)) {
 				changed[k] = v
 			}
 		}
@@ -135,8 +135,7 @@ func (s *State) LogRoot() (uint64, [32]byte) { return s.log.size(), s.log.root()
 // transaction that fails leaves no trace.
 func (s *State) attempt(change func(*State) Code) Code {
 	next := *s
-	next.outer.kv, next.outer.body = s.kv, s.body
-	next.kv, next.body = layer{}, layer{}
+	next.outer, next.kv, next.body = s, layer{}, layer{}
 	next.log = s.log.clone()
 	code := change(&next)
 	if code == OK {
@@ -148,8 +147,6 @@ func (s *State) attempt(change func(*State) Code) Code {
 }
 
 // Paths that only the state machine reads; the others are in package proof.
-
-func (s *State) rulePath(r action.Rule) proof.Path { return s.ns.Path("rule", string(r)) }
 
 func (s *State) lastUsePath(d action.Domain, publicKey []byte) proof.Path {
 	return s.ns.Path("use", string(d), proof.Hex(publicKey))

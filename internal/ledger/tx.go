@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/quorate/quorate/internal/action"
-	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -52,12 +51,10 @@ func refuse(code Code, format string, args ...any) *Error {
 // Tx is a transaction of a known kind and right shape.
 type Tx struct {
 	env  *action.Tx
+	raw  []byte
 	hash [32]byte
 	body any // one of the body types below
 }
-
-// HashTx names a transaction, whether it parses or not.
-func HashTx(raw []byte) [32]byte { return sha256.Sum256(raw) }
 
 // Hash names the transaction.
 func (tx *Tx) Hash() [32]byte { return tx.hash }
@@ -71,12 +68,6 @@ type (
 	Freshness struct {
 		Domain action.Domain
 		Nonce  [32]byte
-	}
-	// CeremonyOpen starts a ceremony. An import names its keys.
-	CeremonyOpen struct {
-		Params  dkg.Params
-		Purpose string
-		Keys    [][]byte
 	}
 	// CeremonyMessage posts what a custody process says in a ceremony. The
 	// custody process signs it; which node carries it does not matter.
@@ -107,8 +98,15 @@ type (
 		ID     [32]byte
 		Source uint64
 	}
-	// GrantRequest asks for an action.
-	GrantRequest struct{ Action *action.Action }
+	// Ask asks for an action. It happens at once where nobody else has to
+	// agree; else a request waits for those who have to.
+	Ask struct {
+		Action  *action.Action
+		Purpose string
+		Keys    [][]byte // for which the parameters of a ceremony stand
+	}
+	// Decide is what a member says to a request.
+	Decide struct{ action.Decision }
 	// Tick asks for nothing: the block that carries it lets time pass.
 	Tick struct{}
 )
@@ -122,17 +120,6 @@ func (b Freshness) Encode() []byte {
 	var e wire.Encoder
 	e.String(string(b.Domain))
 	e.Fixed(b.Nonce[:])
-	return e.Out()
-}
-
-func (b CeremonyOpen) Encode() []byte {
-	var e wire.Encoder
-	e.Bytes(b.Params.Encode())
-	e.String(b.Purpose)
-	e.Count(len(b.Keys))
-	for _, k := range b.Keys {
-		e.Bytes(k)
-	}
 	return e.Out()
 }
 
@@ -173,8 +160,18 @@ func (b Lease) Encode() []byte {
 	return e.Out()
 }
 
-func (b GrantRequest) Encode() []byte { return b.Action.Encode() }
-func (b Tick) Encode() []byte         { return nil }
+func (b Ask) Encode() []byte {
+	var e wire.Encoder
+	e.Bytes(b.Action.Encode())
+	e.String(b.Purpose)
+	e.Count(len(b.Keys))
+	for _, k := range b.Keys {
+		e.Bytes(k)
+	}
+	return e.Out()
+}
+
+func (b Tick) Encode() []byte { return nil }
 
 // Parse reads a transaction and checks its shape, without any state.
 func Parse(raw []byte) (*Tx, error) {
@@ -182,25 +179,13 @@ func Parse(raw []byte) (*Tx, error) {
 	if err != nil {
 		return nil, refuse(CodeMalformed, "%w", err)
 	}
-	tx := &Tx{env: env, hash: HashTx(raw)}
+	tx := &Tx{env: env, raw: raw, hash: action.HashTx(raw)}
 	d := wire.NewDecoder(env.Body)
 	switch env.Kind {
 	case action.KindFreshness:
 		var b Freshness
 		b.Domain = action.Domain(d.String(wire.MaxName))
 		d.Fixed(b.Nonce[:])
-		tx.body = b
-	case action.KindCeremonyOpen:
-		var b CeremonyOpen
-		params := d.Bytes(1 << 10)
-		b.Purpose = d.String(wire.MaxName)
-		for range d.Count(wire.MaxKeysPerBatch, 4) {
-			b.Keys = append(b.Keys, d.Bytes(64))
-		}
-		if d.Err() == nil {
-			b.Params, err = dkg.ParseParams(params)
-			d.Fail(err)
-		}
 		tx.body = b
 	case action.KindCeremonyMessage:
 		var b CeremonyMessage
@@ -230,10 +215,22 @@ func Parse(raw []byte) (*Tx, error) {
 		d.Fixed(b.ID[:])
 		b.Source = d.U64()
 		tx.body = b
-	case action.KindGrant:
-		a, err := action.ParseAction(d.Rest())
+	case action.KindRequest:
+		var b Ask
+		raw := d.Bytes(action.MaxAction)
+		b.Purpose = d.String(wire.MaxName)
+		for range d.Count(wire.MaxKeysPerBatch, 4) {
+			b.Keys = append(b.Keys, d.Bytes(64))
+		}
+		if d.Err() == nil {
+			b.Action, err = action.ParseAction(raw)
+			d.Fail(err)
+		}
+		tx.body = b
+	case action.KindDecision:
+		v, err := action.ParseDecision(d.Rest())
 		d.Fail(err)
-		tx.body = GrantRequest{a}
+		tx.body = Decide{v}
 	case action.KindTick:
 		tx.body = Tick{}
 	default:
@@ -249,8 +246,7 @@ func Parse(raw []byte) (*Tx, error) {
 // is the only thing that can be applied.
 type VerifiedTx struct {
 	*Tx
-	human, operator, region string
-	roles                   []string
+	who principal
 }
 
 // Verify checks that the signer is known, signed it, and has not sent it
@@ -259,22 +255,11 @@ func (s *State) Verify(tx *Tx, seen *Seen) (VerifiedTx, error) {
 	if tx.env.Cluster != s.cluster {
 		return VerifiedTx{}, refuse(CodeCluster, "transaction was made for cluster %s", tx.env.Cluster)
 	}
-	v := VerifiedTx{Tx: tx}
-	var keys []ident.PublicKey
-	switch tx.env.Signer.Class {
-	case action.SignerNode:
-		n, ok := s.Node(tx.env.Signer.Name)
-		if !ok {
-			return VerifiedTx{}, refuse(CodeSigner, "%s is not on the ledger", tx.env.Signer)
-		}
-		keys, v.operator, v.region = []ident.PublicKey{n.Identity}, n.Operator, n.Region
-	case action.SignerMember:
-		m, ok := s.Member(tx.env.Signer.Name)
-		if !ok {
-			return VerifiedTx{}, refuse(CodeSigner, "%s is not on the ledger", tx.env.Signer)
-		}
-		keys, v.human, v.operator, v.region, v.roles = m.Keys, m.ID, m.Operator, m.Region, m.Roles
+	who, keys, ok := s.signer(tx.env.Signer)
+	if !ok {
+		return VerifiedTx{}, refuse(CodeSigner, "%s is not on the ledger", tx.env.Signer)
 	}
+	v := VerifiedTx{Tx: tx, who: who}
 	if !s.nonces(tx.env.Signer).fresh(tx.env.Nonce) {
 		return VerifiedTx{}, refuse(CodeNonce, "nonce %d of %s was used or is too old", tx.env.Nonce, tx.env.Signer)
 	}

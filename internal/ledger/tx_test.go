@@ -19,20 +19,18 @@ import (
 
 // bodies returns one transaction body of every kind.
 func bodies(c *ledgertest.Cluster) map[action.Kind][]byte {
-	gas, text := uint64(30_000_000), "graffiti"
 	key := bytes.Repeat([]byte{1}, 48)
 	p := c.Params(2, 1)
 	join := c.Participant(p, 1).Join().Encode()
 	return map[action.Kind][]byte{
 		action.KindFreshness:       Freshness{Domain: action.DomainValidator, Nonce: [32]byte{1}}.Encode(),
-		action.KindCeremonyOpen:    CeremonyOpen{Params: ledgertest.Import(p, 1, [][]byte{key, key}), Purpose: "why", Keys: [][]byte{key, key}}.Encode(),
+		action.KindRequest:         CeremonyOpen{Params: ledgertest.Import(p, 1, [][]byte{key, key}), Purpose: "why", Keys: [][]byte{key, key}}.Encode(),
 		action.KindCeremonyMessage: CeremonyMessage{Ceremony: p.ID(), Seat: 1, Message: join, Signature: c.Say(p.ID(), 1, join)}.Encode(),
 		action.KindUsage:           UsageReport{Domain: action.DomainValidator, Incarnation: [16]byte{1}, Sequence: 7, Keys: [][]byte{key}}.Encode(),
-		action.KindGrant: grantOf(action.Action{Rule: action.RuleSettings, Domain: action.DomainValidator, PublicKey: key,
-			Settings: action.ProposerSettings{FeeRecipient: &action.Address{1}, GasLimit: &gas, Graffiti: &text}}),
-		action.KindTick:         Tick{}.Encode(),
-		action.KindRegistration: Registration{Domain: action.DomainValidator, ID: [32]byte{2}}.Encode(),
-		action.KindLease:        Lease{Domain: action.DomainValidator, ID: [32]byte{2}, Source: 9}.Encode(),
+		action.KindDecision:        action.Decision{Request: [32]byte{1}, Action: [32]byte{2}, Verdict: action.Veto}.Encode(),
+		action.KindTick:            Tick{}.Encode(),
+		action.KindRegistration:    Registration{Domain: action.DomainValidator, ID: [32]byte{2}}.Encode(),
+		action.KindLease:           Lease{Domain: action.DomainValidator, ID: [32]byte{2}, Source: 9}.Encode(),
 	}
 }
 
@@ -272,7 +270,7 @@ func TestLimits(t *testing.T) {
 	p := ledgertest.Import(c.Params(1, 1), 1, keys)
 	chunk := &dkg.Chunk{CID: p.ID(), Body: make([]byte, wire.MaxChunk)}
 	for name, raw := range map[string][]byte{
-		"import of a full batch": c.Tx(alice, action.KindCeremonyOpen, CeremonyOpen{Params: p, Purpose: long, Keys: keys}.Encode()),
+		"import of a full batch": c.Tx(alice, action.KindRequest, CeremonyOpen{Params: p, Purpose: long, Keys: keys}.Encode()),
 		"a full chunk": c.Tx(alice, action.KindCeremonyMessage, CeremonyMessage{Message: chunk.Encode(),
 			Signature: make([]byte, ident.MaxSignature)}.Encode()),
 		"a full report": c.Tx(alice, action.KindUsage, UsageReport{Domain: action.Domain(long), Keys: keys[:MaxUsageKeys]}.Encode()),
@@ -282,7 +280,7 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	keys = append(keys, key(-1))
-	if _, err := Parse(c.Tx(alice, action.KindCeremonyOpen, CeremonyOpen{Params: p, Keys: keys}.Encode())); err == nil {
+	if _, err := Parse(c.Tx(alice, action.KindRequest, CeremonyOpen{Params: p, Keys: keys}.Encode())); err == nil {
 		t.Error("more keys than a batch has")
 	}
 	if _, err := Parse(c.Tx(alice, action.KindUsage, UsageReport{Keys: keys[:MaxUsageKeys+1]}.Encode())); err == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/ledger/ledgertest"
+	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -50,6 +51,7 @@ type world struct {
 
 	state, bodies memory
 	frontier      []byte
+	policies      Policies
 	block         Block
 	events        []Event // all there ever were
 }
@@ -71,7 +73,7 @@ func newWorld(t testing.TB, n int) *world {
 
 // view opens the committed state.
 func (w *world) view() *State {
-	s, err := NewState(w.ID, proof.Namespace(w.Genesis.Namespace), w.state, w.bodies, w.frontier)
+	s, err := NewState(w.ID, proof.Namespace(w.Genesis.Namespace), w.state, w.bodies, w.frontier, &w.policies)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -160,10 +162,22 @@ func (w *world) want(code Code, raw []byte) Result {
 	return r
 }
 
+// govern puts a policy in force, whoever may or may not change it.
+func (w *world) govern(document string) {
+	w.Helper()
+	p, err := policy.Compile([]byte(document))
+	if err != nil {
+		w.Fatal(err)
+	}
+	s := w.view()
+	s.putPolicy(p.Hash(), []byte(document))
+	w.commit(s)
+}
+
 // last returns the newest event.
 func (w *world) last() Event { return w.events[len(w.events)-1] }
 
-func grantOf(a action.Action) []byte { return GrantRequest{&a}.Encode() }
+func grantOf(a action.Action) []byte { return Ask{Action: &a}.Encode() }
 
 // giveKey puts a key into the inventory without a ceremony, for tests of what
 // comes after one.

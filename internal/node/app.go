@@ -31,14 +31,15 @@ type app struct {
 	log     *slog.Logger
 	fatal   func(error) // the state can no longer be trusted: stop the process
 
-	mu     sync.Mutex
-	seen   ledger.Seen
-	state  *ledger.State              // see committed; nil after a commit
-	staged *staged                    // between FinalizeBlock and Commit
-	head   head                       // the last committed block; its height is 0 before the first
-	moved  chan struct{}              // closed at the next commit
-	keys   []*action.KeyRecord        // changed and not taken by the follower yet
-	waits  map[[32]byte]func(outcome) // transactions whose outcome somebody waits for
+	mu       sync.Mutex
+	seen     ledger.Seen
+	policies ledger.Policies
+	state    *ledger.State              // see committed; nil after a commit
+	staged   *staged                    // between FinalizeBlock and Commit
+	head     head                       // the last committed block; its height is 0 before the first
+	moved    chan struct{}              // closed at the next commit
+	keys     []*action.KeyRecord        // changed and not taken by the follower yet
+	waits    map[[32]byte]func(outcome) // transactions whose outcome somebody waits for
 }
 
 // head is the last committed block.
@@ -136,7 +137,7 @@ func (a *app) view() (*ledger.State, error) {
 			return nil, err
 		}
 	}
-	return ledger.NewState(a.cluster, proof.Namespace(a.genesis.Namespace), a.store.State(), a.store.Bodies(), frontier)
+	return ledger.NewState(a.cluster, proof.Namespace(a.genesis.Namespace), a.store.State(), a.store.Bodies(), frontier, &a.policies)
 }
 
 // committed is view for those who only verify. It is kept until the next
@@ -265,7 +266,7 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 		} else {
 			res = st.Apply(block, tx)
 		}
-		next.outcomes = append(next.outcomes, outcome{ledger.HashTx(raw), next.head.height, res})
+		next.outcomes = append(next.outcomes, outcome{action.HashTx(raw), next.head.height, res})
 		resp.TxResults = append(resp.TxResults, &abci.ExecTxResult{Code: uint32(res.Code)})
 	}
 	// An honest operator rolled back looks like one that cheats: people decide.

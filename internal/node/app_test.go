@@ -169,12 +169,12 @@ func TestBlockWithoutEffects(t *testing.T) {
 	r := founded(t, c, 1)[0]
 	tx := c.Tx(ledgertest.Node(0), action.KindFreshness, freshness(1))
 	_, hash := r.block(2, tx)
-	unknown := ledger.GrantRequest{Action: &action.Action{Rule: action.RuleSettings, Domain: action.DomainValidator, PublicKey: make([]byte, 48)}}.Encode()
+	unknown := ledger.Ask{Action: &action.Action{Rule: action.RuleSettings, Domain: action.DomainValidator, PublicKey: make([]byte, 48)}}.Encode()
 	for i, txs := range [][][]byte{
 		nil,
 		{tx},           // replayed
 		{nil, {1}, tx}, // malformed
-		{c.Tx(ledgertest.Node(0), action.KindGrant, unknown)}, // refused
+		{c.Tx(ledgertest.Node(0), action.KindRequest, unknown)}, // refused
 	} {
 		height := int64(3 + i)
 		codes, now := r.block(height, txs...)
@@ -199,8 +199,8 @@ func TestCrashBeforeCommit(t *testing.T) {
 	for height := int64(2); height < 12; height++ {
 		txs := [][]byte{
 			c.Tx(ledgertest.Node(0), action.KindFreshness, freshness(byte(height))), nil,
-			c.Tx(ledgertest.Alice, action.KindCeremonyOpen, ledger.CeremonyOpen{Params: c.Params(1, byte(height))}.Encode()),
-			c.Tx(ledgertest.Olga, action.KindCeremonyOpen, ledger.CeremonyOpen{Params: c.Params(2, byte(height))}.Encode()),
+			c.Tx(ledgertest.Alice, action.KindRequest, ledger.CeremonyOpen{Params: c.Params(1, byte(height))}.Encode()),
+			c.Tx(ledgertest.Olga, action.KindRequest, ledger.CeremonyOpen{Params: c.Params(2, byte(height))}.Encode()),
 		}
 		_, want := steady.block(height, txs...)
 		before := r.info()
@@ -235,7 +235,7 @@ func TestProposals(t *testing.T) {
 	for height := int64(2); height < 5; height++ {
 		for _, r := range replicas {
 			r.block(height, c.Numbered(ledgertest.Node(0), uint64(height), action.KindTick, nil),
-				c.Numbered(ledgertest.Alice, uint64(height), action.KindCeremonyOpen, ledger.CeremonyOpen{Params: params}.Encode()))
+				c.Numbered(ledgertest.Alice, uint64(height), action.KindRequest, ledger.CeremonyOpen{Params: params}.Encode()))
 		}
 	}
 	other := ledgertest.New(t, 5) // another cluster
@@ -421,18 +421,18 @@ func (m *mix) any(s *ledger.State) []byte {
 		}
 		p.Hybrid = m.nonce%2 == 0
 		m.players[p.ID()] = []*dkg.Participant{m.Participant(p, 1), m.Participant(p, 2), m.Participant(p, 3), m.Participant(p, 4)}
-		return m.Tx(who, action.KindCeremonyOpen, ledger.CeremonyOpen{Params: p, Purpose: "mix"}.Encode())
+		return m.Tx(who, action.KindRequest, ledger.CeremonyOpen{Params: p, Purpose: "mix"}.Encode())
 	case 1:
 		keys := [][]byte{bytes.Repeat([]byte{b}, 48)}
 		m.nonce++
 		p := ledgertest.Import(m.Params(1, m.nonce), b+1, keys)
-		return m.Tx(who, action.KindCeremonyOpen, ledger.CeremonyOpen{Params: p, Keys: keys}.Encode())
+		return m.Tx(who, action.KindRequest, ledger.CeremonyOpen{Params: p, Keys: keys}.Encode())
 	case 2, 3, 4:
 		gas := uint64(m.rand.IntN(3))
-		return m.Tx(who, action.KindGrant, m.action(s, action.RuleSettings, action.ProposerSettings{GasLimit: &gas}))
+		return m.Tx(who, action.KindRequest, m.action(s, action.RuleSettings, action.ProposerSettings{GasLimit: &gas}))
 	case 5:
 		rule := []action.Rule{action.RuleExit, action.RuleDeposit, action.RuleArchive}[m.rand.IntN(3)]
-		return m.Tx(ledgertest.Alice, action.KindGrant, m.action(s, rule, action.ProposerSettings{}))
+		return m.Tx(ledgertest.Alice, action.KindRequest, m.action(s, rule, action.ProposerSettings{}))
 	case 6:
 		var keys [][]byte
 		s.Keys(action.DomainValidator, func(k *action.KeyRecord) bool { keys = append(keys, k.PublicKey); return len(keys) < 3 })
@@ -463,5 +463,5 @@ func (m *mix) action(s *ledger.State, rule action.Rule, settings action.Proposer
 		a.PublicKey = k.PublicKey
 		return m.rand.IntN(3) > 0
 	})
-	return ledger.GrantRequest{Action: a}.Encode()
+	return ledger.Ask{Action: a}.Encode()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
 )
@@ -79,11 +80,15 @@ func (n *Node) drive(ctx context.Context, id [32]byte, shown map[[32]byte][32]by
 	if shown[id] == stand {
 		return nil
 	}
-	cert, err := n.freshCertificate(ctx, height, n.namespace().Ceremony(id[:]))
+	var granted proof.Path
+	if board.Phase() == dkg.PhaseJoin {
+		granted = n.namespace().Grant(id[:])
+	}
+	evidence, err := n.evidence(ctx, view, height, granted, n.namespace().Ceremony(id[:]))
 	if err != nil {
 		return err
 	}
-	step, err := n.stepCustody(ctx, id, cert.raw, about.Keys)
+	step, err := n.stepCustody(ctx, id, evidence, about.Keys)
 	if rpc.CodeOf(err) == rpc.CodeNotGranted {
 		n.forgetAnchor() // custody was restarted, or the anchor grew old on the way
 	}
@@ -101,9 +106,9 @@ func (n *Node) drive(ctx context.Context, id [32]byte, shown map[[32]byte][32]by
 }
 
 // stepCustody hands custody the bodies it asks for until it has an answer.
-func (n *Node) stepCustody(ctx context.Context, id [32]byte, cert []byte, imports [][]byte) (custody.StepResult, error) {
+func (n *Node) stepCustody(ctx context.Context, id [32]byte, ev custody.Evidence, imports [][]byte) (custody.StepResult, error) {
 	for {
-		step, err := n.custody.Ceremony(ctx, id, cert, imports)
+		step, err := n.custody.Ceremony(ctx, id, ev, imports)
 		if err != nil || len(step.Need) == 0 {
 			return step, err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/policy"
 )
 
 // A whole cluster in one process: four nodes, four custody processes' worth
@@ -95,10 +96,7 @@ func startCluster(t *testing.T, size int) []*Node {
 		t.Fatal(err)
 	}
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network.Config(),
-		ImportHistory: action.HistoryNone, Rules: map[action.Rule][]string{
-			action.RuleKeygen: {"node"}, action.RuleImport: {"node"}, action.RuleExit: {"node"},
-			action.RuleSettings: {"node"}, action.RuleArchive: {"node"},
-		}}
+		ImportHistory: action.HistoryNone, Policy: string(policy.Dev())}
 	var ports [][2]string
 	for i := range size {
 		home := filepath.Join(dir, fmt.Sprint(i))

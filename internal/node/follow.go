@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
 )
@@ -53,7 +55,7 @@ func (n signerLedger) ProveKey(ctx context.Context, key signer.Key) ([]byte, err
 
 // ProveGrant proves a grant, waiting for its block when that is still on its
 // way to this node.
-func (n signerLedger) ProveGrant(ctx context.Context, a *action.Action) ([]byte, error) {
+func (n signerLedger) ProveGrant(ctx context.Context, a *action.Action) (custody.Evidence, error) {
 	ctx, cancel := context.WithTimeout(ctx, grantWait)
 	defer cancel()
 	hash := a.Hash(n.cluster)
@@ -62,37 +64,78 @@ func (n signerLedger) ProveGrant(ctx context.Context, a *action.Action) ([]byte,
 		h, moved := n.app.wait()
 		view, err := n.View()
 		if err != nil {
-			return nil, err
+			return custody.Evidence{}, err
 		}
 		if view.Get(path) != nil {
-			c, err := n.freshCertificate(ctx, h.height, path)
-			return c.raw, unavailable(err)
+			ev, err := n.evidence(ctx, view, h.height, path)
+			return ev, unavailable(err)
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return nil, rpc.Errorf(rpc.CodeNotGranted, "the ledger has not granted it")
+			return custody.Evidence{}, rpc.Errorf(rpc.CodeNotGranted, "the ledger has not granted it")
 		}
 	}
 }
 
+// evidence proves paths to the node's own custody and, where a grant's path is
+// named, the grant together with who approved it and their words.
+func (n *Node) evidence(ctx context.Context, view *ledger.State, atLeast uint64, granted proof.Path, paths ...proof.Path) (ev custody.Evidence, err error) {
+	if granted != "" {
+		raw := view.Get(granted)
+		if raw == nil {
+			return ev, rpc.Errorf(rpc.CodeNotGranted, "the ledger has not granted it")
+		}
+		g, err := action.ParseGrant(raw)
+		if err != nil {
+			return ev, err
+		}
+		paths = append(paths, granted)
+		for _, hash := range g.Approvals {
+			tx, err := action.ParseTx(view.Tx(hash))
+			if err != nil {
+				return ev, fmt.Errorf("read approval %x: %w", hash[:8], err)
+			}
+			ev.Approvals = append(ev.Approvals, view.Tx(hash))
+			paths = append(paths, n.namespace().Member([]byte(tx.Signer.Name)))
+		}
+	}
+	c, err := n.freshCertificate(ctx, atLeast, paths...)
+	ev.Certificate = c.raw
+	return ev, err
+}
+
 const grantWait = 3 * time.Second
 
-// Grant asks the ledger for an action and waits for its decision.
+// Grant asks the ledger for an action and waits for its decision. What was
+// granted already needs no second word.
 func (n signerLedger) Grant(ctx context.Context, a *action.Action) error {
-	_, err := n.Submit(ctx, action.KindGrant, ledger.GrantRequest{Action: a}.Encode())
-	return unavailable(err)
+	view, err := n.View()
+	if err != nil {
+		return err
+	}
+	hash := a.Hash(n.cluster)
+	if raw := view.Get(n.namespace().Grant(hash[:])); raw != nil {
+		_, now := n.Height()
+		if g, err := action.ParseGrant(raw); err == nil && uint64(now.UnixMilli()) < g.Expires {
+			return nil
+		}
+	}
+	return unavailable(n.Ask(ctx, ledger.Ask{Action: a}))
 }
 
 // unavailable gives an error of the ledger the code that a client can act on.
 func unavailable(err error) error {
 	var refused *ledger.Error
 	var coded *rpc.Error
+	var waits *Waiting
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &coded):
 		return err
+	case errors.As(err, &waits):
+		return rpc.Errorf(rpc.CodeWaiting, "%v", waits)
 	case errors.As(err, &refused):
 		switch refused.Code {
 		case ledger.CodeDenied, ledger.CodeConflict:

@@ -65,7 +65,7 @@ func (n *Node) OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose 
 }
 
 func (n *Node) open(ctx context.Context, o ledger.CeremonyOpen) ([32]byte, error) {
-	if _, err := n.Submit(ctx, action.KindCeremonyOpen, o.Encode()); err != nil {
+	if err := n.Ask(ctx, o.Ask()); err != nil {
 		return [32]byte{}, fmt.Errorf("open ceremony: %w", err)
 	}
 	return o.Params.ID(), nil
@@ -235,7 +235,7 @@ func (n *Node) DeleteKey(ctx context.Context, key signer.Key) (history slashing.
 	if !ok {
 		return history, false, rpc.Errorf(rpc.CodeUnknownKey, "key 0x%x is not in the inventory", key)
 	}
-	stopped = record.State != action.KeyActive
+	stopped = record.State.Stopped()
 	if !stopped {
 		a := &action.Action{Rule: action.RuleArchive, Domain: action.DomainValidator, PublicKey: key[:]}
 		if err := (signerLedger{n}).Grant(ctx, a); err != nil {
@@ -270,7 +270,7 @@ func (n *Node) stopArchived(ctx context.Context, body []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r, err := view.Key(action.DomainValidator, key[:]); err == nil && r.State >= action.KeyRevoked {
+		if r, err := view.Key(action.DomainValidator, key[:]); err == nil && r.State.Stopped() {
 			break
 		}
 		select {

@@ -17,8 +17,27 @@ import (
 
 // Receipt says in which block a transaction took effect.
 type Receipt struct {
-	Tx     [32]byte
-	Height uint64
+	Tx      [32]byte
+	Height  uint64
+	Request [32]byte // what waits for others to agree; zero where nothing waits
+}
+
+// Waiting means that an action was asked for and others have to agree, or its
+// time has to come.
+type Waiting struct{ Request [32]byte }
+
+func (w *Waiting) Error() string {
+	return fmt.Sprintf("waits for approval: request %x (hint: quorate request show %x)", w.Request, w.Request[:8])
+}
+
+// Ask asks the ledger, as this node, for an action. The error is a *Waiting
+// where it was not carried out at once.
+func (n *Node) Ask(ctx context.Context, ask ledger.Ask) error {
+	r, err := n.Submit(ctx, action.KindRequest, ask.Encode())
+	if err == nil && r.Request != [32]byte{} {
+		err = &Waiting{r.Request}
+	}
+	return err
 }
 
 // ErrNoQuorum means that the ledger did not take the transaction in time. It
@@ -70,7 +89,7 @@ func (n *Node) Submit(ctx context.Context, kind action.Kind, body []byte) (Recei
 // SubmitRaw hands a signed transaction to the ledger and waits until a block
 // carries it.
 func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
-	hash := ledger.HashTx(raw)
+	hash := action.HashTx(raw)
 	done := make(chan outcome, 1)
 	n.app.onOutcome(hash, func(o outcome) { done <- o })
 	defer n.app.onOutcome(hash, nil)
@@ -115,7 +134,7 @@ func (o outcome) receipt(hash [32]byte) (Receipt, error) {
 	if o.result.Code != ledger.OK {
 		return Receipt{}, &ledger.Error{Code: o.result.Code, Err: errors.New(o.result.Info)}
 	}
-	return Receipt{Tx: hash, Height: o.height}, nil
+	return Receipt{Tx: hash, Height: o.height, Request: o.result.Request}, nil
 }
 
 // checkTx puts a transaction into the mempool, whose gossip brings it to the

@@ -77,7 +77,7 @@ func newFixture(t *testing.T) *fixture {
 }
 
 func (f *fixture) View() (*ledger.State, error) {
-	return ledger.NewState(f.cluster, "root", f.state, f.bodies, f.frontier)
+	return ledger.NewState(f.cluster, "root", f.state, f.bodies, f.frontier, nil)
 }
 
 func (f *fixture) OpenCeremony(_ context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {

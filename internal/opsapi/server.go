@@ -261,6 +261,8 @@ func statusOf(err error) int {
 		return http.StatusForbidden
 	case rpc.CodeSlashable, rpc.CodeFenced, rpc.CodeOutOfRange:
 		return http.StatusConflict
+	case rpc.CodeWaiting:
+		return http.StatusAccepted
 	case rpc.CodeUnavailable:
 		return http.StatusServiceUnavailable
 	}

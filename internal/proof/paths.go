@@ -68,6 +68,12 @@ func (ns Namespace) Incarnation(node, domain string) Path {
 // Grant is what an approved action allows, by the action's hash.
 func (ns Namespace) Grant(id []byte) Path { return ns.Path("grant", Hex(id)) }
 
+// Request is an action that waited, or waits, for others to agree.
+func (ns Namespace) Request(id []byte) Path { return ns.Path("request", Hex(id)) }
+
+// Policy is the version of the policy in force: the hash of its document.
+func (ns Namespace) Policy() Path { return ns.Path("policy") }
+
 // Usage is the last usage digest accepted from one node's domain.
 func (ns Namespace) Usage(node, domain string) Path { return ns.Path("usage", node, domain) }
 

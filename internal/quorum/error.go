@@ -66,7 +66,7 @@ func (e *BelowQuorumError) reasons() string {
 // they explain a failure best. The others tell only of the holder's state.
 var refusals = [...]rpc.Code{
 	rpc.CodeSlashable, rpc.CodeOutOfRange, rpc.CodeFenced, rpc.CodeUnknownKey,
-	rpc.CodeNotGranted, rpc.CodeMalformed, rpc.CodeWrongCluster,
+	rpc.CodeWaiting, rpc.CodeNotGranted, rpc.CodeMalformed, rpc.CodeWrongCluster,
 }
 
 // protection is how many of refusals are slashing protection.

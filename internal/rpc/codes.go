@@ -12,16 +12,17 @@ import (
 type Code uint16
 
 const (
-	CodeOK           Code = 0 // never in an Error
-	CodeMalformed    Code = 1 // the request does not parse or contradicts itself
-	CodeUnknownKey   Code = 2 // no share of that key here
-	CodeSlashable    Code = 3 // the slashing record forbids the duty
-	CodeFenced       Code = 4 // this incarnation may not sign slashable duties yet, or no longer
-	CodeOutOfRange   Code = 5 // the duty lies outside its lease or range bounds
-	CodeNotGranted   Code = 6 // the ledger proved no grant for it
-	CodeUnavailable  Code = 7 // busy, stopping or unreachable; another time or another holder may do
-	CodeInternal     Code = 8 // a fault of the one who answers
-	CodeWrongCluster Code = 9 // the request belongs to another cluster
+	CodeOK           Code = 0  // never in an Error
+	CodeMalformed    Code = 1  // the request does not parse or contradicts itself
+	CodeUnknownKey   Code = 2  // no share of that key here
+	CodeSlashable    Code = 3  // the slashing record forbids the duty
+	CodeFenced       Code = 4  // this incarnation may not sign slashable duties yet, or no longer
+	CodeOutOfRange   Code = 5  // the duty lies outside its lease or range bounds
+	CodeNotGranted   Code = 6  // the ledger proved no grant for it
+	CodeUnavailable  Code = 7  // busy, stopping or unreachable; another time or another holder may do
+	CodeInternal     Code = 8  // a fault of the one who answers
+	CodeWrongCluster Code = 9  // the request belongs to another cluster
+	CodeWaiting      Code = 10 // asked for; others have to agree, or its time has to come
 )
 
 var codeNames = [...]string{
@@ -35,6 +36,7 @@ var codeNames = [...]string{
 	CodeUnavailable:  "unavailable",
 	CodeInternal:     "internal",
 	CodeWrongCluster: "wrong cluster",
+	CodeWaiting:      "waiting",
 }
 
 func (c Code) String() string {

@@ -28,7 +28,7 @@ type Ledger interface {
 	// custody accepts.
 	ProveKey(ctx context.Context, key Key) ([]byte, error)
 	// ProveGrant does so for a grant, and waits for one that is on its way.
-	ProveGrant(ctx context.Context, a *action.Action) ([]byte, error)
+	ProveGrant(ctx context.Context, a *action.Action) (custody.Evidence, error)
 	// Incarnation returns the newest life of a node's custody that the ledger
 	// knows; the zero id where it knows none.
 	Incarnation(node string) [32]byte
@@ -285,11 +285,14 @@ func (s *Signer) Partial(ctx context.Context, body []byte) ([]byte, error) {
 	if len(req.Duty) == 0 {
 		return nil, rpc.Errorf(rpc.CodeMalformed, "no duty")
 	}
+	if r, ok := s.Record(req.Key); ok && r.State == action.KeyFrozen {
+		return nil, frozen(req.Key) // whoever asks, this node's share stays out of it
+	}
 	switch kind := eth.Kind(req.Duty[0]); {
 	case custody.BoundBySettings(kind):
 		req.Certificate, err = s.cfg.Ledger.ProveKey(ctx, req.Key)
 	case custody.RuleOf(kind) != "":
-		req.Certificate, err = s.cfg.Ledger.ProveGrant(ctx, grantAction(req.Key, kind, req.Duty))
+		req.Evidence, err = s.cfg.Ledger.ProveGrant(ctx, grantAction(req.Key, kind, req.Duty))
 	default: // as it came
 		began := time.Now()
 		raw, err := s.cfg.Custody.Relay(ctx, custody.MethodSign, body)
@@ -356,11 +359,18 @@ func (s *Signer) key(key Key) (quorum.Key, error) {
 	s.mu.RLock()
 	e := s.keys[key]
 	s.mu.RUnlock()
-	if e == nil || e.record.State != action.KeyActive {
+	switch {
+	case e != nil && e.record.State == action.KeyFrozen:
+		return quorum.Key{}, frozen(key)
+	case e == nil || e.record.State != action.KeyActive:
 		return quorum.Key{}, rpc.Errorf(rpc.CodeUnknownKey, "no active key 0x%x", key)
 	}
 	e.once.Do(func() { e.key, e.err = parseKey(e.record) })
 	return e.key, e.err
+}
+
+func frozen(key Key) error {
+	return rpc.Errorf(rpc.CodeNotGranted, "key 0x%x is frozen (hint: quorate request list shows who can unfreeze it)", key)
 }
 
 func parseKey(r *action.KeyRecord) (quorum.Key, error) {

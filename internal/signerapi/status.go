@@ -40,6 +40,8 @@ func statusOf(err error, keymanager bool) int {
 			return http.StatusForbidden
 		}
 		return http.StatusPreconditionFailed
+	case rpc.CodeWaiting:
+		return http.StatusAccepted
 	case rpc.CodeUnavailable:
 		return http.StatusServiceUnavailable
 	default:

@@ -12,7 +12,7 @@ const (
 	MaxTxPerBlock   = 4 << 20   // bytes of transactions in a block
 	MaxFrame        = 4 << 20   // one frame between processes or nodes
 	MaxGenesis      = 1 << 20   // genesis document
-	MaxProof        = 64 << 10  // header, commit and inclusion proof together
+	MaxProof        = 256 << 10 // header, commit and inclusion proofs together
 	MaxProofSteps   = 64        // depth of an inclusion proof
 	MaxClaims       = 256       // ledger keys that one certificate speaks of
 	MaxSetChanges   = 32        // changes of the validator set that one certificate bridges

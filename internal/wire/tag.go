@@ -25,6 +25,7 @@ const (
 	TagSeal            Tag = "quorate/v1/seal"            // associated data of records sealed at rest
 	TagPeer            Tag = "quorate/v1/peer"            // node-to-node channel binding
 	TagGrant           Tag = "quorate/v1/grant"           // canonical action -> action hash
+	TagRequest         Tag = "quorate/v1/request"         // a request for an action -> its id
 	TagPolicy          Tag = "quorate/v1/policy"          // policy document -> version of the policy
 	TagUsage           Tag = "quorate/v1/usage"           // usage log -> digest
 	TagLogHeader       Tag = "quorate/v1/log/header"      // header of a log segment -> start of its chain

@@ -48,8 +48,29 @@ type Cluster struct {
 	tb testing.TB
 }
 
-// New founds a cluster of n nodes. A custodian may do everything but archive,
+// Policy of every cluster: a custodian may do everything at once but archive,
 // which nobody may; nodes import, and change settings.
+const Policy = `version: 1
+name: test
+permissions: |
+  @id("custodians")
+  permit (principal in Role::"custodian", action, resource);
+  @id("approvers")
+  permit (principal in Role::"approver", action in Action::"sign.deposit", resource);
+  @id("nodes")
+  permit (principal is Node, action in [Action::"ceremony.import", Action::"key.settings"], resource);
+  @id("clock")
+  permit (principal is Clock, action, resource);
+  @id("archive")
+  @reason("nobody archives")
+  forbid (principal, action in Action::"key.archive", resource);
+tiers:
+  - name: at-once
+    actions: ["*"]
+    approvals: 0
+`
+
+// New founds a cluster of n nodes.
 func New(tb testing.TB, n int) *Cluster {
 	tb.Helper()
 	mainnet, err := eth.LookupNetwork("mainnet")
@@ -59,11 +80,7 @@ func New(tb testing.TB, n int) *Cluster {
 	c := &Cluster{Keys: map[action.Signer]ident.PrivateKey{}, Nonces: map[action.Signer]uint64{}, tb: tb}
 	g := &action.Genesis{
 		Version: 1, Time: time.UnixMilli(1_700_000_000_000).UTC(), Namespace: "root", ImportHistory: action.HistoryNone, Network: mainnet.Config(),
-		Rules: map[action.Rule][]string{
-			action.RuleKeygen: {"member:custodian"}, action.RuleImport: {"node", "member:custodian"},
-			action.RuleExit: {"member:custodian"}, action.RuleDeposit: {"member:approver", "member:custodian"},
-			action.RuleSettings: {"member:custodian", "node"}, action.RuleArchive: {},
-		},
+		Policy: Policy,
 	}
 	for i := range n {
 		who := Node(i)

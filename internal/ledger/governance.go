@@ -1,0 +1,333 @@
+package ledger
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/policy"
+)
+
+// ask decides on an action: it happens at once, or a request waits for those
+// who have to agree, or for its time.
+func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
+	r := &Request{
+		Request: action.Request{Action: b.Action.Encode(), Nonce: ctx.hash, By: ctx.who.name},
+		Purpose: b.Purpose, State: RequestOpen, Height: uint64(ctx.block.Height), Opened: ctx.block.Time,
+	}
+	rules, version := s.policy()
+	r.Policy = version
+	q, err := s.query(ctx, b.Action, ctx.who)
+	if err != nil {
+		return id, err
+	}
+	if err := rules.May(policy.Request, q); err != nil {
+		return id, refuse(CodeDenied, "%w", err)
+	}
+	terms, err := rules.Terms(q)
+	if err != nil {
+		return id, refuse(CodeDenied, "%w", err)
+	}
+	r.Tier, r.Need, r.Lock, r.Blocks = terms.Tier, s.need(b.Action.Rule, terms), terms.Delay.Time, terms.Delay.Blocks
+	if opens, ok := terms.OpensAt(ctx.block.Time); r.Need == (action.Need{}) && r.Lock == 0 && r.Blocks == 0 && ok && opens == ctx.block.Time {
+		if err := rules.May(policy.Execute, q); err != nil {
+			return id, refuse(CodeDenied, "%w", err)
+		}
+		return id, s.execute(ctx, b.Action, b.Keys, s.grantOf(ctx, r, nil))
+	}
+	// What cannot be carried out is said before anybody spends a word on it.
+	if err := s.tryOut(ctx, b, r); err != nil {
+		return id, err
+	}
+	r.Deadline = r.Opened + defaultDeadline
+	if terms.Deadline > 0 {
+		r.Deadline = r.Opened + terms.Deadline
+	}
+	if terms.EscalateAfter > 0 {
+		r.Escalate = r.Opened + terms.EscalateAfter
+	}
+	if err := s.countLive(r.By, +1); err != nil {
+		return id, err
+	}
+	id = r.ID(s.cluster)
+	s.set(s.livePath(id), id[:])
+	if raw != nil {
+		s.setBody(TxPath(ctx.hash), raw)
+	}
+	s.record(ctx, s.about(r, EventRequested, fmt.Sprintf("tier %s, %d approvals", r.Tier, r.Need.Approvals)))
+	s.progress(ctx, id, r)
+	return id, nil
+}
+
+// defaultDeadline is how long a request waits where the policy does not say.
+const defaultDeadline = 7 * 24 * 60 * 60 * 1000
+
+// need is what the terms ask for, and never less than the genesis does.
+func (s *State) need(rule action.Rule, t policy.Terms) action.Need {
+	n := action.Need{Approvals: uint16(t.Approvals), Operators: uint16(t.Operators), Regions: uint16(t.Regions)}
+	return n.Max(s.floor(rule))
+}
+
+// decide takes a member's word on a request.
+func (s *State) decide(ctx txContext, d action.Decision, raw []byte) error {
+	r, ok := s.Request(d.Request)
+	switch {
+	case !ok:
+		return refuse(CodeNotFound, "there is no request %x", d.Request[:8])
+	case ctx.who.kind != kindHuman && d.Verdict != action.Cancel:
+		return refuse(CodeDenied, "%s is no human: only people approve and veto", ctx.who.name)
+	case !r.State.Live():
+		return refuse(CodePhase, "the request is %s already", r.State)
+	case d.Action != action.HashAction(s.cluster, r.Action):
+		return refuse(CodeConflict, "what was signed is another action than the request's")
+	case d.Policy != r.Policy:
+		return refuse(CodeConflict, "what was signed names another version of the policy than the request's")
+	}
+	rules, version := s.policy()
+	if version != r.Policy {
+		return refuse(CodePhase, "the policy has changed since the request was opened; open it again")
+	}
+	if ctx.block.Time >= r.Deadline {
+		return refuse(CodePhase, "the request has expired")
+	}
+	s.setBody(TxPath(ctx.hash), raw)
+	switch d.Verdict {
+	case action.Cancel:
+		if ctx.who.name != r.By {
+			return refuse(CodeDenied, "only %s, who asked, can cancel; others can veto", r.By)
+		}
+		s.endRequest(ctx, d.Request, r, RequestCancelled, EventCancelled, "")
+		return nil
+	case action.Veto:
+		if err := s.mayDecide(ctx, rules, policy.Veto, r); err != nil {
+			return err
+		}
+		s.endRequest(ctx, d.Request, r, RequestVetoed, EventVetoed, "by "+ctx.who.name)
+		return nil
+	}
+	if slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.Member == ctx.who.id() }) {
+		return refuse(CodeConflict, "%s has approved already: one human counts once", ctx.who.name)
+	}
+	if len(r.Approvals) == action.MaxApprovals {
+		return refuse(CodeBusy, "%d members have approved", action.MaxApprovals)
+	}
+	if err := s.mayDecide(ctx, rules, policy.Approve, r); err != nil {
+		return err
+	}
+	r.Approvals = append(r.Approvals, Approval{Member: ctx.who.id(), Tx: ctx.hash, Time: ctx.block.Time})
+	s.record(ctx, s.about(r, EventApproved, ""))
+	s.progress(ctx, d.Request, r)
+	return nil
+}
+
+// mayDecide asks the policy whether a member's word counts.
+func (s *State) mayDecide(ctx txContext, rules *policy.Policy, verb policy.Verb, r *Request) error {
+	a := mustParse(action.ParseAction(r.Action))
+	who := ctx.who
+	if verb == policy.Approve && r.Escalated {
+		who.roles = s.rolesStandingIn(who)
+	}
+	q, err := s.query(ctx, a, who)
+	if err != nil {
+		return err
+	}
+	q.Params["requester"] = r.requester()
+	if err := rules.May(verb, q); err != nil {
+		return refuse(CodeDenied, "%w", err)
+	}
+	terms, err := rules.Terms(q)
+	if err != nil {
+		return refuse(CodeDenied, "%w", err)
+	}
+	p := who.policy()
+	switch {
+	case verb == policy.Veto && !slices.ContainsFunc(who.roles, func(role string) bool { return slices.Contains(terms.Veto, role) }):
+		return refuse(CodeDenied, "tier %s lets %v veto; %s is %v", terms.Tier, terms.Veto, who.name, who.roles)
+	case verb == policy.Approve && !terms.Counts(p, r.requester(), ctx.block.Time-r.Opened):
+		return refuse(CodeDenied, "an approval of %s does not count in tier %s, which asks for %v", who.name, terms.Tier, terms.Roles)
+	}
+	return nil
+}
+
+// rolesStandingIn adds the roles of those whom a member is the backup of.
+func (s *State) rolesStandingIn(who principal) []string {
+	roles := slices.Clone(who.roles)
+	s.Members(func(m *action.MemberRecord) bool {
+		if slices.Contains(m.Backups, who.id()) {
+			for _, role := range m.Roles {
+				if !slices.Contains(roles, role) {
+					roles = append(roles, role)
+				}
+			}
+		}
+		return true
+	})
+	return roles
+}
+
+// approvers returns the humans whose approval still counts: one who has left,
+// or is suspended, agrees to nothing any more.
+func (s *State) approvers(ctx txContext, r *Request) (humans []*action.MemberRecord, txs [][32]byte) {
+	for _, a := range r.Approvals {
+		if m, ok := s.Member(a.Member); ok && m.Human() && ctx.block.Time >= m.Suspended {
+			humans, txs = append(humans, m), append(txs, a.Tx)
+		}
+	}
+	return humans, txs
+}
+
+// progress takes a live request as far as it can go now, and says when to
+// look at it again.
+func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
+	rules, version := s.policy()
+	switch {
+	case version != r.Policy:
+		s.endRequest(ctx, id, r, RequestStale, EventExpired, "the policy has changed")
+		return
+	case ctx.block.Time >= r.Deadline:
+		s.endRequest(ctx, id, r, RequestExpired, EventExpired, "")
+		return
+	}
+	if r.Escalate > 0 && !r.Escalated && ctx.block.Time >= r.Escalate && r.State == RequestOpen {
+		r.Escalated = true
+		s.record(ctx, s.about(r, EventEscalated, "backups may approve now"))
+	}
+	humans, txs := s.approvers(ctx, r)
+	now := ctx.block.Time
+	if !r.Need.Met(humans) {
+		r.State, r.Unlock, r.UnlockHeight = RequestOpen, 0, 0 // somebody who agreed has left
+		s.sleep(id, r, now)
+		return
+	}
+	if r.State == RequestOpen {
+		r.State, r.Unlock, r.UnlockHeight = RequestLocked, now+r.Lock, uint64(ctx.block.Height)+r.Blocks
+		if r.Lock > 0 || r.Blocks > 0 {
+			s.record(ctx, s.about(r, EventLocked, fmt.Sprintf("until %d and height %d", r.Unlock, r.UnlockHeight)))
+		}
+	}
+	a := mustParse(action.ParseAction(r.Action))
+	asker, ok := s.asker(r.By)
+	if !ok {
+		s.endRequest(ctx, id, r, RequestFailed, EventFailed, r.By+" has left")
+		return
+	}
+	ctx.who = asker
+	q, err := s.query(ctx, a, asker)
+	if err != nil {
+		s.endRequest(ctx, id, r, RequestFailed, EventFailed, err.Error())
+		return
+	}
+	terms, err := rules.Terms(q)
+	if err != nil {
+		s.endRequest(ctx, id, r, RequestFailed, EventFailed, err.Error())
+		return
+	}
+	opens, ever := terms.OpensAt(max(now, r.Unlock))
+	switch {
+	case !ever || opens >= r.Deadline:
+		s.sleep(id, r, now) // no window before its deadline
+	case now < opens:
+		s.wakeAt(opens, dueRequest, hex.EncodeToString(id[:]))
+		s.sleep(id, r, now)
+	case uint64(ctx.block.Height) < r.UnlockHeight:
+		s.wakeAtHeight(r.UnlockHeight, dueRequest, hex.EncodeToString(id[:]))
+		s.sleep(id, r, now)
+	default:
+		s.conclude(ctx, id, r, a, rules, q, txs)
+	}
+}
+
+// sleep stores a live request until its deadline, its escalation or a word of
+// somebody.
+func (s *State) sleep(id [32]byte, r *Request, now uint64) {
+	name := hex.EncodeToString(id[:])
+	s.wakeAt(r.Deadline, dueRequest, name)
+	if r.Escalate > now && !r.Escalated {
+		s.wakeAt(r.Escalate, dueRequest, name)
+	}
+	s.putRequest(id, r)
+}
+
+// conclude carries a request out, or says why that is impossible.
+func (s *State) conclude(ctx txContext, id [32]byte, r *Request, a *action.Action, rules *policy.Policy, q policy.Query, txs [][32]byte) {
+	var why error
+	code := s.attempt(func(s *State) Code {
+		if why = ctx.who.mayAct(ctx.block.Time); why == nil {
+			if why = rules.May(policy.Execute, q); why == nil {
+				why = s.execute(ctx, a, s.keysOf(r), s.grantOf(ctx, r, txs))
+			}
+		}
+		if why != nil {
+			return CodeConflict
+		}
+		return OK
+	})
+	if code != OK {
+		s.endRequest(ctx, id, r, RequestFailed, EventFailed, why.Error())
+		return
+	}
+	s.endRequest(ctx, id, r, RequestExecuted, EventExecuted, "")
+}
+
+// keysOf returns the keys that came with a request, which lie in its transaction.
+func (s *State) keysOf(r *Request) [][]byte {
+	if raw := s.Tx(r.Nonce); raw != nil {
+		tx, err := Parse(raw)
+		return mustParse(tx, err).body.(Ask).Keys
+	}
+	return nil // a timer asked
+}
+
+// grantOf is what custody will be shown of a request that is carried out.
+func (s *State) grantOf(ctx txContext, r *Request, txs [][32]byte) *action.Grant {
+	return &action.Grant{Request: r.Request, Height: uint64(ctx.block.Height), Expires: ctx.block.Time + grantLifetime, Need: r.Need, Approvals: txs}
+}
+
+// grantLifetime is how long after its block a grant can be carried out.
+const grantLifetime = 10 * 60 * 1000
+
+// endRequest ends a request.
+func (s *State) endRequest(ctx txContext, id [32]byte, r *Request, state RequestState, event EventKind, reason string) {
+	if len(reason) > maxEventField {
+		reason = reason[:maxEventField]
+	}
+	r.State, r.Closed, r.Reason = state, ctx.block.Time, reason
+	s.putRequest(id, r)
+	s.delete(s.livePath(id))
+	s.delete(s.timePath(r.Deadline, dueRequest, hex.EncodeToString(id[:])))
+	if err := s.countLive(r.By, -1); err != nil {
+		panic("ledger: own state is damaged: " + err.Error())
+	}
+	s.record(ctx, s.about(r, event, reason))
+}
+
+// about is an event on a request.
+func (s *State) about(r *Request, kind EventKind, detail string) Event {
+	id := r.ID(s.cluster)
+	a := mustParse(action.ParseAction(r.Action))
+	if detail != "" {
+		detail = ": " + detail
+	}
+	return Event{Kind: kind, Object: fmt.Sprintf("request/%x", id), Purpose: r.Purpose, Detail: string(a.Rule) + " of " + subject(a) + detail}
+}
+
+// requestDue looks at a request whose time has come.
+func (s *State) requestDue(ctx txContext, name string) {
+	id, r, ok := s.liveRequest(name)
+	if !ok {
+		return
+	}
+	ctx.hash = r.Nonce // what follows is because of who asked
+	s.progress(ctx, id, r)
+}
+
+func (s *State) liveRequest(name string) (id [32]byte, r *Request, ok bool) {
+	raw, err := hex.DecodeString(name)
+	if err != nil || len(raw) != len(id) {
+		panic("ledger: own state is damaged: due request " + name)
+	}
+	id = [32]byte(raw)
+	r, ok = s.Request(id)
+	return id, r, ok && r.State.Live()
+}

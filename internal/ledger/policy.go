@@ -1,0 +1,157 @@
+package ledger
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/policy"
+	"github.com/quorate/quorate/internal/proof"
+)
+
+// Policies keeps the compiled form of the policy in force: what it holds
+// follows from the state alone, so that to have it or not changes no result.
+type Policies struct {
+	mu       sync.Mutex
+	version  [32]byte
+	compiled *policy.Policy
+}
+
+func (c *Policies) get(version [32]byte, compile func() *policy.Policy) *policy.Policy {
+	if c == nil {
+		return compile()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.compiled == nil || c.version != version {
+		c.version, c.compiled = version, compile()
+	}
+	return c.compiled
+}
+
+func (s *State) documentPath(version [32]byte) proof.Path {
+	return s.ns.Path("policy-document", proof.Hex(version[:]))
+}
+
+// policy returns the policy in force and its version.
+func (s *State) policy() (*policy.Policy, [32]byte) {
+	version := [32]byte(s.Get(s.ns.Policy()))
+	return s.rules.get(version, func() *policy.Policy { return mustParse(policy.Compile(s.PolicyDocument(version))) }), version
+}
+
+// PolicyVersion names the policy in force.
+func (s *State) PolicyVersion() [32]byte { return [32]byte(s.Get(s.ns.Policy())) }
+
+// PolicyDocument returns the text of a version that was ever in force.
+func (s *State) PolicyDocument(version [32]byte) []byte { return s.Get(s.documentPath(version)) }
+
+func (s *State) floorPath(r action.Rule) proof.Path { return s.ns.Path("floor", string(r)) }
+
+// floor is what no policy can go below.
+func (s *State) floor(r action.Rule) (n action.Need) {
+	if raw := s.Get(s.floorPath(r)); raw != nil {
+		if _, err := fmt.Sscan(string(raw), &n.Approvals, &n.Operators, &n.Regions); err != nil {
+			panic("ledger: own state is damaged: floor: " + err.Error())
+		}
+	}
+	return n
+}
+
+// foundPolicy writes the genesis's policy.
+func (s *State) foundPolicy(g *action.Genesis) error {
+	for rule, n := range g.Floors {
+		s.set(s.floorPath(rule), fmt.Appendf(nil, "%d %d %d", n.Approvals, n.Operators, n.Regions))
+	}
+	p, err := policy.Compile([]byte(g.Policy))
+	if err != nil {
+		return fmt.Errorf("read the genesis's policy: %w", err)
+	}
+	s.putPolicy(p.Hash(), []byte(g.Policy))
+	return nil
+}
+
+func (s *State) putPolicy(version [32]byte, document []byte) {
+	s.set(s.documentPath(version), document)
+	s.set(s.ns.Policy(), version[:])
+}
+
+// changePolicy puts another policy in force. One that does not compile, or
+// under which nobody could change it again, never is.
+func (s *State) changePolicy(ctx txContext, document []byte) error {
+	p, err := policy.Compile(document)
+	if err != nil {
+		return refuse(CodeMalformed, "%w", err)
+	}
+	if err := p.Lockout(s.principals()); err != nil {
+		return refuse(CodeConflict, "%w", err)
+	}
+	version := p.Hash()
+	if version == s.PolicyVersion() {
+		return refuse(CodeConflict, "this policy is in force already")
+	}
+	s.putPolicy(version, document)
+	s.record(ctx, Event{Kind: EventPolicy, Object: fmt.Sprintf("policy/%x", version)})
+	return nil
+}
+
+// query is an action as a policy sees it.
+func (s *State) query(ctx txContext, a *action.Action, who principal) (policy.Query, error) {
+	q := policy.Query{Action: string(a.Rule), Principal: who.policy(), Time: ctx.block.Time, Params: map[string]string{}}
+	number := func(name string, n uint64) { q.Params[name] = strconv.FormatUint(n, 10) }
+	switch {
+	case a.Rule.OfKey():
+		key, err := s.Key(a.Domain, a.PublicKey)
+		if err != nil {
+			return q, err
+		}
+		q.Resource = policy.Resource{Kind: "key", ID: fmt.Sprintf("0x%x", a.PublicKey), Domain: string(key.Domain), Owner: key.Owner,
+			Purpose: key.Purpose, State: key.State.String(), Exercise: key.Exercise}
+		if a.Rule == action.RuleSettings {
+			if f := a.Settings.FeeRecipient; f != nil {
+				q.Params["fee_recipient"] = fmt.Sprintf("0x%x", *f)
+			}
+			if g := a.Settings.GasLimit; g != nil {
+				number("gas_limit", *g)
+			}
+		}
+		if a.Rule == action.RuleFreeze {
+			number("for", a.Until-min(a.Until, ctx.block.Time))
+		}
+	case a.Rule.OfCeremony():
+		p, err := dkg.ParseParams(a.Ceremony.Params)
+		if err != nil {
+			return q, refuse(CodeMalformed, "%w", err)
+		}
+		q.Resource = policy.Resource{Kind: "ceremony", ID: proof.Hex(id32(p.ID())), Domain: string(action.DomainValidator), Owner: who.operator, Purpose: a.Ceremony.Purpose}
+		number("keys", uint64(p.Keys))
+		number("threshold", uint64(p.T))
+		number("seats", uint64(p.N))
+	case a.Rule == action.RulePolicy:
+		q.Resource = policy.Resource{Kind: "policy"}
+	case a.Rule == action.RuleTimerSet:
+		q.Resource = policy.Resource{Kind: "timer", ID: a.Timer.Name}
+	case a.Rule == action.RuleTimerCancel:
+		q.Resource = policy.Resource{Kind: "timer", ID: a.Name}
+	default:
+		q.Resource = s.memberResource(a)
+		if a.Rule == action.RuleSuspend {
+			number("for", a.Until-min(a.Until, ctx.block.Time))
+		}
+	}
+	return q, nil
+}
+
+func (s *State) memberResource(a *action.Action) policy.Resource {
+	m := a.Member
+	if m == nil {
+		m, _ = s.Member(a.Name)
+	}
+	if m == nil {
+		return policy.Resource{Kind: "member", ID: a.Name}
+	}
+	return policy.Resource{Kind: "member", ID: m.ID, Owner: m.Operator}
+}
+
+func id32(id [32]byte) []byte { return id[:] }

@@ -1,0 +1,186 @@
+package ledger
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// RequestState is how far a request has come.
+type RequestState uint8
+
+const (
+	RequestOpen      RequestState = 1 // waits for approvals
+	RequestLocked    RequestState = 2 // enough agree; a time lock or a window holds it back
+	RequestExecuted  RequestState = 3
+	RequestFailed    RequestState = 4 // enough agreed, and it was impossible by then
+	RequestVetoed    RequestState = 5
+	RequestCancelled RequestState = 6
+	RequestExpired   RequestState = 7
+	RequestStale     RequestState = 8 // the policy that it was opened under is no longer in force
+)
+
+func (s RequestState) String() string {
+	names := [...]string{"unknown", "open", "locked", "executed", "failed", "vetoed", "cancelled", "expired", "stale"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return names[0]
+}
+
+// Live reports whether something can still come of the request.
+func (s RequestState) Live() bool { return s == RequestOpen || s == RequestLocked }
+
+// Request is what the ledger knows of a request.
+type Request struct {
+	action.Request
+	State    RequestState
+	Purpose  string
+	Tier     string // of the policy, that says who has to agree
+	Need     action.Need
+	Height   uint64 // when it was opened
+	Opened   uint64 // milliseconds of block time
+	Deadline uint64
+	Escalate uint64 // when backups may approve; 0: never
+	Lock     uint64 // how long the time lock is, from when enough agree
+	Blocks   uint64 // and how many heights
+
+	Approvals    []Approval
+	Unlock       uint64 // when the time lock ends; 0: not enough agree yet
+	UnlockHeight uint64
+	Escalated    bool
+	Closed       uint64 // milliseconds of block time
+	Reason       string // why it came to an end
+}
+
+// requester is the name without its class.
+func (r *Request) requester() string {
+	_, id, _ := strings.Cut(r.By, "/")
+	return id
+}
+
+// Approval is one member's word.
+type Approval struct {
+	Member string
+	Tx     [32]byte // the transaction that says so
+	Time   uint64   // milliseconds of block time
+}
+
+func (r *Request) encode() []byte {
+	var e wire.Encoder
+	e.U8(1)
+	e.Bytes(r.Action)
+	e.Fixed(r.Nonce[:])
+	e.Fixed(r.Policy[:])
+	for _, s := range []string{r.By, r.Purpose, r.Tier, r.Reason} {
+		e.String(s)
+	}
+	e.U8(uint8(r.State))
+	for _, n := range []uint16{r.Need.Approvals, r.Need.Operators, r.Need.Regions} {
+		e.U16(n)
+	}
+	for _, n := range []uint64{r.Height, r.Opened, r.Deadline, r.Escalate, r.Lock, r.Blocks, r.Unlock, r.UnlockHeight, r.Closed} {
+		e.U64(n)
+	}
+	e.Bool(r.Escalated)
+	e.Count(len(r.Approvals))
+	for _, a := range r.Approvals {
+		e.String(a.Member)
+		e.Fixed(a.Tx[:])
+		e.U64(a.Time)
+	}
+	return e.Out()
+}
+
+func parseRequest(b []byte) (*Request, error) {
+	var r Request
+	d := wire.NewDecoder(b)
+	if v := d.U8(); d.Err() == nil && v != 1 {
+		d.Fail(fmt.Errorf("version %d", v))
+	}
+	r.Action = d.Bytes(action.MaxAction)
+	d.Fixed(r.Nonce[:])
+	d.Fixed(r.Policy[:])
+	for _, s := range []*string{&r.By, &r.Purpose, &r.Tier, &r.Reason} {
+		*s = d.String(maxEventField)
+	}
+	r.State = RequestState(d.U8())
+	for _, n := range []*uint16{&r.Need.Approvals, &r.Need.Operators, &r.Need.Regions} {
+		*n = d.U16()
+	}
+	for _, n := range []*uint64{&r.Height, &r.Opened, &r.Deadline, &r.Escalate, &r.Lock, &r.Blocks, &r.Unlock, &r.UnlockHeight, &r.Closed} {
+		*n = d.U64()
+	}
+	r.Escalated = d.Bool()
+	for range d.Count(action.MaxApprovals, 44) {
+		a := Approval{Member: d.String(wire.MaxName)}
+		d.Fixed(a.Tx[:])
+		a.Time = d.U64()
+		r.Approvals = append(r.Approvals, a)
+	}
+	if err := d.Finish(); err != nil {
+		return nil, fmt.Errorf("parse request: %w", err)
+	}
+	return &r, nil
+}
+
+// Request returns a request by its id.
+func (s *State) Request(id [32]byte) (*Request, bool) {
+	raw := s.Get(s.ns.Request(id[:]))
+	if raw == nil {
+		return nil, false
+	}
+	return mustParse(parseRequest(raw)), true
+}
+
+// Requests visits all requests in order of their ids; the live ones alone
+// when asked so, which costs no more than there are.
+func (s *State) Requests(live bool, visit func(id [32]byte, r *Request) bool) {
+	prefix := s.ns.Prefix("request")
+	if live {
+		prefix = s.ns.Prefix("live")
+	}
+	s.iterate(prefix, func(_, v []byte) bool {
+		if live {
+			id := [32]byte(v)
+			r, _ := s.Request(id)
+			return visit(id, r)
+		}
+		r := mustParse(parseRequest(v))
+		return visit(r.ID(s.cluster), r)
+	})
+}
+
+func (s *State) livePath(id [32]byte) proof.Path { return s.ns.Path("live", proof.Hex(id[:])) }
+
+func (s *State) putRequest(id [32]byte, r *Request) { s.set(s.ns.Request(id[:]), r.encode()) }
+
+// maxLive bounds how many requests of one asker wait at a time.
+const maxLive = 256
+
+func (s *State) liveCountPath(by string) proof.Path { return s.ns.Path("live-count", by) }
+
+func (s *State) countLive(by string, change int) error {
+	n := int(wire.NewDecoder(s.Get(s.liveCountPath(by))).U64()) + change
+	if n > maxLive {
+		return refuse(CodeBusy, "%d requests of %s wait already", maxLive, by)
+	}
+	if n == 0 {
+		s.delete(s.liveCountPath(by))
+		return nil
+	}
+	var e wire.Encoder
+	e.U64(uint64(n))
+	s.set(s.liveCountPath(by), e.Out())
+	return nil
+}
+
+// TxPath is where the bytes of a transaction that somebody may have to show
+// again lie, by its hash.
+func TxPath(hash [32]byte) []byte { return append([]byte("tx/"), hash[:]...) }
+
+// Tx returns such a transaction, nil when there is none.
+func (s *State) Tx(hash [32]byte) []byte { return s.getBody(TxPath(hash)) }
