@@ -32,7 +32,7 @@ const module = "github.com/quorate/quorate"
 var levels = [][]string{
 	0: {"secret", "wire", "durable", "eth", "ident", "rpc"},
 	1: {"bls", "kem", "action", "proof"},
-	2: {"keystore", "dkg", "slashing", "slasher", "seal"},
+	2: {"keystore", "dkg", "slashing", "slasher", "policy", "seal"},
 	3: {"ledger", "custody"},
 	4: {"store", "peer"},
 	5: {"quorum"},

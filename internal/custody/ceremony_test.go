@@ -63,12 +63,20 @@ func (s *stage) set(board *dkg.Board) {
 	id := board.ID()
 	s.board = board
 	s.ledger.Set(ns.Ceremony(id[:]), board.Encode())
-	s.certs = append(s.certs, s.certify(ns.Ceremony(id[:])))
+	p := board.Params()
+	rule := action.RuleKeygen
+	if p.Mode == dkg.ModeImport {
+		rule = action.RuleImport
+	}
+	a := action.Action{Rule: rule, Ceremony: action.Ceremony{Params: p.Encode()}}
+	g := action.Grant{Request: action.Request{Action: a.Encode(), By: "node/node0"}}
+	s.ledger.Set(ns.Grant(id[:]), g.Encode())
+	s.certs = append(s.certs, s.certify(ns.Ceremony(id[:]), ns.Grant(id[:])))
 }
 
 func (s *stage) cert() []byte {
 	id := s.board.ID()
-	return s.prove(ns.Ceremony(id[:]))
+	return s.prove(ns.Ceremony(id[:]), ns.Grant(id[:]))
 }
 
 // step shows a process a proven state, hands over the bodies that it asks for

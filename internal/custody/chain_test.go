@@ -21,7 +21,7 @@ func (w *world) exit(p *Process, key [48]byte, index uint64) (eth.Duty, proof.Pa
 	a := &action.Action{Rule: action.RuleExit, Domain: action.DomainValidator, PublicKey: key[:], Duty: eth.EncodeDuty(duty)}
 	hash := a.Hash(w.cluster)
 	path := ns.Grant(hash[:])
-	g := action.Grant{Action: a.Encode(), By: "node/node0", Height: 1, Expires: uint64(w.ledger.Time().Add(time.Hour).UnixMilli())}
+	g := action.Grant{Request: action.Request{Action: a.Encode(), By: "node/node0"}, Height: 1, Expires: uint64(w.ledger.Time().Add(time.Hour).UnixMilli())}
 	w.ledger.Set(path, g.Encode())
 	return duty, path
 }

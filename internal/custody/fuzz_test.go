@@ -9,7 +9,7 @@ import (
 )
 
 func FuzzParseSignRequest(f *testing.F) {
-	f.Add(SignRequest{Key: [48]byte{1}, Duty: eth.EncodeDuty(eth.Duty{Message: &eth.RandaoReveal{Epoch: 1}}), Certificate: []byte("c")}.Encode())
+	f.Add(SignRequest{Key: [48]byte{1}, Duty: eth.EncodeDuty(eth.Duty{Message: &eth.RandaoReveal{Epoch: 1}}), Evidence: Evidence{Certificate: []byte("c")}}.Encode())
 	f.Add(SignRequest{}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := ParseSignRequest(b); err == nil && !bytes.Equal(r.Encode(), b) {
@@ -82,7 +82,7 @@ func FuzzHandle(f *testing.F) {
 	exit, path := w.exit(p, key, 1)
 	granted := w.certify(path)
 	for _, duty := range []eth.Duty{w.block(1, 1), w.attestation(1, 2, 3), {Fork: w.fork(), Message: &eth.RandaoReveal{}}, exit} {
-		f.Add(MethodSign, SignRequest{Key: key, Duty: eth.EncodeDuty(duty), Certificate: granted}.Encode())
+		f.Add(MethodSign, SignRequest{Key: key, Duty: eth.EncodeDuty(duty), Evidence: Evidence{Certificate: granted}}.Encode())
 	}
 	s := w.openStage(w.params(1, 1))
 	f.Add(MethodCeremony, ceremonyRequest(s.board.ID(), s.cert(), nil))

@@ -35,7 +35,7 @@ func TestWhatIsNoDutyNeedsItsGrant(t *testing.T) {
 			asked := action.Action{Rule: rule, Domain: action.DomainValidator, PublicKey: key[:], Duty: eth.EncodeDuty(duty)}
 			hash := asked.Hash(w.cluster)
 			granted := asked
-			g := action.Grant{By: "node/node0", Height: 1, Expires: uint64(w.ledger.Time().Add(time.Minute).UnixMilli())}
+			g := action.Grant{Request: action.Request{By: "node/node0"}, Height: 1, Expires: uint64(w.ledger.Time().Add(time.Minute).UnixMilli())}
 			if edit != nil {
 				edit(&granted, &g)
 			}

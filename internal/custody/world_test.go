@@ -56,7 +56,7 @@ func newWorld(t testing.TB, n int, edit func(*action.Genesis)) *world {
 	}
 	w := &world{t: t, dir: t.TempDir(), log: io.Discard}
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: string(ns),
-		Network: mainnet.Config(), ImportHistory: action.HistoryNone}
+		Network: mainnet.Config(), ImportHistory: action.HistoryNone, Policy: "version: 1\n"}
 	for i := range n {
 		rec, err := Init(w.home(i), action.DomainValidator)
 		if err != nil {
@@ -229,7 +229,7 @@ func (w *world) block(slot uint64, body byte) eth.Duty {
 
 // sign asks for a partial signature.
 func (w *world) sign(p *Process, key [bls.PublicKeySize]byte, duty eth.Duty, cert []byte) (SignResponse, error) {
-	raw, err := ask(p, MethodSign, SignRequest{Key: key, Duty: eth.EncodeDuty(duty), Certificate: cert}.Encode())
+	raw, err := ask(p, MethodSign, SignRequest{Key: key, Duty: eth.EncodeDuty(duty), Evidence: Evidence{Certificate: cert}}.Encode())
 	if err != nil {
 		return SignResponse{}, err
 	}
@@ -279,7 +279,7 @@ func keyList(keys ...[bls.PublicKeySize]byte) []byte { return encodeKeys(keys) }
 func ceremonyRequest(id [32]byte, cert []byte, imports [][]byte) []byte {
 	var e wire.Encoder
 	e.Fixed(id[:])
-	e.Bytes(cert)
+	Evidence{Certificate: cert}.encode(&e)
 	e.Count(len(imports))
 	for _, k := range imports {
 		e.Bytes(k)

@@ -36,6 +36,11 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 		}
 		return id, s.execute(ctx, b.Action, b.Keys, s.grantOf(ctx, r, nil))
 	}
+	// Who asks again, because a call timed out, finds what waits already.
+	asked := s.askedPath(r)
+	if old := s.Get(asked); old != nil {
+		return [32]byte(old), nil
+	}
 	// What cannot be carried out is said before anybody spends a word on it.
 	if err := s.tryOut(ctx, b, r); err != nil {
 		return id, err
@@ -52,6 +57,7 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 	}
 	id = r.ID(s.cluster)
 	s.set(s.livePath(id), id[:])
+	s.set(asked, id[:])
 	if raw != nil {
 		s.setBody(TxPath(ctx.hash), raw)
 	}
@@ -295,6 +301,7 @@ func (s *State) endRequest(ctx txContext, id [32]byte, r *Request, state Request
 	r.State, r.Closed, r.Reason = state, ctx.block.Time, reason
 	s.putRequest(id, r)
 	s.delete(s.livePath(id))
+	s.delete(s.askedPath(r))
 	s.delete(s.timePath(r.Deadline, dueRequest, hex.EncodeToString(id[:])))
 	if err := s.countLive(r.By, -1); err != nil {
 		panic("ledger: own state is damaged: " + err.Error())

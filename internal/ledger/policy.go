@@ -129,7 +129,7 @@ func (s *State) query(ctx txContext, a *action.Action, who principal) (policy.Qu
 		number("threshold", uint64(p.T))
 		number("seats", uint64(p.N))
 	case a.Rule == action.RulePolicy:
-		q.Resource = policy.Resource{Kind: "policy"}
+		q.Resource = policy.PolicyResource()
 	case a.Rule == action.RuleTimerSet:
 		q.Resource = policy.Resource{Kind: "timer", ID: a.Timer.Name}
 	case a.Rule == action.RuleTimerCancel:

@@ -154,6 +154,11 @@ func (s *State) Requests(live bool, visit func(id [32]byte, r *Request) bool) {
 	})
 }
 
+func (s *State) askedPath(r *Request) proof.Path {
+	hash := action.HashAction(s.cluster, r.Action)
+	return s.ns.Path("asked", proof.Hex(hash[:]), r.By)
+}
+
 func (s *State) livePath(id [32]byte) proof.Path { return s.ns.Path("live", proof.Hex(id[:])) }
 
 func (s *State) putRequest(id [32]byte, r *Request) { s.set(s.ns.Request(id[:]), r.encode()) }

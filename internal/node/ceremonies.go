@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -181,26 +182,31 @@ func (n *Node) turnToPublish(ctx context.Context, id [32]byte) bool {
 
 const publishTurn = time.Second
 
-// passTime makes a block when a deadline has passed that an idle ledger would
-// not notice.
+// passTime makes a block when something is due that an idle ledger would not
+// notice.
 func (n *Node) passTime(ctx context.Context) {
 	view, err := n.View()
 	if err != nil {
 		return
 	}
 	_, blockTime := n.Height()
+	passed := func(at uint64) bool {
+		due := time.UnixMilli(int64(min(at, math.MaxInt64)))
+		return time.Now().After(due) && !blockTime.After(due)
+	}
+	at, waits, due := view.NextDue() // what waits for a height waits for a block
+	due = due || waits && passed(at)
 	for _, id := range view.OpenCeremonies() {
 		board, _ := view.Ceremony(id)
-		due := time.UnixMilli(int64(board.Deadline()))
-		if board.Deadline() == 0 || !time.Now().After(due) || blockTime.After(due) {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		if _, err := n.Submit(ctx, action.KindTick, nil); err != nil {
-			n.log.Debug("let time pass", "err", err)
-		}
+		due = due || board.Deadline() != 0 && passed(board.Deadline())
+	}
+	if !due {
 		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := n.Submit(ctx, action.KindTick, nil); err != nil {
+		n.log.Debug("let time pass", "err", err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/secret"
 )
 
@@ -59,7 +60,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root", Network: network.Config()}); err != nil {
+	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root", Network: network.Config(), Policy: string(policy.Dev())}); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range st.Writes() {

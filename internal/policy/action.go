@@ -26,7 +26,7 @@ func Verbs() []Verb { return []Verb{Request, Approve, Veto, Execute} }
 var actionNames = [...]string{
 	"ceremony.import", "ceremony.keygen", "ceremony.refresh", "ceremony.reshare",
 	"key.archive", "key.freeze", "key.settings", "key.unfreeze",
-	"member.enrol", "member.remove", "member.update",
+	"member.enrol", "member.reinstate", "member.remove", "member.suspend", "member.update",
 	"policy.change",
 	"secret.delete", "secret.get", "secret.put", "secret.rotate",
 	"sign.deposit", "sign.voluntary_exit",

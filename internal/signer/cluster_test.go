@@ -181,8 +181,8 @@ func (n *node) ProveKey(_ context.Context, key Key) ([]byte, error) {
 	return fmt.Appendf(nil, "%s proves key %x", n.name, key), n.proofErr
 }
 
-func (n *node) ProveGrant(_ context.Context, a *action.Action) ([]byte, error) {
-	return fmt.Appendf(nil, "%s proves grant %x", n.name, a.Encode()), n.proofErr
+func (n *node) ProveGrant(_ context.Context, a *action.Action) (custody.Evidence, error) {
+	return custody.Evidence{Certificate: fmt.Appendf(nil, "%s proves grant %x", n.name, a.Encode())}, n.proofErr
 }
 
 func (n *node) Incarnation(name string) [32]byte {

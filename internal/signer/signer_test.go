@@ -218,7 +218,7 @@ func TestPartialProves(t *testing.T) {
 		{c.duty(&eth.ProposerPreferences{}), fmt.Sprintf("node1 proves key %x", key)},
 	} {
 		for _, brought := range []string{"", "another node's word"} {
-			body := custody.SignRequest{Key: key, Duty: eth.EncodeDuty(e.duty), Certificate: []byte(brought)}.Encode()
+			body := custody.SignRequest{Key: key, Duty: eth.EncodeDuty(e.duty), Evidence: custody.Evidence{Certificate: []byte(brought)}}.Encode()
 			n.Partial(t.Context(), body) //nolint:errcheck // what custody was asked is what counts
 			got := n.requests()
 			if len(got) != 1 || string(got[0].Certificate) != e.want || got[0].Key != key || !bytes.Equal(got[0].Duty, eth.EncodeDuty(e.duty)) {
@@ -229,7 +229,7 @@ func TestPartialProves(t *testing.T) {
 	// Duties come through byte for byte, even with a certificate that nobody
 	// wants: custody judges it.
 	for _, d := range []eth.Duty{c.block(1), c.vote(1), c.randao(1)} {
-		body := custody.SignRequest{Key: key, Duty: eth.EncodeDuty(d), Certificate: []byte("whatever")}.Encode()
+		body := custody.SignRequest{Key: key, Duty: eth.EncodeDuty(d), Evidence: custody.Evidence{Certificate: []byte("whatever")}}.Encode()
 		before := n.recorded.Load()
 		if _, err := n.Partial(t.Context(), body); err != nil {
 			t.Errorf("%s: %v", d.Kind(), err)
