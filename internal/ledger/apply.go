@@ -22,6 +22,7 @@ type txContext struct {
 	hash  [32]byte
 	salt  []byte
 	who   principal
+	key   [32]byte // of who, that signed
 }
 
 // Result is what became of one transaction.
@@ -37,7 +38,7 @@ func (s *State) Genesis(g *action.Genesis) error {
 		s.set(s.ns.Node(g.Nodes[i].Name), g.Nodes[i].Encode())
 	}
 	for i := range g.Members {
-		s.set(s.ns.Member([]byte(g.Members[i].ID)), g.Members[i].Encode())
+		s.putMember(&g.Members[i])
 	}
 	if err := s.foundPolicy(g); err != nil {
 		return err
@@ -76,7 +77,7 @@ func (s *State) Misbehaviour(b Block, kind string, vote [20]byte, height int64) 
 // It is total: whatever the transaction holds, it returns a code. A denial
 // uses up the nonce and is recorded; every other refusal leaves no trace.
 func (s *State) Apply(b Block, tx VerifiedTx) Result {
-	ctx := txContext{block: b, hash: tx.hash, salt: tx.env.Salt[:], who: tx.who}
+	ctx := txContext{block: b, hash: tx.hash, salt: tx.env.Salt[:], who: tx.who, key: tx.key}
 	// The nonce again: two copies can stand in one block.
 	if !s.nonces(tx.env.Signer).fresh(tx.env.Nonce) {
 		return Result{Code: CodeNonce, Info: "nonce used earlier in this block"}

@@ -20,7 +20,7 @@ func (s *State) execute(ctx txContext, a *action.Action, keys [][]byte, g *actio
 	case action.RuleEnrol, action.RuleUpdate, action.RuleRemove, action.RuleSuspend, action.RuleReinstate:
 		return s.executeOnMember(ctx, a)
 	case action.RulePolicy:
-		return s.changePolicy(ctx, a.Document)
+		return s.changePolicy(ctx, a.Document, g.Request.ID(s.cluster))
 	case action.RuleTimerSet:
 		return s.setTimer(ctx, a.Timer)
 	case action.RuleTimerCancel:
@@ -77,6 +77,16 @@ func (s *State) executeOnKey(ctx txContext, a *action.Action, g *action.Grant) e
 // A frozen key signs nothing: nodes stop asking for it and answering for it.
 // It comes back by itself at a time, or when those who have to agree do.
 
+// maxStop is how long what one person stops at once stays stopped.
+const maxStop = 30 * 24 * 60 * 60 * 1000
+
+func checkEnd(ctx txContext, until uint64) error {
+	if until <= ctx.block.Time || until > ctx.block.Time+maxStop {
+		return refuse(CodeMalformed, "it needs an end, within 30 days")
+	}
+	return nil
+}
+
 func (s *State) thawPath(d action.Domain, key []byte) proof.Path {
 	return s.ns.Path("frozen", string(d), proof.Hex(key))
 }
@@ -85,8 +95,9 @@ func (s *State) freeze(ctx txContext, key *action.KeyRecord, until uint64) error
 	switch {
 	case key.State != action.KeyActive && key.State != action.KeyFrozen:
 		return refuse(CodeConflict, "key is %s", key.State)
-	case until <= ctx.block.Time:
-		return refuse(CodeMalformed, "a freeze needs an end in the future")
+	}
+	if err := checkEnd(ctx, until); err != nil {
+		return err
 	}
 	path := s.thawPath(key.Domain, key.PublicKey)
 	if old := s.Get(path); old != nil && until <= be(old) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/policy"
 )
 
@@ -121,7 +122,7 @@ func (s *State) decide(ctx txContext, d action.Decision, raw []byte) error {
 	if err := s.mayDecide(ctx, rules, policy.Approve, r); err != nil {
 		return err
 	}
-	r.Approvals = append(r.Approvals, Approval{Member: ctx.who.id(), Tx: ctx.hash, Time: ctx.block.Time})
+	r.Approvals = append(r.Approvals, Approval{Member: ctx.who.id(), Tx: ctx.hash, Key: ctx.key, Time: ctx.block.Time})
 	s.record(ctx, s.about(r, EventApproved, ""))
 	s.progress(ctx, d.Request, r)
 	return nil
@@ -159,24 +160,27 @@ func (s *State) mayDecide(ctx txContext, rules *policy.Policy, verb policy.Verb,
 // rolesStandingIn adds the roles of those whom a member is the backup of.
 func (s *State) rolesStandingIn(who principal) []string {
 	roles := slices.Clone(who.roles)
-	s.Members(func(m *action.MemberRecord) bool {
-		if slices.Contains(m.Backups, who.id()) {
-			for _, role := range m.Roles {
-				if !slices.Contains(roles, role) {
-					roles = append(roles, role)
-				}
+	for _, id := range s.standsInFor(who.id()) {
+		m, ok := s.Member(id)
+		if !ok {
+			continue
+		}
+		for _, role := range m.Roles {
+			if !slices.Contains(roles, role) {
+				roles = append(roles, role)
 			}
 		}
-		return true
-	})
+	}
 	return roles
 }
 
 // approvers returns the humans whose approval still counts: one who has left,
-// or is suspended, agrees to nothing any more.
+// or is suspended, agrees to nothing any more, and neither does a credential
+// that was taken from its member.
 func (s *State) approvers(ctx txContext, r *Request) (humans []*action.MemberRecord, txs [][32]byte) {
 	for _, a := range r.Approvals {
-		if m, ok := s.Member(a.Member); ok && m.Human() && ctx.block.Time >= m.Suspended {
+		m, ok := s.Member(a.Member)
+		if ok && m.Human() && ctx.block.Time >= m.Suspended && slices.ContainsFunc(m.Keys, func(k ident.PublicKey) bool { return credentialID(k) == a.Key }) {
 			humans, txs = append(humans, m), append(txs, a.Tx)
 		}
 	}

@@ -1,8 +1,13 @@
 package ledger
 
 import (
+	"crypto/sha256"
+	"math"
+
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/policy"
+	"github.com/quorate/quorate/internal/proof"
 )
 
 // Members visits all members in order of their ids.
@@ -12,7 +17,52 @@ func (s *State) Members(visit func(*action.MemberRecord) bool) {
 	})
 }
 
-func (s *State) putMember(m *action.MemberRecord) { s.set(s.ns.Member([]byte(m.ID)), m.Encode()) }
+// Beside the records stand two indexes, so that what a change costs does not
+// grow with the number of members: whose a credential is, and whom a member
+// stands in for.
+
+func (s *State) credentialPath(id [32]byte) proof.Path {
+	return s.ns.Path("credential", proof.Hex(id[:]))
+}
+
+func (s *State) backupPath(backup, of string) proof.Path { return s.ns.Path("backup", backup, of) }
+
+// credentialID names a credential.
+func credentialID(k ident.PublicKey) [32]byte { return sha256.Sum256(k.Bytes()) }
+
+func (s *State) putMember(m *action.MemberRecord) {
+	s.deleteMember(m.ID)
+	for _, k := range m.Keys {
+		s.set(s.credentialPath(credentialID(k)), []byte(m.ID))
+	}
+	for _, b := range m.Backups {
+		s.set(s.backupPath(b, m.ID), []byte(m.ID))
+	}
+	s.set(s.ns.Member([]byte(m.ID)), m.Encode())
+}
+
+func (s *State) deleteMember(id string) {
+	old, ok := s.Member(id)
+	if !ok {
+		return
+	}
+	for _, k := range old.Keys {
+		s.delete(s.credentialPath(credentialID(k)))
+	}
+	for _, b := range old.Backups {
+		s.delete(s.backupPath(b, id))
+	}
+	s.delete(s.ns.Member([]byte(id)))
+}
+
+// standsInFor returns whose backup a member is.
+func (s *State) standsInFor(backup string) (ids []string) {
+	s.iterate(s.ns.Prefix("backup", backup), func(_, v []byte) bool {
+		ids = append(ids, string(v))
+		return true
+	})
+	return ids
+}
 
 // executeOnMember changes who takes part. A change after which nobody could
 // change anything any more is refused.
@@ -47,10 +97,10 @@ func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
 		s.putMember(&m)
 	case action.RuleRemove:
 		what = "removed"
-		s.delete(s.ns.Member([]byte(id)))
+		s.deleteMember(id)
 	case action.RuleSuspend:
-		if a.Until <= ctx.block.Time {
-			return refuse(CodeMalformed, "a suspension needs an end in the future")
+		if err := checkEnd(ctx, a.Until); err != nil {
+			return err
 		}
 		what, old.Suspended = "suspended", max(old.Suspended, a.Until)
 		s.putMember(old)
@@ -61,9 +111,8 @@ func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
 		what, old.Suspended = "reinstated", 0
 		s.putMember(old)
 	}
-	if a.Rule != action.RuleSuspend { // which ends by itself
-		rules, _ := s.policy()
-		if err := rules.Lockout(s.principals()); err != nil {
+	if a.Rule == action.RuleRemove || a.Rule == action.RuleUpdate {
+		if err := s.lockedOut(); err != nil {
 			return refuse(CodeConflict, "after this change nobody could change anything any more: %w", err)
 		}
 	}
@@ -72,33 +121,50 @@ func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
 }
 
 // ownKeys refuses a credential that is another's: approvals count humans.
-func (s *State) ownKeys(m *action.MemberRecord) (err error) {
-	own := map[string]bool{}
+func (s *State) ownKeys(m *action.MemberRecord) error {
+	own := map[[32]byte]bool{}
 	for _, k := range m.Keys {
-		if own[string(k.Bytes())] {
+		id := credentialID(k)
+		if own[id] {
 			return refuse(CodeMalformed, "a key of member %s stands twice", m.ID)
 		}
-		own[string(k.Bytes())] = true
-	}
-	s.Members(func(other *action.MemberRecord) bool {
-		for _, k := range other.Keys {
-			if other.ID != m.ID && own[string(k.Bytes())] {
-				err = refuse(CodeConflict, "a key of member %s is %s's", m.ID, other.ID)
-			}
+		own[id] = true
+		if other := string(s.Get(s.credentialPath(id))); other != "" && other != m.ID {
+			return refuse(CodeConflict, "a key of member %s is %s's", m.ID, other)
 		}
-		return err == nil
-	})
-	return err
+	}
+	return nil
 }
 
-// principals is everybody who can act, as policies see them.
-func (s *State) principals() (all []policy.Principal) {
-	s.Members(func(m *action.MemberRecord) bool {
-		all = append(all, ofMember(m).policy())
-		return true
-	})
+// lockedOut says why nobody could change the policy in force any more.
+func (s *State) lockedOut() error {
+	rules, _ := s.policy()
+	return s.locksOut(rules)
+}
+
+// fewMembers is how many are looked at first: if they can change a policy,
+// more of them can.
+const fewMembers = 64
+
+func (s *State) locksOut(rules *policy.Policy) error {
+	if rules.Lockout(s.principals(fewMembers)) == nil {
+		return nil
+	}
+	return rules.Lockout(s.principals(math.MaxInt))
+}
+
+// principals is everybody who can act, as policies see them: all nodes, and at
+// most so many of the members that have a role.
+func (s *State) principals(most int) (all []policy.Principal) {
 	for _, n := range s.Nodes() {
 		all = append(all, principal{name: "node/" + n.Name, kind: kindNode, operator: n.Operator, region: n.Region}.policy())
 	}
+	s.Members(func(m *action.MemberRecord) bool {
+		if len(m.Roles) > 0 {
+			all = append(all, ofMember(m).policy())
+			most--
+		}
+		return most > 0
+	})
 	return all
 }

@@ -77,14 +77,14 @@ func (s *State) putPolicy(version [32]byte, document []byte) {
 	s.set(s.ns.Policy(), version[:])
 }
 
-// changePolicy puts another policy in force. One that does not compile, or
+// changePolicy puts another policy in force, on the request by. One that does not compile, or
 // under which nobody could change it again, never is.
-func (s *State) changePolicy(ctx txContext, document []byte) error {
+func (s *State) changePolicy(ctx txContext, document []byte, by [32]byte) error {
 	p, err := policy.Compile(document)
 	if err != nil {
 		return refuse(CodeMalformed, "%w", err)
 	}
-	if err := p.Lockout(s.principals()); err != nil {
+	if err := s.locksOut(p); err != nil {
 		return refuse(CodeConflict, "%w", err)
 	}
 	version := p.Hash()
@@ -93,6 +93,13 @@ func (s *State) changePolicy(ctx txContext, document []byte) error {
 	}
 	s.putPolicy(version, document)
 	s.record(ctx, Event{Kind: EventPolicy, Object: fmt.Sprintf("policy/%x", version)})
+	// What was opened under the old one nobody agrees to under the new one.
+	s.Requests(true, func(id [32]byte, r *Request) bool {
+		if id != by {
+			s.progress(ctx, id, r)
+		}
+		return true
+	})
 	return nil
 }
 

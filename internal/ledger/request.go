@@ -66,6 +66,7 @@ func (r *Request) requester() string {
 type Approval struct {
 	Member string
 	Tx     [32]byte // the transaction that says so
+	Key    [32]byte // hash of the credential that signed it: it counts while the member has it
 	Time   uint64   // milliseconds of block time
 }
 
@@ -90,6 +91,7 @@ func (r *Request) encode() []byte {
 	for _, a := range r.Approvals {
 		e.String(a.Member)
 		e.Fixed(a.Tx[:])
+		e.Fixed(a.Key[:])
 		e.U64(a.Time)
 	}
 	return e.Out()
@@ -115,9 +117,10 @@ func parseRequest(b []byte) (*Request, error) {
 		*n = d.U64()
 	}
 	r.Escalated = d.Bool()
-	for range d.Count(action.MaxApprovals, 44) {
+	for range d.Count(action.MaxApprovals, 76) {
 		a := Approval{Member: d.String(wire.MaxName)}
 		d.Fixed(a.Tx[:])
+		d.Fixed(a.Key[:])
 		a.Time = d.U64()
 		r.Approvals = append(r.Approvals, a)
 	}

@@ -247,6 +247,7 @@ func Parse(raw []byte) (*Tx, error) {
 type VerifiedTx struct {
 	*Tx
 	who principal
+	key [32]byte // the credential that signed, as credentialID names it
 }
 
 // Verify checks that the signer is known, signed it, and has not sent it
@@ -265,6 +266,7 @@ func (s *State) Verify(tx *Tx, seen *Seen) (VerifiedTx, error) {
 	}
 	for _, k := range keys {
 		if seen.check(tx.hash, k.Bytes(), func() bool { return tx.env.VerifySignature(k) == nil }) {
+			v.key = credentialID(k)
 			return v, s.verifyInner(tx, seen)
 		}
 	}
