@@ -77,11 +77,8 @@ func (tx *Tx) preimage() []byte {
 
 // Sign fills in the signature and returns the transaction's bytes.
 func (tx *Tx) Sign(key ident.PrivateKey) []byte {
-	pre := tx.preimage()
-	tx.Signature = key.Sign(wire.TagTx, pre)
-	e := wire.NewEncoder(pre)
-	e.Bytes(tx.Signature)
-	return e.Out()
+	tx.Signature = key.Sign(wire.TagTx, tx.preimage())
+	return tx.Raw()
 }
 
 // VerifySignature checks the signature under the signer's key. That the key
@@ -90,12 +87,15 @@ func (tx *Tx) VerifySignature(pk ident.PublicKey) error {
 	return pk.Verify(tx.Signature, wire.TagTx, tx.preimage())
 }
 
-// Hash names the transaction, signature and all.
-func (tx *Tx) Hash() [32]byte {
+// Raw returns the canonical bytes, with the signature as it is.
+func (tx *Tx) Raw() []byte {
 	e := wire.NewEncoder(tx.preimage())
 	e.Bytes(tx.Signature)
-	return HashTx(e.Out())
+	return e.Out()
 }
+
+// Hash names the transaction, signature and all.
+func (tx *Tx) Hash() [32]byte { return HashTx(tx.Raw()) }
 
 // HashTx names a transaction, whether it parses or not.
 func HashTx(raw []byte) [32]byte { return sha256.Sum256(raw) }
