@@ -95,7 +95,7 @@ func (s *State) decide(ctx txContext, d action.Decision, raw []byte) error {
 	if version != r.Policy {
 		return refuse(CodePhase, "the policy has changed since the request was opened; open it again")
 	}
-	if ctx.block.Time >= r.Deadline {
+	if r.State == RequestOpen && ctx.block.Time >= r.Deadline {
 		return refuse(CodePhase, "the request has expired")
 	}
 	s.setBody(TxPath(ctx.hash), raw)
@@ -149,7 +149,7 @@ func (s *State) mayDecide(ctx txContext, rules *policy.Policy, verb policy.Verb,
 	}
 	p := who.policy()
 	switch {
-	case verb == policy.Veto && !slices.ContainsFunc(who.roles, func(role string) bool { return slices.Contains(terms.Veto, role) }):
+	case verb == policy.Veto && !terms.MayVeto(p):
 		return refuse(CodeDenied, "tier %s lets %v veto; %s is %v", terms.Tier, terms.Veto, who.name, who.roles)
 	case verb == policy.Approve && !terms.Counts(p, r.requester(), ctx.block.Time-r.Opened):
 		return refuse(CodeDenied, "an approval of %s does not count in tier %s, which asks for %v", who.name, terms.Tier, terms.Roles)
@@ -191,12 +191,8 @@ func (s *State) approvers(ctx txContext, r *Request) (humans []*action.MemberRec
 // look at it again.
 func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 	rules, version := s.policy()
-	switch {
-	case version != r.Policy:
+	if version != r.Policy {
 		s.endRequest(ctx, id, r, RequestStale, EventExpired, "the policy has changed")
-		return
-	case ctx.block.Time >= r.Deadline:
-		s.endRequest(ctx, id, r, RequestExpired, EventExpired, "")
 		return
 	}
 	if r.Escalate > 0 && !r.Escalated && ctx.block.Time >= r.Escalate && r.State == RequestOpen {
@@ -206,7 +202,11 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 	humans, txs := s.approvers(ctx, r)
 	now := ctx.block.Time
 	if !r.Need.Met(humans) {
-		r.State, r.Unlock, r.UnlockHeight = RequestOpen, 0, 0 // somebody who agreed has left
+		if now >= r.Deadline {
+			s.endRequest(ctx, id, r, RequestExpired, EventExpired, "")
+			return
+		}
+		r.State, r.Unlock, r.UnlockHeight = RequestOpen, 0, 0 // somebody who agreed may have left
 		s.sleep(id, r, now)
 		return
 	}
@@ -235,8 +235,8 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 	}
 	opens, ever := terms.OpensAt(max(now, r.Unlock))
 	switch {
-	case !ever || opens >= r.Deadline:
-		s.sleep(id, r, now) // no window before its deadline
+	case !ever:
+		s.endRequest(ctx, id, r, RequestFailed, EventFailed, "its window never opens again")
 	case now < opens:
 		s.wakeAt(opens, dueRequest, hex.EncodeToString(id[:]))
 		s.sleep(id, r, now)
@@ -252,7 +252,9 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 // somebody.
 func (s *State) sleep(id [32]byte, r *Request, now uint64) {
 	name := hex.EncodeToString(id[:])
-	s.wakeAt(r.Deadline, dueRequest, name)
+	if r.Deadline > now {
+		s.wakeAt(r.Deadline, dueRequest, name)
+	}
 	if r.Escalate > now && !r.Escalated {
 		s.wakeAt(r.Escalate, dueRequest, name)
 	}

@@ -43,7 +43,7 @@ type Request struct {
 	Need     action.Need
 	Height   uint64 // when it was opened
 	Opened   uint64 // milliseconds of block time
-	Deadline uint64
+	Deadline uint64 // when it lapses, if not enough agree by then
 	Escalate uint64 // when backups may approve; 0: never
 	Lock     uint64 // how long the time lock is, from when enough agree
 	Blocks   uint64 // and how many heights

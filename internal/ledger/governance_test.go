@@ -1,0 +1,506 @@
+package ledger
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/action/actiontest"
+)
+
+// rules of these tests: exits need two custodians of two operators and a lock,
+// the rest less.
+const rules = `version: 1
+name: test
+permissions: |
+  @id("custodians")
+  permit (principal in Role::"custodian", action, resource);
+  @id("approvers")
+  permit (principal in Role::"approver", action in [Action::"approve", Action::"veto"], resource);
+  @id("clock")
+  permit (principal is Clock, action, resource);
+tiers:
+  - name: exit
+    actions: [sign.voluntary_exit]
+    approvals: 2
+    operators: 2
+    approvers: [custodian]
+    self_approval: true
+    deadline: 1d
+    veto: [custodian, approver]
+  - name: deposit
+    actions: [sign.deposit, key.settings]
+    approvals: 2
+    operators: 2
+    approvers: [custodian]
+    self_approval: true
+    delay: {time: 1h, blocks: 3}
+    deadline: 1d
+    escalate: {after: 2h, to: [approver]}
+    veto: [custodian]
+  - name: govern
+    actions: [policy.change, member.remove, member.update, member.enrol, key.unfreeze]
+    approvals: 2
+    approvers: [custodian]
+    self_approval: true
+  - name: at-once
+    actions: ["*"]
+    approvals: 0
+`
+
+const hour = 60 * 60 * 1000
+
+// council is a world with people in it, and a key that they decide on.
+type council struct {
+	*world
+	*actiontest.Case
+	key   *action.KeyRecord
+	asked *action.Action
+	id    [32]byte
+}
+
+func newCouncil(t testing.TB) *council {
+	c := &council{world: newWorld(t, 4), Case: actiontest.People()}
+	c.govern(rules)
+	s := c.view()
+	for _, m := range []string{alice.Name, olga.Name} {
+		s.deleteMember(m)
+	}
+	for _, p := range c.Enrolled() {
+		s.putMember(&p.Record)
+	}
+	c.commit(s)
+	c.Case.Cluster = c.ID
+	c.Case.Nonce = func(id string) uint64 { return c.view().NextNonce(member(id)) }
+	c.key = c.giveKey(action.KeyRecord{PublicKey: []byte{1}, State: action.KeyActive})
+	return c
+}
+
+func member(id string) action.Signer { return action.Signer{Class: action.SignerMember, Name: id} }
+
+// ask opens a request for an action by a person and returns what comes of it.
+func (c *council) ask(p *actiontest.Person, a *action.Action) (Result, action.Request) {
+	c.Helper()
+	tx := action.Tx{Cluster: c.ID, Kind: action.KindRequest, Signer: member(p.Record.ID), Nonce: c.Case.Nonce(p.Record.ID), Salt: [16]byte{1}, Body: Ask{Action: a}.Encode()}
+	raw := tx.Sign(p.Keys[0])
+	r := c.next(raw)[0]
+	return r, action.Request{Action: a.Encode(), Nonce: action.HashTx(raw), Policy: c.view().PolicyVersion(), By: "member/" + p.Record.ID}
+}
+
+// open asks for an exit (or another action) that has to wait.
+func (c *council) open(p *actiontest.Person, a *action.Action) {
+	c.Helper()
+	r, request := c.ask(p, a)
+	if r.Code != OK || r.Request != request.ID(c.ID) {
+		c.Fatalf("ask: %s (%s), request %x", r.Code, r.Info, r.Request)
+	}
+	c.asked, c.Request, c.id = a, request, r.Request
+}
+
+func (c *council) exit(epoch byte) *action.Action {
+	return &action.Action{Rule: action.RuleExit, Domain: c.key.Domain, PublicKey: c.key.PublicKey, Duty: []byte{epoch}}
+}
+
+func (c *council) settings(gas uint64) *action.Action {
+	return &action.Action{Rule: action.RuleSettings, Domain: c.key.Domain, PublicKey: c.key.PublicKey, Settings: action.ProposerSettings{GasLimit: &gas}}
+}
+
+func (c *council) say(p *actiontest.Person, v action.Verdict) Result {
+	c.Helper()
+	return c.next(c.Approve(p, 0, func(_ *action.Tx, d *action.Decision) { d.Verdict = v }))[0]
+}
+
+func (c *council) status() RequestState {
+	r, _ := c.view().Request(c.id)
+	return r.State
+}
+
+func (c *council) want(state RequestState) {
+	c.Helper()
+	if got := c.status(); got != state {
+		r, _ := c.view().Request(c.id)
+		c.Fatalf("the request is %s (%s), want %s", got, r.Reason, state)
+	}
+}
+
+func (c *council) granted(a *action.Action) bool {
+	hash := a.Hash(c.ID)
+	return c.view().Get(c.view().ns.Grant(hash[:])) != nil
+}
+
+// TestForgedApprovals: whatever somebody presents in place of two approvals,
+// nothing is granted; afterwards the honest two still are enough.
+func TestForgedApprovals(t *testing.T) {
+	c := newCouncil(t)
+	c.open(c.Ana, c.exit(9))
+	c.Other = c.Request
+	c.open(c.Ana, c.exit(1))
+	forgeries := c.Forgeries()
+	start := *c.world
+	for _, f := range forgeries {
+		*c.world = start
+		c.world.state, c.bodies = maps.Clone(start.state), maps.Clone(start.bodies)
+		s := c.view()
+		for _, m := range f.Members {
+			s.putMember(m)
+		}
+		c.commit(s)
+		c.next(f.Txs...)
+		c.next()
+		if c.granted(c.asked) || c.status() == RequestExecuted {
+			t.Errorf("%s: granted", f.Name)
+		}
+	}
+	*c.world = start
+	if len(forgeries) < 100 {
+		t.Errorf("only %d forgeries", len(forgeries))
+	}
+	t.Logf("%d forgeries granted nothing", len(forgeries))
+	c.say(c.Ana, action.Approve)
+	c.say(c.Bo, action.Approve)
+	if c.want(RequestExecuted); !c.granted(c.asked) {
+		t.Error("two honest approvals granted nothing")
+	}
+}
+
+// TestExecutesInTheBlock: in the block of the last approval, or of the first
+// that comes after the lock, and not one earlier.
+func TestExecutesInTheBlock(t *testing.T) {
+	c := newCouncil(t)
+	c.open(c.Ana, c.exit(1))
+	c.say(c.Ana, action.Approve)
+	c.want(RequestOpen)
+	c.say(c.Bo, action.Approve)
+	c.want(RequestExecuted)
+
+	c.open(c.Ana, c.settings(1))
+	c.say(c.Bo, action.Approve)
+	c.say(c.Ana, action.Approve)
+	c.want(RequestLocked)
+	locked := c.block
+	c.at(locked.Time + hour - 1) // height + 1
+	c.want(RequestLocked)
+	c.at(locked.Time + hour) // the time has passed, one height has not
+	c.want(RequestLocked)
+	if _, _, height := c.view().NextDue(); !height {
+		t.Error("no node would make the blocks that the lock waits for")
+	}
+	c.at(locked.Time + hour)
+	if c.want(RequestExecuted); c.block.Height != locked.Height+3 {
+		t.Errorf("executed at height %d, locked at %d", c.block.Height, locked.Height)
+	}
+
+	// The other way round: the heights pass first.
+	c.open(c.Ana, c.settings(2))
+	c.say(c.Bo, action.Approve)
+	c.say(c.Ana, action.Approve)
+	locked = c.block
+	for range 10 {
+		c.at(locked.Time + 1)
+	}
+	c.at(locked.Time + hour - 1)
+	c.want(RequestLocked)
+	if at, waits, _ := c.view().NextDue(); !waits || at != locked.Time+hour {
+		t.Errorf("due at %d", at)
+	}
+	c.at(locked.Time + 5*hour)
+	c.want(RequestExecuted)
+}
+
+// TestEnds: what ends a request, and that nothing follows then.
+func TestEnds(t *testing.T) {
+	for name, end := range map[string]struct {
+		do   func(c *council)
+		want RequestState
+	}{
+		"veto":                 {func(c *council) { c.say(c.Abe, action.Veto) }, RequestVetoed},
+		"veto during the lock": {func(c *council) { c.both(); c.say(c.Abe, action.Veto) }, RequestVetoed},
+		"cancel":               {func(c *council) { c.say(c.Ana, action.Cancel) }, RequestCancelled},
+		"deadline":             {func(c *council) { c.say(c.Ana, action.Approve); c.at(c.block.Time + 25*hour) }, RequestExpired},
+		"another policy": {func(c *council) {
+			c.both()
+			c.govern(rules + "# changed\n")
+			c.at(c.block.Time + 2*hour)
+			c.next()
+		}, RequestStale},
+		"the asker left": {func(c *council) { c.sayAs(c.Bo, c.Abe); c.drop("ana"); c.at(c.block.Time + 2*hour); c.next(); c.next() }, RequestFailed},
+		"the key left":   {func(c *council) { c.both(); c.archive(); c.at(c.block.Time + 2*hour); c.next(); c.next() }, RequestExecuted}, // settings of an archived key can be set
+	} {
+		c := newCouncil(t)
+		c.open(c.Ana, c.settings(7))
+		end.do(c)
+		if got := c.status(); got != end.want {
+			t.Errorf("%s: the request is %s, want %s", name, got, end.want)
+			continue
+		}
+		for _, p := range []*actiontest.Person{c.Ana, c.Bo, c.Abe} {
+			if _, ok := c.view().Member(p.Record.ID); !ok {
+				continue
+			}
+			if r := c.say(p, action.Approve); r.Code != CodePhase {
+				t.Errorf("%s: approval afterwards: %s (%s)", name, r.Code, r.Info)
+			}
+		}
+		c.at(c.block.Time + 48*hour)
+		if k, _ := c.view().Key(c.key.Domain, c.key.PublicKey); end.want != RequestExecuted && k.Settings.GasLimit != nil {
+			t.Errorf("%s: executed all the same", name)
+		}
+		if n := len(live(c.view())); n != 0 {
+			t.Errorf("%s: %d requests wait", name, n)
+		}
+	}
+}
+
+// TestApprovalsAreCountedWhenUsed: who has left, is suspended or lost the
+// credential agrees to nothing any more, also when the lock runs already.
+func TestApprovalsAreCountedWhenUsed(t *testing.T) {
+	for name, change := range map[string]func(c *council){
+		"removed":            func(c *council) { c.drop("bo") },
+		"suspended":          func(c *council) { c.edit("bo", func(m *action.MemberRecord) { m.Suspended = c.block.Time + 40*hour }) },
+		"credential revoked": func(c *council) { c.edit("bo", func(m *action.MemberRecord) { m.Keys = m.Keys[1:] }) },
+		"another operator's": func(c *council) { c.edit("bo", func(m *action.MemberRecord) { m.Operator = "op0" }) },
+		"now a workload":     func(c *council) { c.edit("bo", func(m *action.MemberRecord) { m.Workload = true }) },
+	} {
+		c := newCouncil(t)
+		c.open(c.Ana, c.settings(7))
+		c.both()
+		c.want(RequestLocked)
+		change(c)
+		c.at(c.block.Time + 2*hour)
+		c.next()
+		c.next()
+		if got := c.status(); got != RequestOpen {
+			t.Errorf("%s: the request is %s, want open", name, got)
+		}
+	}
+}
+
+// TestWhoMayApprove: the policy's roles, humans once each, and backups when
+// the request has escalated.
+func TestWhoMayApprove(t *testing.T) {
+	c := newCouncil(t)
+	c.open(c.Ana, c.settings(7))
+	if r := c.say(c.Bot, action.Approve); r.Code != CodeDenied {
+		t.Errorf("a workload approved: %s", r.Code)
+	}
+	c.say(c.Ana, action.Approve)
+	if r := c.next(c.Approve(c.Ana, 1, nil))[0]; r.Code != CodeConflict {
+		t.Errorf("one human approved twice, with two keys: %s", r.Code)
+	}
+	if r := c.say(c.Abe, action.Cancel); r.Code != CodeDenied {
+		t.Errorf("another cancelled: %s", r.Code)
+	}
+	// Bo is gone for a while; Una stands in for him, and is no custodian.
+	una := actiontest.NewPerson("una", "op2", "denver", action.RoleApprover)
+	s := c.view()
+	s.putMember(&una.Record)
+	bo := c.Bo.Record
+	bo.Backups = []string{"una"}
+	s.putMember(&bo)
+	c.commit(s)
+	if r := c.say(una, action.Approve); r.Code != CodeDenied {
+		t.Errorf("a backup approved before the escalation: %s", r.Code)
+	}
+	c.at(c.block.Time + 3*hour)
+	if r := c.say(una, action.Approve); r.Code != OK {
+		t.Errorf("a backup approves after the escalation: %s (%s)", r.Code, r.Info)
+	}
+	c.want(RequestLocked)
+}
+
+// TestAskAgain: the same question while it waits gets the same answer, and
+// one asker cannot fill the ledger.
+func TestAskAgain(t *testing.T) {
+	c := newCouncil(t)
+	c.open(c.Ana, c.exit(0))
+	if r, _ := c.ask(c.Ana, c.exit(0)); r.Code != OK || r.Request != c.id {
+		t.Errorf("asked again: %s, request %x", r.Code, r.Request)
+	}
+	if r, _ := c.ask(c.Bo, c.exit(0)); r.Code != OK || r.Request == c.id {
+		t.Errorf("asked by another: %s, request %x", r.Code, r.Request)
+	}
+	for i := 1; i < maxLive; i++ {
+		c.open(c.Ana, c.settings(uint64(i)))
+	}
+	if r, _ := c.ask(c.Ana, c.settings(0)); r.Code != CodeBusy {
+		t.Errorf("request %d of one asker: %s", maxLive+1, r.Code)
+	}
+	c.say(c.Ana, action.Cancel)
+	if r, _ := c.ask(c.Ana, c.settings(0)); r.Code != OK {
+		t.Errorf("after one was cancelled: %s", r.Code)
+	}
+}
+
+// TestBreakGlass: one stops, at once; it comes back by itself, or when two say so.
+func TestBreakGlass(t *testing.T) {
+	c := newCouncil(t)
+	freeze := func(until uint64) Code {
+		r, _ := c.ask(c.Abe, &action.Action{Rule: action.RuleFreeze, Domain: c.key.Domain, PublicKey: c.key.PublicKey, Until: until})
+		return r.Code
+	}
+	state := func() action.KeyState { k, _ := c.view().Key(c.key.Domain, c.key.PublicKey); return k.State }
+	if code := freeze(c.block.Time + 31*24*hour); code != CodeMalformed {
+		t.Errorf("frozen for ever: %s", code)
+	}
+	end := c.block.Time + hour
+	if code := freeze(end); code != OK || state() != action.KeyFrozen {
+		t.Fatalf("freeze: %s, key is %s", code, state())
+	}
+	if code := freeze(end - 1); code != CodeConflict {
+		t.Errorf("a freeze was shortened: %s", code)
+	}
+	if r, _ := c.ask(c.Ana, c.exit(1)); r.Code == OK {
+		t.Error("an exit of a frozen key")
+	}
+	c.at(end - 1)
+	if state() != action.KeyFrozen {
+		t.Error("thawed early")
+	}
+	if c.at(end); state() != action.KeyActive {
+		t.Error("not thawed")
+	}
+	freeze(c.block.Time + hour)
+	longer := c.block.Time + 10*hour
+	freeze(longer)
+	if c.at(c.block.Time + 2*hour); state() != action.KeyFrozen {
+		t.Error("the shorter freeze ended the longer")
+	}
+	c.open(c.Ana, &action.Action{Rule: action.RuleUnfreeze, Domain: c.key.Domain, PublicKey: c.key.PublicKey})
+	c.say(c.Ana, action.Approve)
+	if state() != action.KeyFrozen {
+		t.Error("one thawed it")
+	}
+	if c.say(c.Bo, action.Approve); state() != action.KeyActive {
+		t.Error("two did not thaw it")
+	}
+	if c.at(longer + hour); state() != action.KeyActive {
+		t.Error("the end of a freeze that was lifted did something")
+	}
+}
+
+// TestTimer: it asks under its own name, on time, and does not make up for
+// what it missed.
+func TestTimer(t *testing.T) {
+	c := newCouncil(t)
+	first := c.block.Time + hour
+	set := &action.Action{Rule: action.RuleTimerSet, Timer: action.Timer{Name: "rotate", First: first, Every: hour, Action: c.settings(1).Encode()}}
+	if r, _ := c.ask(c.Ana, set); r.Code != OK {
+		t.Fatal(r)
+	}
+	c.at(first - 1)
+	if n := len(live(c.view())); n != 0 {
+		t.Fatalf("rung early: %d requests", n)
+	}
+	c.at(first + 5*hour + 1)
+	requests := live(c.view())
+	if len(requests) != 1 || requests[0].By != "timer/rotate" {
+		t.Fatalf("requests %+v", requests)
+	}
+	c.view().Timers(func(tm *Timer) bool {
+		if tm.Rung != 1 || tm.Next != first+6*hour {
+			t.Errorf("rung %d times, next %d", tm.Rung, tm.Next)
+		}
+		return true
+	})
+	if r, _ := c.ask(c.Ana, &action.Action{Rule: action.RuleTimerCancel, Name: "rotate"}); r.Code != OK {
+		t.Fatal(r)
+	}
+	events := len(c.events)
+	if c.at(c.block.Time + 100*hour); len(c.events) > events+2 { // the request's own end
+		t.Errorf("a cancelled timer rings: %+v", c.last())
+	}
+}
+
+// TestPolicyChange: it is under policy itself, never goes wrong half-way, and
+// nobody can lock everybody out.
+func TestPolicyChange(t *testing.T) {
+	c := newCouncil(t)
+	change := func(doc string) *action.Action {
+		return &action.Action{Rule: action.RulePolicy, Document: []byte(doc)}
+	}
+	for name, doc := range map[string]string{
+		"no policy":         "version: 1\nnome: test\n",
+		"Cedar that is not": strings.Replace(rules, "permit (principal is Clock", "permit (principal was Clock", 1),
+		"everybody out":     strings.Replace(rules, "approvals: 2\n    approvers: [custodian]", "approvals: 9\n    approvers: [custodian]", 1),
+		"the same":          rules,
+	} {
+		if r, _ := c.ask(c.Ana, change(doc)); r.Code != CodeMalformed && r.Code != CodeConflict {
+			t.Errorf("%s: %s (%s)", name, r.Code, r.Info)
+		} else if name == "no policy" && !strings.Contains(r.Info, "2:1") {
+			t.Errorf("%s: %q does not say where", name, r.Info)
+		}
+	}
+	c.open(c.Bo, c.exit(3))
+	waiting := c.id
+	next := strings.Replace(rules, "name: test", "name: next", 1)
+	c.open(c.Ana, change(next))
+	c.say(c.Ana, action.Approve)
+	c.say(c.Bo, action.Approve)
+	c.want(RequestExecuted)
+	if doc := c.view().PolicyDocument(c.view().PolicyVersion()); string(doc) != next {
+		t.Error("another policy is in force")
+	}
+	if r, _ := c.view().Request(waiting); r.State != RequestStale {
+		t.Errorf("a request under the old policy is %s", r.State)
+	}
+}
+
+// TestMembersCannotLockThemselvesOut: the last who can change anything stay.
+func TestMembersCannotLockThemselvesOut(t *testing.T) {
+	c := newCouncil(t)
+	remove := func(id string) Result {
+		r, request := c.ask(c.Ana, &action.Action{Rule: action.RuleRemove, Name: id})
+		if r.Code == OK {
+			c.Request, c.id = request, r.Request
+			c.say(c.Ana, action.Approve)
+			c.say(c.Bo, action.Approve)
+		}
+		return r
+	}
+	if r := remove("abe"); r.Code != OK || c.status() != RequestExecuted {
+		t.Fatalf("%s (%s)", r.Code, r.Info)
+	}
+	if r := remove("bo"); r.Code != CodeConflict || !strings.Contains(r.Info, "nobody could") {
+		t.Errorf("the last but one was removed: %s (%s)", r.Code, r.Info)
+	}
+	theft := action.MemberRecord{ID: "mallory", Name: "M", Operator: "op3", Region: "x", Roles: []string{action.RoleCustodian}, Keys: c.Bo.Record.Keys}
+	if r, _ := c.ask(c.Ana, &action.Action{Rule: action.RuleEnrol, Member: &theft}); r.Code != CodeConflict {
+		t.Errorf("two members with one key: %s (%s)", r.Code, r.Info)
+	}
+}
+
+// both approve.
+func (c *council) both() { c.sayAs(c.Ana, c.Bo) }
+
+func (c *council) sayAs(people ...*actiontest.Person) {
+	c.Helper()
+	for _, p := range people {
+		if r := c.say(p, action.Approve); r.Code != OK {
+			c.Fatalf("%s approves: %s (%s)", p.Record.ID, r.Code, r.Info)
+		}
+	}
+}
+
+func (c *council) drop(id string) { s := c.view(); s.deleteMember(id); c.commit(s) }
+
+func (c *council) edit(id string, change func(*action.MemberRecord)) {
+	s := c.view()
+	m, _ := s.Member(id)
+	change(m)
+	s.putMember(m)
+	c.commit(s)
+}
+
+func (c *council) archive() {
+	s := c.view()
+	k, _ := s.Key(c.key.Domain, c.key.PublicKey)
+	k.State = action.KeyArchived
+	s.putKey(k)
+	c.commit(s)
+}
+
+func live(s *State) (out []*Request) {
+	s.Requests(true, func(_ [32]byte, r *Request) bool { out = append(out, r); return true })
+	return out
+}
