@@ -3,12 +3,14 @@ package action
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // The table of crypto.md, and what must be refused.
@@ -79,15 +81,28 @@ func TestGenesis(t *testing.T) {
 	if err != nil || other == id {
 		t.Error("the cluster id does not cover every byte of the document")
 	}
+	// A node is pinned by an Ed25519 key of its own; a person's kinds of key are members' only.
+	var e wire.Encoder
+	e.String("ssh-ed25519")
+	e.Bytes(g.Members[0].Keys[0].Ed25519())
+	ssh, err := ident.NewSSH(e.Out(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(pk ident.PublicKey) string { return "0x" + hex.EncodeToString(pk.Bytes()) }
+	if _, _, err := ParseGenesis([]byte(strings.Replace(string(doc), text(g.Members[0].Keys[0]), text(ssh), 1))); err != nil {
+		t.Errorf("a member with an SSH key: %v", err)
+	}
 	for name, bad := range map[string]string{
-		"unknown field": strings.Replace(string(doc), `"version":1`, `"version":1,"x":1`, 1),
-		"version":       strings.Replace(string(doc), `"version":1`, `"version":2`, 1),
-		"trailing":      string(doc) + "{}",
-		"node twice":    strings.Replace(string(doc), `"node1"`, `"node0"`, 1),
-		"bad name":      strings.Replace(string(doc), `"node1"`, `"Node/1"`, 1),
-		"role":          strings.Replace(string(doc), `"custodian"`, `"king"`, 1),
-		"no policy":     strings.Replace(string(doc), `version: 1\n`, ``, 1),
-		"floor":         strings.Replace(string(doc), `"import_history"`, `"floors":{"ceremony.nothing":{"approvals":1}},"import_history"`, 1),
+		"a node's SSH key": strings.Replace(string(doc), text(g.Nodes[0].Identity), text(ssh), 1),
+		"unknown field":    strings.Replace(string(doc), `"version":1`, `"version":1,"x":1`, 1),
+		"version":          strings.Replace(string(doc), `"version":1`, `"version":2`, 1),
+		"trailing":         string(doc) + "{}",
+		"node twice":       strings.Replace(string(doc), `"node1"`, `"node0"`, 1),
+		"bad name":         strings.Replace(string(doc), `"node1"`, `"Node/1"`, 1),
+		"role":             strings.Replace(string(doc), `"custodian"`, `"king"`, 1),
+		"no policy":        strings.Replace(string(doc), `version: 1\n`, ``, 1),
+		"floor":            strings.Replace(string(doc), `"import_history"`, `"floors":{"ceremony.nothing":{"approvals":1}},"import_history"`, 1),
 	} {
 		if _, _, err := ParseGenesis([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", name)

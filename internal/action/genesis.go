@@ -153,8 +153,8 @@ func (g *Genesis) check() error {
 		); err != nil {
 			return fmt.Errorf("node %d: %w", i, err)
 		}
-		if n.Identity.Suite() == 0 || n.Vote == (HexKey{}) {
-			return fmt.Errorf("node %s: a key is missing", n.Name)
+		if n.Identity.Ed25519() == nil || n.Vote == (HexKey{}) {
+			return fmt.Errorf("node %s: a key is missing, or its identity has no Ed25519 half to pin channels to", n.Name)
 		}
 		for _, c := range n.Custody {
 			if c.Domain != DomainValidator {

@@ -62,7 +62,9 @@ type Tx struct {
 
 const txVersion = 1
 
-func (tx *Tx) preimage() []byte {
+// Unsigned returns what the signer signs under wire.TagTx: all but the
+// signature.
+func (tx *Tx) Unsigned() []byte {
 	var e wire.Encoder
 	e.U8(txVersion)
 	e.Fixed(tx.Cluster[:])
@@ -77,25 +79,30 @@ func (tx *Tx) preimage() []byte {
 
 // Sign fills in the signature and returns the transaction's bytes.
 func (tx *Tx) Sign(key ident.PrivateKey) []byte {
-	tx.Signature = key.Sign(wire.TagTx, tx.preimage())
-	return tx.Raw()
+	return tx.Signed(key.Sign(wire.TagTx, tx.Unsigned()))
+}
+
+// Signed takes a signature over Unsigned, made elsewhere, and returns the
+// transaction's bytes.
+func (tx *Tx) Signed(signature []byte) []byte {
+	tx.Signature = signature
+	e := wire.NewEncoder(tx.Unsigned())
+	e.Bytes(signature)
+	return e.Out()
 }
 
 // VerifySignature checks the signature under the signer's key. That the key
 // is the signer's, the caller knows from the ledger.
 func (tx *Tx) VerifySignature(pk ident.PublicKey) error {
-	return pk.Verify(tx.Signature, wire.TagTx, tx.preimage())
-}
-
-// Raw returns the canonical bytes, with the signature as it is.
-func (tx *Tx) Raw() []byte {
-	e := wire.NewEncoder(tx.preimage())
-	e.Bytes(tx.Signature)
-	return e.Out()
+	return pk.Verify(tx.Signature, wire.TagTx, tx.Unsigned())
 }
 
 // Hash names the transaction, signature and all.
-func (tx *Tx) Hash() [32]byte { return HashTx(tx.Raw()) }
+func (tx *Tx) Hash() [32]byte {
+	e := wire.NewEncoder(tx.Unsigned())
+	e.Bytes(tx.Signature)
+	return HashTx(e.Out())
+}
 
 // HashTx names a transaction, whether it parses or not.
 func HashTx(raw []byte) [32]byte { return sha256.Sum256(raw) }

@@ -1,9 +1,11 @@
 package ident
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"testing"
 
+	"github.com/quorate/quorate/internal/ident/identtest"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -29,5 +31,40 @@ func BenchmarkIdentity(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkVerify is what each suite costs each ledger for one transaction.
+func BenchmarkVerify(b *testing.B) {
+	message := make([]byte, 1<<10)
+	msg := wire.Hash(wire.TagTx, message)
+	verify := func(name string, pk PublicKey, sig []byte) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := pk.Verify(sig, wire.TagTx, message); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	for _, suite := range []Suite{Ed25519, Ed25519MLDSA65} {
+		key, _, err := Generate(suite, rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		verify(suite.String(), key.Public(), key.Sign(wire.TagTx, message))
+	}
+	k := token{ed25519.NewKeyFromSeed(make([]byte, 32)), "ssh:", 1}
+	ssh, err := NewSSH(k.blob(), false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	verify("ssh/sk-ed25519", ssh, k.sign(wire.TagTx, message))
+	a := identtest.New("example.org", origin)
+	for _, name := range []string{"webauthn/es256", "webauthn/eddsa"} {
+		auth, client, sig := a.Assert(msg[:])
+		verify(name, newPasskey(b, a), EncodeAssertion(auth, client, raw(b, a.Key.Public(), sig)))
+		a.Key = k.key
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 
 	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
 
@@ -20,12 +18,26 @@ type Suite uint8
 const (
 	Ed25519        Suite = 1
 	Ed25519MLDSA65 Suite = 2
+	SSH            Suite = 3 // a key of an SSH agent
+	WebAuthn       Suite = 4 // a passkey
 )
 
-// SeedSize is the length of a private key at rest: a seed for each half.
-const SeedSize = 64
+func (s Suite) String() string {
+	switch s {
+	case Ed25519:
+		return "ed25519"
+	case Ed25519MLDSA65:
+		return "ed25519+mldsa65"
+	case SSH:
+		return "ssh"
+	case WebAuthn:
+		return "webauthn"
+	}
+	return fmt.Sprintf("suite %d", uint8(s))
+}
 
-// MaxPublicKey and MaxSignature bound the encodings of every suite.
+// MaxPublicKey and MaxSignature bound the encodings of every suite; the
+// hybrid one is the largest of both.
 const (
 	MaxPublicKey = 1 + ed25519.PublicKeySize + mldsa65.PublicKeySize
 	MaxSignature = 1 + ed25519.SignatureSize + mldsa65.SignatureSize
@@ -37,68 +49,67 @@ var ErrSignature = errors.New("signature does not verify")
 // PublicKey verifies. Its zero value verifies nothing.
 type PublicKey struct {
 	suite Suite
-	ed    ed25519.PublicKey
-	ml    *mldsa65.PublicKey
+	key   verifier // nil in the zero value
 }
 
-// ParsePublicKey reads the encoding that Bytes returns.
+// verifier is a key of one suite.
+type verifier interface {
+	// verify checks what follows the suite's byte of a signature over msg,
+	// which is wire.Hash of the tag and the parts.
+	verify(tag wire.Tag, msg [32]byte, sig []byte) bool
+	// bytes returns what follows the suite's byte of the encoded key.
+	bytes() []byte
+}
+
+// ParsePublicKey reads the encoding that Bytes returns. There is one for each key.
 func ParsePublicKey(b []byte) (PublicKey, error) {
-	if len(b) < 1+ed25519.PublicKeySize {
-		return PublicKey{}, fmt.Errorf("parse identity key: %d bytes are too few", len(b))
+	if len(b) == 0 || len(b) > MaxPublicKey {
+		return PublicKey{}, fmt.Errorf("parse identity key: %d bytes, want 1 to %d", len(b), MaxPublicKey)
 	}
-	pk := PublicKey{suite: Suite(b[0]), ed: append(ed25519.PublicKey(nil), b[1:1+ed25519.PublicKeySize]...)}
-	rest := b[1+ed25519.PublicKeySize:]
+	pk := PublicKey{suite: Suite(b[0])}
+	var err error
 	switch pk.suite {
-	case Ed25519:
-		if len(rest) != 0 {
-			return PublicKey{}, fmt.Errorf("parse identity key: %d trailing bytes", len(rest))
-		}
-	case Ed25519MLDSA65:
-		pk.ml = new(mldsa65.PublicKey)
-		if err := pk.ml.UnmarshalBinary(rest); err != nil {
-			return PublicKey{}, fmt.Errorf("parse identity key: %w", err)
-		}
+	case Ed25519, Ed25519MLDSA65:
+		pk.key, err = parsePair(b[1:], pk.suite == Ed25519MLDSA65)
+	case SSH:
+		pk.key, err = parseSSH(b[1:])
+	case WebAuthn:
+		pk.key, err = parsePasskey(b[1:])
 	default:
-		return PublicKey{}, fmt.Errorf("parse identity key: unknown suite %d", b[0])
+		err = fmt.Errorf("unknown suite %d", b[0])
+	}
+	if err != nil {
+		return PublicKey{}, fmt.Errorf("parse identity key: %w", err)
 	}
 	return pk, nil
 }
 
-// Bytes returns suite, Ed25519 key and, where the suite has one, ML-DSA key.
+// Bytes returns the suite and the key.
 func (pk PublicKey) Bytes() []byte {
-	if pk.suite == 0 {
+	if pk.key == nil {
 		return nil
 	}
-	out := append([]byte{byte(pk.suite)}, pk.ed...)
-	if pk.ml != nil {
-		out = append(out, pk.ml.Bytes()...)
-	}
-	return out
+	return append([]byte{byte(pk.suite)}, pk.key.bytes()...)
 }
 
-// Suite returns the algorithms of the key.
+// Suite returns the algorithms of the key, 0 of the zero value.
 func (pk PublicKey) Suite() Suite { return pk.suite }
 
-// Ed25519 returns the classical half, to which transports pin.
-func (pk PublicKey) Ed25519() ed25519.PublicKey { return pk.ed }
+// Ed25519 returns the classical half of a key of the first two suites, to
+// which transports pin, and nil of any other.
+func (pk PublicKey) Ed25519() ed25519.PublicKey {
+	if k, ok := pk.key.(*pair); ok {
+		return k.ed
+	}
+	return nil
+}
 
-// Verify checks sig over the tag and parts as [PrivateKey.Sign] made it.
+// Verify checks sig over wire.Hash of the tag and the parts.
 func (pk PublicKey) Verify(sig []byte, tag wire.Tag, parts ...[]byte) error {
-	if len(sig) < 1+ed25519.SignatureSize || pk.suite == 0 || Suite(sig[0]) != pk.suite {
+	if pk.key == nil || len(sig) == 0 || len(sig) > MaxSignature || Suite(sig[0]) != pk.suite {
 		return ErrSignature
 	}
-	msg := wire.Hash(tag, parts...)
-	ed, ml := sig[1:1+ed25519.SignatureSize], sig[1+ed25519.SignatureSize:]
-	if !ed25519.Verify(pk.ed, msg[:], ed) {
-		return ErrSignature
-	}
-	if pk.ml == nil {
-		if len(ml) != 0 {
-			return ErrSignature
-		}
-		return nil
-	}
-	if len(ml) != mldsa65.SignatureSize || !mldsa65.Verify(pk.ml, msg[:], []byte(tag), ml) {
+	if !pk.key.verify(tag, wire.Hash(tag, parts...), sig[1:]) {
 		return ErrSignature
 	}
 	return nil
@@ -122,76 +133,45 @@ func (pk *PublicKey) UnmarshalText(text []byte) error {
 	return err
 }
 
-// PrivateKey signs. The key material is reachable through no field, so that
-// printing a struct that holds one shows nothing.
-type PrivateKey struct {
-	public PublicKey
-	sign   func(tag wire.Tag, msg []byte) []byte
-	ed     func() ed25519.PrivateKey
+// pair is a key of the first two suites.
+type pair struct {
+	ed ed25519.PublicKey
+	ml *mldsa65.PublicKey // nil in the first suite
 }
 
-// Generate makes a key and the seed to store it by.
-func Generate(suite Suite, rand io.Reader) (PrivateKey, []byte, error) {
-	seed := make([]byte, SeedSize)
-	if _, err := io.ReadFull(rand, seed); err != nil {
-		return PrivateKey{}, nil, fmt.Errorf("generate identity key: %w", err)
+func parsePair(b []byte, hybrid bool) (*pair, error) {
+	want := ed25519.PublicKeySize
+	if hybrid {
+		want += mldsa65.PublicKeySize
 	}
-	key, err := FromSeed(suite, seed)
-	return key, seed, err
+	if len(b) != want {
+		return nil, fmt.Errorf("%d bytes after the suite, want %d", len(b), want)
+	}
+	k := &pair{ed: append(ed25519.PublicKey(nil), b[:ed25519.PublicKeySize]...)}
+	if hybrid {
+		k.ml = new(mldsa65.PublicKey)
+		if err := k.ml.UnmarshalBinary(b[ed25519.PublicKeySize:]); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
 }
 
-// FromSeed rebuilds a key from its seed of SeedSize bytes.
-func FromSeed(suite Suite, seed []byte) (PrivateKey, error) {
-	if len(seed) != SeedSize {
-		return PrivateKey{}, fmt.Errorf("load identity key: seed is %d bytes long, want %d", len(seed), SeedSize)
+func (k *pair) bytes() []byte {
+	out := append([]byte(nil), k.ed...)
+	if k.ml != nil {
+		out = append(out, k.ml.Bytes()...)
 	}
-	if suite != Ed25519 && suite != Ed25519MLDSA65 {
-		return PrivateKey{}, fmt.Errorf("load identity key: unknown suite %d", suite)
-	}
-	ed := ed25519.NewKeyFromSeed(seed[:32])
-	pub := PublicKey{suite: suite, ed: ed.Public().(ed25519.PublicKey)}
-	var ml *mldsa65.PrivateKey
-	if suite == Ed25519MLDSA65 {
-		pub.ml, ml = mldsa65.NewKeyFromSeed((*[32]byte)(seed[32:]))
-	}
-	return PrivateKey{
-		public: pub,
-		ed:     func() ed25519.PrivateKey { return ed },
-		sign: func(tag wire.Tag, msg []byte) []byte {
-			out := append([]byte{byte(suite)}, ed25519.Sign(ed, msg)...)
-			if ml == nil {
-				return out
-			}
-			half := make([]byte, mldsa65.SignatureSize)
-			// Deterministic signing: nothing here may depend on fresh randomness
-			// after a restart. The only error is a context over 255 bytes.
-			if err := mldsa65.SignTo(ml, msg, []byte(tag), false, half); err != nil {
-				panic("ident: " + err.Error())
-			}
-			return append(out, half...)
-		},
-	}, nil
+	return out
 }
 
-// Public returns the key that verifies.
-func (k PrivateKey) Public() PublicKey { return k.public }
-
-// Sign signs the tag and parts.
-func (k PrivateKey) Sign(tag wire.Tag, parts ...[]byte) []byte {
-	msg := wire.Hash(tag, parts...)
-	return k.sign(tag, msg[:])
-}
-
-// ExposeEd25519 returns the classical half for a transport that signs with it.
-func (k PrivateKey) ExposeEd25519() ed25519.PrivateKey { return k.ed() }
-
-// Format redacts under every verb.
-func (k PrivateKey) Format(f fmt.State, _ rune) { io.WriteString(f, "ident.PrivateKey(redacted)") }
-
-// LogValue redacts.
-func (k PrivateKey) LogValue() slog.Value { return slog.StringValue("ident.PrivateKey(redacted)") }
-
-// MarshalText refuses.
-func (k PrivateKey) MarshalText() ([]byte, error) {
-	return nil, errors.New("an identity key is not marshalled")
+func (k *pair) verify(tag wire.Tag, msg [32]byte, sig []byte) bool {
+	if len(sig) < ed25519.SignatureSize || !ed25519.Verify(k.ed, msg[:], sig[:ed25519.SignatureSize]) {
+		return false
+	}
+	ml := sig[ed25519.SignatureSize:]
+	if k.ml == nil {
+		return len(ml) == 0
+	}
+	return len(ml) == mldsa65.SignatureSize && mldsa65.Verify(k.ml, msg[:], []byte(tag), ml)
 }

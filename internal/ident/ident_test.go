@@ -2,12 +2,14 @@ package ident
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"testing"
 
+	"github.com/quorate/quorate/internal/ident/identtest"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -89,6 +91,12 @@ func FuzzParsePublicKey(f *testing.F) {
 	key, _ := FromSeed(Ed25519MLDSA65, make([]byte, SeedSize))
 	f.Add(key.Public().Bytes())
 	f.Add([]byte{1})
+	ssh, err := NewSSH(token{ed25519.NewKeyFromSeed(make([]byte, 32)), "ssh:", 1}.blob(), true)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(ssh.Bytes())
+	f.Add(newPasskey(f, identtest.New("example.org", origin)).Bytes())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		pk, err := ParsePublicKey(in)
 		if err == nil && !bytes.Equal(pk.Bytes(), in) {

@@ -25,6 +25,10 @@ const (
 	MaxPassword     = 1 << 10   // one keystore password
 	MaxSealedKey    = 2 << 10   // public key in the header of a sealed record; the largest is a hybrid identity
 	MaxSealedSecret = 4 << 10   // secret in a sealed record
+	MaxRPID         = 128       // relying party of a passkey: a domain name
+	MaxOrigin       = 192       // scheme, host and port of a page that may ask for a passkey
+	MaxOrigins      = 8         // such pages of one passkey; a member's consoles at several operators
+	MaxClientData   = 1 << 10   // clientDataJSON of an assertion; browsers write about 250 bytes
 	MaxScryptMemory = 256 << 20 // N*r*128 of a keystore; the standard one takes all of it
 	MaxJSONDepth    = 64        // nesting of a JSON body
 	MaxJSONValues   = 1 << 17   // values in one sign request; the largest block has a tenth of it

@@ -18,6 +18,7 @@ const (
 	TagEventLeaf       Tag = "quorate/v1/event-leaf"      // salted commitment to one audit event
 	TagEventSalt       Tag = "quorate/v1/event-salt"      // transaction salt -> salt of one event
 	TagTx              Tag = "quorate/v1/tx"              // transaction -> what its signer signs
+	TagLogin           Tag = "quorate/v1/login"           // challenge of a node -> what a member signs to read from it
 	TagSnapshot        Tag = "quorate/v1/snapshot"        // state-sync chunk or manifest
 	TagClosing         Tag = "quorate/v1/closing"         // a custody process's last word
 	TagTestimony       Tag = "quorate/v1/testimony"       // another's word about it
