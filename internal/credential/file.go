@@ -1,0 +1,102 @@
+package credential
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"filippo.io/age"
+	"filippo.io/age/armor"
+
+	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/secret"
+)
+
+// MaxFile bounds a key file.
+const MaxFile = 4 << 10
+
+// Work factors of scrypt: the logarithm of its cost. 18 takes about a second
+// and 256 MiB; no file that asks for more than a gigabyte is ours.
+const (
+	workFactor    = 18
+	maxWorkFactor = 20
+)
+
+const fileVersion = 1
+
+// ErrPassphrase means that a key file was sealed with another passphrase.
+var ErrPassphrase = errors.New("the passphrase is wrong")
+
+// Generate makes a key in one of ident's first two suites and returns the
+// file that keeps it: age, armored, so that `age -d` opens it as well.
+func Generate(random io.Reader, suite ident.Suite, passphrase secret.Bytes) (file []byte, public ident.PublicKey, err error) {
+	return generate(random, suite, passphrase, workFactor)
+}
+
+func generate(random io.Reader, suite ident.Suite, passphrase secret.Bytes, work int) (file []byte, public ident.PublicKey, err error) {
+	key, seed, err := ident.Generate(suite, random)
+	if err != nil {
+		return nil, public, err
+	}
+	defer secret.Wipe(seed)
+	var recipient *age.ScryptRecipient
+	// age takes a string, which nobody can wipe.
+	if !passphrase.Expose(func(p []byte) { recipient, err = age.NewScryptRecipient(string(p)) }) || err != nil {
+		return nil, public, fmt.Errorf("seal key file: %w", errors.Join(errors.New("a passphrase is needed"), err))
+	}
+	recipient.SetWorkFactor(work)
+	plain := append([]byte{fileVersion, byte(suite)}, seed...)
+	defer secret.Wipe(plain)
+	var out bytes.Buffer
+	armored := armor.NewWriter(&out)
+	w, err := age.Encrypt(armored, recipient)
+	if err != nil {
+		return nil, public, fmt.Errorf("seal key file: %w", err)
+	}
+	if _, err = w.Write(plain); err == nil {
+		err = errors.Join(w.Close(), armored.Close())
+	}
+	if err != nil {
+		return nil, public, fmt.Errorf("seal key file: %w", err)
+	}
+	return out.Bytes(), key.Public(), nil
+}
+
+// IsFile says whether a file looks like one of ours, sealed.
+func IsFile(file []byte) bool { return bytes.HasPrefix(file, []byte(armor.Header)) }
+
+// Open returns the signer whose key Generate sealed.
+func Open(file []byte, passphrase secret.Bytes) (Signer, error) {
+	if len(file) > MaxFile || !IsFile(file) {
+		return nil, errors.New("open key file: it is not one of quorate member keygen")
+	}
+	var identity *age.ScryptIdentity
+	var err error
+	if !passphrase.Expose(func(p []byte) { identity, err = age.NewScryptIdentity(string(p)) }) || err != nil {
+		return nil, fmt.Errorf("open key file: %w", errors.Join(errors.New("a passphrase is needed"), err))
+	}
+	identity.SetMaxWorkFactor(maxWorkFactor)
+	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(file)), identity)
+	if err != nil {
+		var wrong *age.NoIdentityMatchError
+		if errors.As(err, &wrong) {
+			return nil, fmt.Errorf("open key file: %w", ErrPassphrase)
+		}
+		return nil, fmt.Errorf("open key file: %w", err)
+	}
+	var plain [2 + ident.SeedSize + 1]byte
+	defer secret.Wipe(plain[:])
+	n, err := io.ReadFull(r, plain[:])
+	if !errors.Is(err, io.ErrUnexpectedEOF) || n != len(plain)-1 {
+		return nil, errors.New("open key file: it holds something else than a key")
+	}
+	if plain[0] != fileVersion {
+		return nil, fmt.Errorf("open key file: version %d is unknown", plain[0])
+	}
+	key, err := ident.FromSeed(ident.Suite(plain[1]), plain[2:n])
+	if err != nil {
+		return nil, fmt.Errorf("open key file: %w", err)
+	}
+	return FromKey(key), nil
+}

@@ -1,0 +1,79 @@
+package credential
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// PassphraseFrom reads a passphrase, one line, from an open file descriptor.
+func PassphraseFrom(fd int) (secret.Bytes, error) {
+	if fd < 0 {
+		return secret.Bytes{}, fmt.Errorf("read passphrase: no descriptor %d", fd)
+	}
+	f := os.NewFile(uintptr(fd), "passphrase")
+	if f == nil {
+		return secret.Bytes{}, fmt.Errorf("read passphrase: no descriptor %d", fd)
+	}
+	defer f.Close()
+	buf := make([]byte, wire.MaxPassword+2) // one piece: a buffer that grows leaves copies
+	defer secret.Wipe(buf)
+	n, err := io.ReadFull(f, buf)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return secret.Bytes{}, fmt.Errorf("read passphrase: %w", err)
+	}
+	line, _, _ := bytes.Cut(buf[:n], []byte("\n"))
+	return check(bytes.TrimSuffix(line, []byte("\r")))
+}
+
+// AskPassphrase asks the process's terminal for a passphrase, and once more
+// for a new one.
+func AskPassphrase(prompt string, isNew bool) (secret.Bytes, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return secret.Bytes{}, fmt.Errorf("ask for passphrase: no terminal: %w", err)
+	}
+	defer tty.Close()
+	return ask(tty, prompt, isNew)
+}
+
+func ask(tty *os.File, prompt string, isNew bool) (secret.Bytes, error) {
+	line := func(prompt string) (secret.Bytes, error) {
+		fmt.Fprint(tty, prompt+": ")
+		b, err := term.ReadPassword(int(tty.Fd()))
+		fmt.Fprintln(tty)
+		if err != nil {
+			return secret.Bytes{}, fmt.Errorf("ask for passphrase: %w", err)
+		}
+		defer secret.Wipe(b)
+		return check(b)
+	}
+	first, err := line(prompt)
+	if err != nil || !isNew {
+		return first, err
+	}
+	again, err := line(prompt + " again")
+	if err == nil && !first.Equal(again) {
+		err = errors.New("ask for passphrase: they differ")
+	}
+	again.Destroy()
+	if err != nil {
+		first.Destroy()
+		return secret.Bytes{}, err
+	}
+	return first, nil
+}
+
+func check(passphrase []byte) (secret.Bytes, error) {
+	if len(passphrase) == 0 || len(passphrase) > wire.MaxPassword {
+		return secret.Bytes{}, fmt.Errorf("read passphrase: want 1 to %d bytes", wire.MaxPassword)
+	}
+	return secret.New(passphrase), nil
+}
