@@ -19,6 +19,7 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/node"
+	"github.com/quorate/quorate/internal/opsapi"
 )
 
 // home is a node's directory.
@@ -53,6 +54,10 @@ type config struct {
 	// Strict answers 400 to a signing root that contradicts the duty, where
 	// Web3Signer answers 500.
 	Strict bool `yaml:"strict,omitempty"`
+
+	// Passkeys, when set, lets members make passkeys for the relying party id
+	// and use them on the origins, which must be the same at all operators.
+	Passkeys opsapi.RelyingParty `yaml:"passkeys,omitempty"`
 
 	// Hosts are further names by which the HTTP servers may be addressed.
 	Hosts []string `yaml:"hosts,omitempty"`

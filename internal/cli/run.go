@@ -157,6 +157,7 @@ func (p *nodeProcess) opsServer() (*opsapi.Server, error) {
 	}
 	return opsapi.New(opsapi.Config{
 		Ledger: p.node, Keys: p.node, Self: p, Token: token,
+		Cluster: p.node.Cluster(), Node: p.node.Name(), Passkeys: p.config.Passkeys,
 		Listen: p.config.Listen.Ops, Hosts: p.hosts(), Log: p.log.With("part", "ops"),
 	})
 }

@@ -127,6 +127,12 @@ func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
 	}
 }
 
+// SubmitSigned is SubmitRaw for those who only need the height.
+func (n *Node) SubmitSigned(ctx context.Context, raw []byte) (height uint64, err error) {
+	receipt, err := n.SubmitRaw(ctx, raw)
+	return receipt.Height, err
+}
+
 // submitAgain is how often to see whether a transaction still waits.
 const submitAgain = time.Second
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,7 +15,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/credential"
 	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // Client asks a node. Its errors are an *Error where the node answered with
@@ -63,11 +68,7 @@ func (c *Client) Ceremony(ctx context.Context, id string) (v Ceremony, err error
 
 // Open opens a ceremony.
 func (c *Client) Open(ctx context.Context, req OpenCeremony) (v Opened, err error) {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return v, err
-	}
-	return v, c.do(ctx, requestTime, http.MethodPost, "/v1/ceremonies", body, &v)
+	return v, c.post(ctx, "/v1/ceremonies", req, &v)
 }
 
 // ImportKeystore imports a key that was whole and returns once it can sign.
@@ -101,17 +102,66 @@ func (c *Client) ExportSlashing(ctx context.Context, pubkeys []string, own bool)
 
 // Exit signs a voluntary exit. It sends it nowhere.
 func (c *Client) Exit(ctx context.Context, pubkey string, req Exit) (v SignedVoluntaryExit, err error) {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return v, err
-	}
-	return v, c.do(ctx, requestTime, http.MethodPost, "/v1/keys/"+url.PathEscape(pubkey)+"/exit", body, &v)
+	return v, c.post(ctx, "/v1/keys/"+url.PathEscape(pubkey)+"/exit", req, &v)
 }
 
 // Events returns entries of the audit log from an index on.
 func (c *Client) Events(ctx context.Context, from uint64, limit int) (v Events, err error) {
 	q := url.Values{"from": {strconv.FormatUint(from, 10)}, "limit": {strconv.Itoa(limit)}}
 	return v, c.get(ctx, "/v1/events?"+q.Encode(), &v)
+}
+
+// Login gets a session for a member, whose credential signs the challenge.
+func (c *Client) Login(ctx context.Context, member string, signer credential.Signer) (v LoggedIn, err error) {
+	var challenge LoginChallenge
+	if err := c.post(ctx, "/v1/login/challenge", LoginRequest{member}, &challenge); err != nil {
+		return v, err
+	}
+	cluster, err := hex.DecodeString(challenge.Cluster)
+	if err != nil || len(cluster) != len(action.ClusterID{}) {
+		return v, errors.New("ask node: its cluster's id is none")
+	}
+	// The message is computed here: a node gets no signature over anything else.
+	sig, err := signer.Sign(ctx, wire.TagLogin, LoginParts(action.ClusterID(cluster), challenge.Node, member, challenge.Challenge)...)
+	if err != nil {
+		return v, err
+	}
+	return v, c.post(ctx, "/v1/login", Login{member, challenge.Challenge, Signature{Signature: sig}}, &v)
+}
+
+// Submit has a member's credential sign a transaction, and returns once a
+// block carries it. The node chooses number and salt, and nothing else.
+func (c *Client) Submit(ctx context.Context, member string, kind action.Kind, body []byte, signer credential.Signer) (v Submitted, err error) {
+	var p Prepared
+	if err := c.post(ctx, "/v1/transactions/prepare", Prepare{member, kind, hex.EncodeToString(body)}, &p); err != nil {
+		return v, err
+	}
+	unsigned, err := hex.DecodeString(p.Transaction)
+	if err != nil {
+		return v, fmt.Errorf("ask node: read answer: %w", err)
+	}
+	e := wire.NewEncoder(unsigned)
+	e.Bytes(nil)
+	tx, err := action.ParseTx(e.Out())
+	if err != nil {
+		return v, fmt.Errorf("ask node: read answer: %w", err)
+	}
+	if tx.Kind != kind || !bytes.Equal(tx.Body, body) || tx.Signer != (action.Signer{Class: action.SignerMember, Name: member}) {
+		return v, errors.New("the node prepared another transaction than it was asked for: nothing is signed")
+	}
+	sig, err := signer.Sign(ctx, wire.TagTx, tx.Unsigned())
+	if err != nil {
+		return v, err
+	}
+	return v, c.post(ctx, "/v1/transactions", Submit{p.Transaction, Signature{Signature: sig}}, &v)
+}
+
+func (c *Client) post(ctx context.Context, path string, req, v any) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, requestTime, http.MethodPost, path, body, v)
 }
 
 func (c *Client) get(ctx context.Context, path string, v any) error {

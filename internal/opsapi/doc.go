@@ -21,5 +21,17 @@
 //	POST /v1/ceremonies              open a ceremony that makes new keys
 //	GET  /v1/events?from=&limit=     the audit log
 //
+// A member needs no token. What decides is a transaction that the member's
+// own credential signed; a session, which any credential opens for an hour,
+// stands in for the token where one only reads. Beyond loopback these want TLS
+// in front: without it browsers neither make passkeys nor send the cookie.
+//
+//	POST /v1/login/challenge         what to sign to begin a session
+//	POST /v1/login                   begin it; GET shows it, DELETE ends it
+//	POST /v1/passkeys/options        what a browser makes a passkey from
+//	POST /v1/passkeys                its answer becomes a credential for the ledger
+//	POST /v1/transactions/prepare    a member's transaction, to be signed
+//	POST /v1/transactions            the signature or assertion; answers once a block has it
+//
 // Start reading at Server and, for the shapes, types.go.
 package opsapi

@@ -40,6 +40,7 @@ type fixture struct {
 	state, bodies memory
 	frontier      []byte
 	cluster       action.ClusterID
+	height        uint64
 
 	opened []OpenCeremony
 	keys   keyRoom
@@ -49,7 +50,7 @@ type fixture struct {
 
 const token = "0123456789abcdef0123456789abcdef"
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB, members ...action.MemberRecord) *fixture {
 	t.Helper()
 	f := &fixture{state: memory{}, bodies: memory{}, cluster: action.ClusterID{7}}
 	st, err := f.View()
@@ -60,9 +61,19 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root", Network: network.Config(), Policy: string(policy.Dev())}); err != nil {
+	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root", Network: network.Config(), Members: members, Policy: string(policy.Dev())}); err != nil {
 		t.Fatal(err)
 	}
+	f.commit(st)
+	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0",
+		Cluster: f.cluster, Node: "node0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fixture) commit(st *ledger.State) {
 	for _, w := range st.Writes() {
 		f.state[string(w.Key)] = w.Value
 	}
@@ -70,11 +81,28 @@ func newFixture(t *testing.T) *fixture {
 		f.bodies[string(b.Key)] = b.Value
 	}
 	f.frontier = st.Frontier()
-	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0"})
+}
+
+// SubmitSigned makes a block of one transaction.
+func (f *fixture) SubmitSigned(_ context.Context, raw []byte) (uint64, error) {
+	tx, err := ledger.Parse(raw)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
-	return f
+	st, err := f.View()
+	if err != nil {
+		return 0, err
+	}
+	v, err := st.Verify(tx, nil)
+	if err != nil {
+		return 0, err
+	}
+	f.height++
+	if res := st.Apply(ledger.Block{Height: int64(f.height), Time: 1000 * f.height}, v); res.Code != ledger.OK {
+		return 0, &ledger.Error{Code: res.Code, Err: errors.New(res.Info)}
+	}
+	f.commit(st)
+	return f.height, nil
 }
 
 func (f *fixture) View() (*ledger.State, error) {

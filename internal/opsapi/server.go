@@ -2,6 +2,7 @@ package opsapi
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/secret"
@@ -29,6 +32,9 @@ type Ledger interface {
 	// once a block carries it. A refusal is a *ledger.Error. Phase is how long
 	// each phase may take at most, 0 for the node's own choice.
 	OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error)
+	// SubmitSigned hands over a transaction that somebody else signed and
+	// returns the height of the block that carries it. A refusal is a *ledger.Error.
+	SubmitSigned(ctx context.Context, raw []byte) (height uint64, err error)
 }
 
 // Keys is what the node does with single keys. A refusal carries an rpc.Code.
@@ -60,10 +66,18 @@ type Config struct {
 	Self   Self
 	Token  secret.Bytes // bearer token of requests that change something; of all, where Listen is not loopback
 
+	Cluster action.ClusterID
+	Node    string // this node's name
+
+	// Passkeys names the relying party of members' passkeys; of its zero value
+	// there are none.
+	Passkeys RelyingParty
+
 	Listen string   // host:port of Run
 	Hosts  []string // names by which the server may be addressed; nil: localhost and the loopback addresses
 
-	Log *slog.Logger // nil: discarded
+	Log *slog.Logger     // nil: discarded
+	Now func() time.Time // nil: time.Now
 }
 
 // Server serves the operator API. Make it with New.
@@ -71,6 +85,10 @@ type Server struct {
 	config Config
 	public bool // reading needs no token
 	mux    *http.ServeMux
+
+	challenges challenges
+	sessions   sessions
+	sameOrigin http.CrossOriginProtection
 }
 
 const (
@@ -88,9 +106,13 @@ type bounds struct {
 	body  int64
 	time  time.Duration
 	token bool // to read needs the token, too
+	open  bool // needs none: what the request carries is signed, or gives nothing away
 }
 
-var ordinary = bounds{body: maxRequest, time: requestTime}
+var (
+	ordinary = bounds{body: maxRequest, time: requestTime}
+	personal = bounds{body: maxRequest, time: requestTime, open: true}
+)
 
 // New checks the configuration.
 func New(c Config) (*Server, error) {
@@ -103,23 +125,44 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{config: c, public: loopback(c.Listen), mux: http.NewServeMux()}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Passkeys.ID != "" {
+		if err := ident.CheckRelyingParty(c.Passkeys.ID, c.Passkeys.Origins); err != nil {
+			return nil, fmt.Errorf("configure operator API: passkeys: %w", err)
+		}
+	}
+	key, err := secret.Random(rand.Reader, 32)
+	if err != nil {
+		return nil, fmt.Errorf("configure operator API: %w", err)
+	}
+	s := &Server{config: c, public: loopback(c.Listen), mux: http.NewServeMux(), challenges: challenges{key},
+		sessions: sessions{byToken: map[[32]byte]session{}, used: map[[32]byte]time.Time{}}}
 	for pattern, route := range map[string]struct {
 		bounds
 		handle func(*http.Request) (any, error)
 	}{
-		"GET /v1/status":              {ordinary, s.status},
-		"GET /v1/keys":                {ordinary, s.keys},
-		"GET /v1/keys/{pubkey}":       {ordinary, s.key},
-		"POST /v1/keys/import":        {bounds{body: maxImport, time: importTime}, s.importKeystore},
-		"POST /v1/keys/{pubkey}/exit": {ordinary, s.exit},
-		"GET /v1/slashing":            {bounds{time: requestTime, token: true}, s.exportSlashing},
-		"POST /v1/slashing":           {bounds{body: wire.MaxImportBody, time: importTime}, s.importSlashing},
-		"GET /v1/ceremonies":          {ordinary, s.ceremonies},
-		"GET /v1/ceremonies/{id}":     {ordinary, s.ceremony},
-		"POST /v1/ceremonies":         {ordinary, s.open},
-		"GET /v1/events":              {ordinary, s.events},
-		"/":                           {ordinary, noRoute},
+		"GET /v1/status":                {ordinary, s.status},
+		"GET /v1/keys":                  {ordinary, s.keys},
+		"GET /v1/keys/{pubkey}":         {ordinary, s.key},
+		"POST /v1/keys/import":          {bounds{body: maxImport, time: importTime}, s.importKeystore},
+		"POST /v1/keys/{pubkey}/exit":   {ordinary, s.exit},
+		"GET /v1/slashing":              {bounds{time: requestTime, token: true}, s.exportSlashing},
+		"POST /v1/slashing":             {bounds{body: wire.MaxImportBody, time: importTime}, s.importSlashing},
+		"GET /v1/ceremonies":            {ordinary, s.ceremonies},
+		"GET /v1/ceremonies/{id}":       {ordinary, s.ceremony},
+		"POST /v1/ceremonies":           {ordinary, s.open},
+		"GET /v1/events":                {ordinary, s.events},
+		"POST /v1/login/challenge":      {personal, s.loginChallenge},
+		"POST /v1/login":                {personal, s.login},
+		"GET /v1/login":                 {personal, s.whoami},
+		"DELETE /v1/login":              {personal, s.logout},
+		"POST /v1/passkeys/options":     {personal, s.passkeyOptions},
+		"POST /v1/passkeys":             {personal, s.registerPasskey},
+		"POST /v1/transactions/prepare": {personal, s.prepare},
+		"POST /v1/transactions":         {bounds{body: maxTransaction, time: requestTime, open: true}, s.submit},
+		"/":                             {ordinary, noRoute},
 	} {
 		s.mux.HandleFunc(pattern, s.answer(route.bounds, route.handle))
 	}
@@ -174,9 +217,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(w, http.StatusForbidden, &Error{Text: "this server has another name", Hint: "ask for it by its address"})
 		return
 	}
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if !(reads && s.public) && !s.authorised(r) {
-		write(w, http.StatusUnauthorized, errNoToken)
+	// A browser's cookie comes along with what any page sends.
+	if err := s.sameOrigin.Check(r); err != nil {
+		write(w, http.StatusForbidden, &Error{Text: "a page of another origin sent this"})
 		return
 	}
 	s.mux.ServeHTTP(w, r)
@@ -202,10 +245,26 @@ func (s *Server) authorised(r *http.Request) bool {
 	return given.Equal(s.config.Token)
 }
 
+// admits says whether a request may reach a route. A member's session is good
+// for reading what a node on loopback shows to anybody.
+func (s *Server) admits(b bounds, r *http.Request) bool {
+	if b.open || s.authorised(r) {
+		return true
+	}
+	if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; !reads || b.token {
+		return false
+	}
+	if s.public {
+		return true
+	}
+	_, ok := s.session(r)
+	return ok
+}
+
 // answer maps what a handler returns to HTTP, once for all routes.
 func (s *Server) answer(b bounds, handle func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if b.token && !s.authorised(r) {
+		if !s.admits(b, r) {
 			write(w, http.StatusUnauthorized, errNoToken)
 			return
 		}
@@ -219,6 +278,9 @@ func (s *Server) answer(b bounds, handle func(*http.Request) (any, error)) http.
 		defer cancel()
 		v, err := handle(r.WithContext(ctx))
 		if err == nil {
+			if l, ok := v.(LoggedIn); ok {
+				http.SetCookie(w, l.cookie())
+			}
 			write(w, http.StatusOK, v)
 			return
 		}
@@ -240,11 +302,11 @@ func statusOf(err error) int {
 	var refused *ledger.Error
 	if errors.As(err, &refused) {
 		switch refused.Code {
-		case ledger.CodeDenied:
+		case ledger.CodeDenied, ledger.CodeSigner:
 			return http.StatusForbidden
 		case ledger.CodeNotFound:
 			return http.StatusNotFound
-		case ledger.CodeMalformed:
+		case ledger.CodeMalformed, ledger.CodeCluster:
 			return http.StatusBadRequest
 		case ledger.CodeBusy:
 			return http.StatusServiceUnavailable
