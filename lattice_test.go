@@ -31,7 +31,7 @@ const module = "github.com/quorate/quorate"
 // lower levels only; packages below a room (internal/dkg/dkgtest) count as it.
 var levels = [][]string{
 	0: {"secret", "wire", "durable", "eth", "ident", "rpc"},
-	1: {"bls", "kem", "action", "proof"},
+	1: {"bls", "kem", "action", "proof", "credential"},
 	2: {"keystore", "dkg", "slashing", "slasher", "policy", "seal"},
 	3: {"ledger", "custody"},
 	4: {"store", "peer"},
@@ -70,6 +70,9 @@ var onlyRules = []only{
 	{"github.com/cosmos/ics23", []string{"store"}, true, "the tree's proofs become ours where they are made; what verifies them is package proof"},
 	{"github.com/cloudflare/circl", []string{"kem", "ident"}, true, "post-quantum primitives stand behind typed keys"},
 	{"github.com/gtank/ristretto255", []string{"kem"}, true, "group arithmetic stands behind typed keys"},
+	{"golang.org/x/crypto/ssh", []string{"credential"}, true, "people's agents are asked in one room; what verifies their signatures is package ident, ours"},
+	{"filippo.io/age", []string{"credential"}, true, "key files of people are sealed in one room"},
+	{"github.com/go-webauthn/webauthn", []string{"opsapi"}, false, "it reads attestations at the door; assertions are verified by package ident, on every ledger"},
 	{"github.com/jackc/pgx", []string{"migrate"}, false, "a database driver is there to read what other signers left, and for nothing else"},
 	{"github.com/spf13/cobra", []string{"cli"}, false, "flags become a Config before anything runs"},
 	{module + "/internal/custody", []string{"signer", "node", "cmd"}, true, "shares live behind one socket, and only rooms above the ledger talk to it"},
@@ -115,11 +118,13 @@ var exposers = map[string]string{
 	"internal/custody/process.go":   "the identity key is rebuilt from its sealed seed",
 	"internal/custody/shares.go":    "a share leaves the safe and becomes one that signs",
 	"internal/custody/ceremony.go":  "new shares and imported keys go into the safe",
+	"internal/credential/file.go":   "age derives from the passphrase",
 	"internal/node/keys.go":         "identity and consensus keys are rebuilt from their sealed seeds",
 	"internal/node/node.go":         "TLS between nodes signs with the identity's Ed25519 half",
 	"internal/node/comet.go":        "CometBFT signs votes and handshakes with keys of its own type",
 	"internal/bench/rehearsal.go":   "a measured ceremony keeps its shares in locked memory, as custody does, and throws them away",
 	"internal/cli/migrate.go":       "the driver takes the connection string with its password",
+	"internal/opsapi/challenge.go":  "HMAC takes the key",
 	"internal/opsapi/client.go":     "a bearer token goes into its header, a keystore's password into the body",
 }
 

@@ -145,6 +145,8 @@ func TestBadUse(t *testing.T) {
 		{"key", "import"}, {"key", "import", "k.json"}, {"key", "import", "k.json", "--password-file", "nowhere"}, {"key", "exit"},
 		{"key", "import-slashing"}, {"key", "import-slashing", "a.json", "b.json"}, {"key", "import-slashing", "a.json", "--from-postgres", "c"},
 		{"key", "import-slashing", "a.json", "--out", "b.json"}, {"key", "exit", "0x00", "--epoch", "-1"},
+		{"member"}, {"member", "keygen"}, {"member", "keygen", "--out", "a", "--ssh", "b"}, {"member", "keygen", "--ssh", "b", "--hybrid"},
+		{"member", "login"}, {"member", "login", "alice"}, {"member", "login", "alice", "--out", "s"}, {"member", "login", "alice", "--out", "s", "--identity", "nowhere"},
 		{"ceremony", "open", "--phase-timeout", "25h"}, {"ceremony", "open", "--phase-timeout", "-1s"}, {"ceremony", "open", "--phase-timeout", "1ns"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -8,15 +8,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/opsapi"
 	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/wire"
 )
+
+// devPasskeys lets a browser on this machine use a passkey at any of the nodes.
+func devPasskeys(o devOptions) opsapi.RelyingParty {
+	rp := opsapi.RelyingParty{ID: "localhost"}
+	for i := range min(o.nodes, wire.MaxOrigins) {
+		rp.Origins = append(rp.Origins, fmt.Sprintf("http://localhost:%d", o.basePort+portStep*i+portOps))
+	}
+	slices.Sort(rp.Origins)
+	return rp
+}
 
 // found makes a cluster: homes, a genesis, and custody bound to it. The
 // genesis in DIR comes last, so that a directory that has one is complete.
@@ -43,7 +55,7 @@ func (c *devCluster) found(o devOptions) ([]byte, error) {
 	var work errgroup.Group
 	for i := range g.Nodes {
 		work.Go(func() error {
-			conf := config{Listen: listenAt(o.listen, o.basePort+portStep*i), Log: "info"}
+			conf := config{Listen: listenAt(o.listen, o.basePort+portStep*i), Passkeys: devPasskeys(o), Log: "info"}
 			rec, err := initHome(c.home(nodeName(i)), newNode{
 				Name: nodeName(i), Operator: fmt.Sprintf("operator%d", i), Region: fmt.Sprintf("region%d", i),
 				Consensus: conf.Listen.Consensus, Peer: conf.Listen.Peer,

@@ -61,7 +61,7 @@ func explain(err error) (exitCode, string) {
 		case http.StatusBadRequest:
 			return exitBadUse, answer.Hint
 		case http.StatusUnauthorized:
-			return exitDenied, "give --identity the file ops.token in the node's home"
+			return exitDenied, "give --identity the file ops.token in the node's home; to read only, one of: quorate member login"
 		case http.StatusForbidden:
 			return exitDenied, answer.Hint
 		case http.StatusNotFound:

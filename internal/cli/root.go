@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/quorate/quorate/internal/credential"
+	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/opsapi"
 	"github.com/quorate/quorate/internal/secret"
 )
@@ -21,6 +23,8 @@ type app struct {
 	address  string
 	identity string
 	output   string
+
+	passphraseFD int // -1: ask the terminal
 
 	began bool // a command runs: what goes wrong from here on is not bad use
 }
@@ -75,9 +79,10 @@ approval, 5 not found, 6 unavailable.`,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.address, "address", "127.0.0.1:9003", "operator API of the node to ask")
-	flags.StringVar(&a.identity, "identity", "", "file that proves who asks: ops.token in the node's home")
+	flags.StringVar(&a.identity, "identity", "", "who asks: ops.token in the node's home, a session's token, a member's key file, or ssh:FINGERPRINT")
+	flags.IntVar(&a.passphraseFD, "passphrase-fd", -1, "open file descriptor to read a key file's passphrase from (default: ask the terminal)")
 	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.auditCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand())
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.memberCommand(), a.auditCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand())
 	return root
 }
 
@@ -105,12 +110,14 @@ func (a *app) run(work func(ctx context.Context, args []string) error) func(*cob
 	}
 }
 
-// client asks the node of --address.
+// client asks the node of --address. A member's key is no token: what needs
+// one says so, and what a member signs asks for signer.
 func (a *app) client() (*opsapi.Client, error) {
-	if a.identity == "" {
+	path := strings.TrimPrefix(a.identity, "file:")
+	if file, err := durable.ReadFile(durable.OS{}, path, credential.MaxFile); path == "" || strings.HasPrefix(path, "ssh:") || err == nil && credential.IsFile(file) {
 		return opsapi.NewClient(a.address, secret.Bytes{}), nil
 	}
-	token, err := readToken(a.identity)
+	token, err := readToken(path)
 	if err != nil {
 		return nil, fail(exitBadUse, "give --identity the file ops.token in the node's home", "read identity: %w", err)
 	}
