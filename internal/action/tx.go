@@ -86,8 +86,13 @@ func (tx *Tx) Sign(key ident.PrivateKey) []byte {
 // transaction's bytes.
 func (tx *Tx) Signed(signature []byte) []byte {
 	tx.Signature = signature
+	return tx.Raw()
+}
+
+// Raw returns the canonical bytes, with the signature as it is.
+func (tx *Tx) Raw() []byte {
 	e := wire.NewEncoder(tx.Unsigned())
-	e.Bytes(signature)
+	e.Bytes(tx.Signature)
 	return e.Out()
 }
 
@@ -98,11 +103,7 @@ func (tx *Tx) VerifySignature(pk ident.PublicKey) error {
 }
 
 // Hash names the transaction, signature and all.
-func (tx *Tx) Hash() [32]byte {
-	e := wire.NewEncoder(tx.Unsigned())
-	e.Bytes(tx.Signature)
-	return HashTx(e.Out())
-}
+func (tx *Tx) Hash() [32]byte { return HashTx(tx.Raw()) }
 
 // HashTx names a transaction, whether it parses or not.
 func HashTx(raw []byte) [32]byte { return sha256.Sum256(raw) }
