@@ -113,9 +113,12 @@ func (s *State) decide(ctx txContext, d action.Decision, raw []byte) error {
 		s.endRequest(ctx, d.Request, r, RequestVetoed, EventVetoed, "by "+ctx.who.name)
 		return nil
 	}
-	if slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.Member == ctx.who.id() }) {
+	humans, _ := s.approvers(ctx, r)
+	if slices.ContainsFunc(humans, func(m *action.MemberRecord) bool { return m.ID == ctx.who.id() }) {
 		return refuse(CodeConflict, "%s has approved already: one human counts once", ctx.who.name)
 	}
+	// With a credential that was taken from him since, he has not.
+	r.Approvals = slices.DeleteFunc(r.Approvals, func(a Approval) bool { return a.Member == ctx.who.id() })
 	if len(r.Approvals) == action.MaxApprovals {
 		return refuse(CodeBusy, "%d members have approved", action.MaxApprovals)
 	}

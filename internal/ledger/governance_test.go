@@ -273,6 +273,11 @@ func TestApprovalsAreCountedWhenUsed(t *testing.T) {
 		if got := c.status(); got != RequestOpen {
 			t.Errorf("%s: the request is %s, want open", name, got)
 		}
+		if name == "credential revoked" { // he agrees again, with another one
+			if r := c.next(c.Approve(c.Bo, 1, nil))[0]; r.Code != OK || c.status() != RequestLocked {
+				t.Errorf("approval with a new credential: %s (%s), the request is %s", r.Code, r.Info, c.status())
+			}
+		}
 	}
 }
 
