@@ -73,6 +73,8 @@ var onlyRules = []only{
 	{"golang.org/x/crypto/ssh", []string{"credential"}, true, "people's agents are asked in one room; what verifies their signatures is package ident, ours"},
 	{"filippo.io/age", []string{"credential"}, true, "key files of people are sealed in one room"},
 	{"github.com/go-webauthn/webauthn", []string{"opsapi"}, false, "it reads attestations at the door; assertions are verified by package ident, on every ledger"},
+	{"github.com/cedar-policy/cedar-go", []string{"policy"}, false, "the ledger asks a policy, not the language that it is written in"},
+	{"cel.dev/cel-go", []string{"policy"}, false, "conditions are CEL cut down to what is equal everywhere, in one room that knows how far"},
 	{"github.com/jackc/pgx", []string{"migrate"}, false, "a database driver is there to read what other signers left, and for nothing else"},
 	{"github.com/spf13/cobra", []string{"cli"}, false, "flags become a Config before anything runs"},
 	{module + "/internal/custody", []string{"signer", "node", "cmd"}, true, "shares live behind one socket, and only rooms above the ledger talk to it"},
@@ -99,9 +101,9 @@ var neverRules = []never{
 
 // pure rooms compute: time, randomness and I/O come to them as arguments, so
 // that replicas agree and ceremonies replay byte for byte.
-var pure = []string{"wire", "action", "proof", "kem", "dkg", "ledger"}
+var pure = []string{"wire", "action", "proof", "kem", "dkg", "policy", "ledger"}
 
-var impure = []string{"os", "net", "crypto/rand", "math/rand", "math/rand/v2", "time.Now", "time.Since", "time.After", "time.Sleep"}
+var impure = []string{"os", "net", "crypto/rand", "math/rand", "math/rand/v2", "time.Now", "time.Since", "time.After", "time.Sleep", "policy.PinZone"}
 
 // exposers may take bytes out of a secret's holder, by a method whose name
 // begins with Expose.

@@ -149,7 +149,11 @@ func (c *checker) action(e types.EntityUID, single bool) {
 		c.bad([]string{string(e.Type), "::"}, "%s is not an action: write Action::\"request sign.deposit\", Action::\"sign.*\" or Action::\"approve\"", e.Type)
 	case leaf:
 	case !slices.Contains(groupNames(), id):
-		c.bad(quoted(e), "no action is named %q: %s", id, didYouMean(id, groupNames()))
+		hint := didYouMean(id, groupNames())
+		if strings.HasPrefix(hint, "use one of") {
+			hint = "write a verb, an action, or both: \"approve\", \"sign.*\", \"request sign.deposit\""
+		}
+		c.bad(quoted(e), "no action is named %q: %s", id, hint)
 	case single:
 		c.bad(quoted(e), "%q names several actions: write \"action in\" in place of \"action ==\"", id)
 	}

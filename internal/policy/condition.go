@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -238,22 +239,24 @@ func (sizes) EstimateCallCost(_, _ string, _ *cost.AstNode, _ []cost.AstNode) *c
 	return nil
 }
 
+var celUndeclared = regexp.MustCompile(`undeclared reference to '([^']*)'`)
+
 // celHint says in a policy's own words what CEL's checker found.
 func celHint(message string) string {
 	message, _, _ = strings.Cut(message, "\n")
+	message, _, _ = strings.Cut(message, " expecting ")
+	if m := celUndeclared.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("nothing is named %s: conditions know %s; &&, ||, !, ==, !=, <, <=, >, >=, in, size, contains, startsWith, endsWith, int and has",
+			m[1], strings.Join(conditionNames(), ", "))
+	}
+	if n := utf8.RuneCountInString(message); n > 300 {
+		message = string([]rune(message)[:300]) + " …"
+	}
 	switch {
-	case strings.Contains(message, "undeclared reference to"):
-		return message + ": conditions know " + strings.Join(conditionNames(), ", ") +
-			"; &&, ||, !, ==, !=, <, <=, >, >=, in, size, contains, startsWith, endsWith, int and has"
 	case strings.Contains(message, "no matching overload"):
 		return message + ": compare texts with texts and numbers with numbers; int(params.x) makes a number of a text"
 	case strings.Contains(message, "Syntax error"), strings.Contains(message, "token recognition"):
 		return "not CEL: " + message + ": write for example resource.purpose == \"cold\" && int(params.amount) > 5"
-	case strings.Contains(message, "aggregate literal"), strings.Contains(message, "not assignable"):
-		return message + ": keep entries of one type in a list"
-	}
-	if n := utf8.RuneCountInString(message); n > 300 {
-		message = string([]rune(message)[:300]) + " …"
 	}
 	return message + ": rewrite the condition"
 }

@@ -189,7 +189,7 @@ func duration(ms uint64) string {
 	for _, u := range []struct {
 		ms   uint64
 		name string
-	}{{units['d'], "day"}, {units['h'], "hour"}, {units['m'], "minute"}, {units['s'], "second"}} {
+	}{{units['y'], "year"}, {units['d'], "day"}, {units['h'], "hour"}, {units['m'], "minute"}, {units['s'], "second"}} {
 		if n := ms / u.ms; n > 0 {
 			parts = append(parts, plural(int(n), u.name))
 			ms %= u.ms

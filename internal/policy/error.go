@@ -65,7 +65,7 @@ func (p *problems) err() error {
 
 // didYouMean returns a hint if a known word is near, and the words otherwise.
 func didYouMean(word string, known []string) string {
-	best, at := 3, ""
+	best, at := min(3, len(word)/3+1), ""
 	for _, k := range known {
 		if d := distance(word, k, best); d < best {
 			best, at = d, k

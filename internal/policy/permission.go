@@ -63,7 +63,10 @@ func (d *document) block(n *yaml.Node) func(pos) pos {
 	return func(p pos) pos { return pos{n.Line + p.line, max(indent, 0) + p.column} }
 }
 
-var cedarError = regexp.MustCompile(`(?s)<input>:([0-9]{1,9}):([0-9]{1,9})(.*)$`)
+var (
+	cedarError = regexp.MustCompile(`(?s)<input>:([0-9]{1,9}):([0-9]{1,9})(.*)$`)
+	cedarGot   = regexp.MustCompile(`(?s)got (.+) want (.+)$`)
+)
 
 func (d *document) permissions(n *yaml.Node) (p permissions) {
 	if n.Kind != yaml.ScalarNode || n.Style&yaml.LiteralStyle == 0 || strings.TrimSpace(n.Value) == "" {
@@ -77,7 +80,7 @@ func (d *document) permissions(n *yaml.Node) (p permissions) {
 	}
 	list, err := cedar.NewPolicyListFromBytes("", []byte(n.Value))
 	if err != nil {
-		d.cedarSyntax(err, place, at(n))
+		d.cedarSyntax(err, tokens, place, at(n))
 		return p
 	}
 	if len(list) == 0 || len(list) > wire.MaxPolicyStatements {
@@ -109,8 +112,9 @@ func search(tokens []token, offset int) int {
 	return i
 }
 
-// cedarSyntax keeps an error of Cedar's parser.
-func (d *document) cedarSyntax(err error, place func(pos) pos, otherwise pos) {
+// cedarSyntax keeps an error of Cedar's parser, which points behind the token
+// that it did not expect.
+func (d *document) cedarSyntax(err error, tokens []token, place func(pos) pos, otherwise pos) {
 	m := cedarError.FindStringSubmatch(err.Error())
 	if m == nil {
 		d.add(otherwise, "not Cedar: %s", err)
@@ -118,17 +122,26 @@ func (d *document) cedarSyntax(err error, place func(pos) pos, otherwise pos) {
 	}
 	line, _ := strconv.Atoi(m[1])
 	column, _ := strconv.Atoi(m[2])
-	text := strings.TrimLeft(m[3], ": ")
+	where, text := place(pos{line, column}), strings.TrimLeft(m[3], ": ")
 	hint := "a statement reads permit (principal, action, resource) when { … };"
-	switch {
-	case strings.Contains(text, "effect"):
-		hint = "begin a statement with permit or forbid"
-	case strings.Contains(text, "want ;"):
-		hint = "end a statement with a semicolon"
-	case strings.Contains(text, "literal not terminated"):
+	before := func(found string) {
+		if i := slices.IndexFunc(tokens, func(t token) bool { return t.at == where }); i > 0 && tokens[i-1].text == found {
+			where = tokens[i-1].at
+		}
+	}
+	if got := cedarGot.FindStringSubmatch(text); got != nil {
+		before(got[1])
+		text = fmt.Sprintf("found %s, want %s", got[1], got[2])
+		if got[2] == ";" {
+			hint = "end a statement with a semicolon"
+		}
+	} else if _, found, ok := strings.Cut(text, "unexpected effect: "); ok {
+		before(found)
+		text, hint = "found "+found, "begin a statement with permit or forbid"
+	} else if strings.Contains(text, "literal not terminated") {
 		hint = "close the quotation mark on the same line"
 	}
-	d.add(place(pos{line, column}), "not Cedar: %s: %s", text, hint)
+	d.add(where, "not Cedar: %s: %s", text, hint)
 }
 
 // index sorts statements by the verbs and actions that they speak of.

@@ -57,7 +57,14 @@ var documentFields = []string{"version", "name", "permissions", "tiers", "zones"
 // Compile reads a document. An error is of the type [Errors], and the answer
 // is the same on every machine. Time and memory are bounded by the limits of
 // package wire.
-func Compile(doc []byte) (*Policy, error) {
+func Compile(doc []byte) (_ *Policy, err error) {
+	defer func() {
+		// Three parsers of others read the document. A panic of one must not
+		// stop every node at the same block.
+		if recover() != nil {
+			err = Errors{{1, 1, "the document makes a parser stumble: rewrite what was changed last"}}
+		}
+	}()
 	d := &document{}
 	p := d.policy(doc)
 	if err := d.err(); err != nil {

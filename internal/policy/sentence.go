@@ -115,9 +115,9 @@ func words(n ast.IsNode) string {
 	case ast.NodeTypeGreaterThanOrEqual:
 		return pair(n.BinaryNode, "is not before")
 	case ast.NodeTypeEquals:
-		return pair(n.BinaryNode, "is")
+		return operand(n.Left) + " is " + operand(n.Right)
 	case ast.NodeTypeNotEquals:
-		return pair(n.BinaryNode, "is not")
+		return operand(n.Left) + " is not " + operand(n.Right)
 	case ast.NodeTypeContains:
 		if _, literal := n.Left.(ast.NodeTypeSet); literal {
 			return words(n.Right) + " is one of " + words(n.Left)
@@ -153,6 +153,20 @@ func words(n ast.IsNode) string {
 		return literal(n.Value)
 	}
 	return "?" // the checker lets nothing else through
+}
+
+// operand says what is compared, so that no "and" in it reads as one outside.
+func operand(n ast.IsNode) string {
+	switch n := n.(type) {
+	case ast.NodeTypeAccess:
+		if n.Value == "exercise" {
+			return "the object's being for exercise"
+		}
+	case ast.NodeValue, ast.NodeTypeVariable, ast.NodeTypeSet, ast.NodeTypeExtensionCall:
+	default:
+		return "(" + words(n) + ")"
+	}
+	return words(n)
 }
 
 func attribute(n ast.NodeTypeAccess) string {

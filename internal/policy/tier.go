@@ -211,14 +211,14 @@ func (m mapping) consistent(t *Terms) {
 	if t.Approvals > 0 && !m.has("approvers") {
 		m.need("approvers", "the roles whose approvals count, such as [custodian]")
 	}
-	if t.Approvals == 0 {
+	if m.fields["approvals"].Value == "0" {
 		for _, name := range []string{"approvers", "self_approval", "deadline", "escalate"} {
 			if m.has(name) {
 				m.d.add(m.keys[name], "%s means nothing with 0 approvals: delete it, or ask for approvals", name)
 			}
 		}
 	}
-	if t.Approvals == 0 && t.Delay == (Delay{}) && t.Window == nil && m.has("veto") {
+	if m.fields["approvals"].Value == "0" && !m.has("delay") && !m.has("window") && m.has("veto") {
 		m.d.add(m.keys["veto"], "there is no time for a veto: ask for approvals or a delay, or delete veto")
 	}
 }

@@ -69,12 +69,15 @@ func (d *document) syntax(err error) {
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
+		if strings.HasPrefix(text, "did not find expected") {
+			line++ // the parser counts from 0, the scanner below it from 1
+		}
 	}
 	line = max(1, min(line, len(d.lines)))
 	column := 1 + len(d.lines[line-1]) - len(strings.TrimLeft(d.lines[line-1], " \t"))
 	hint := ""
 	switch {
-	case strings.Contains(text, "cannot start any token"):
+	case strings.Contains(text, "cannot start any token"), strings.Contains(text, "tab character"):
 		hint = " (indent with spaces; quote a text that begins with a special character)"
 	case strings.Contains(text, "mapping values are not allowed"):
 		hint = " (quote a text that holds a colon and a space)"
