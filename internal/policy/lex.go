@@ -87,13 +87,13 @@ const (
 // unused are parts of Cedar that policies do without: then no statement can
 // fail when it is evaluated, and a forbid cannot be lost in an error.
 var unused = map[string]string{
-	"if":   "if-then-else has no place here: write two statements, or use && and ||",
-	"has":  "has is not needed: every attribute is always there, empty if nobody set it",
-	"+":    "arithmetic has no place in permissions: put conditions on parameters under a tier's when",
-	"-":    "arithmetic has no place in permissions: put conditions on parameters under a tier's when",
-	"*":    "arithmetic has no place in permissions: put conditions on parameters under a tier's when",
-	"?":    "templates have no place here: write the statement out",
-	"ip":   "addresses have no place here: the ledger does not see them",
+	"if":  "if-then-else has no place here: write two statements, or use && and ||",
+	"has": "has is not needed: every attribute is always there, empty if nobody set it",
+	"+":   "arithmetic has no place in permissions: put conditions on parameters under a tier's when",
+	"-":   "arithmetic has no place in permissions: put conditions on parameters under a tier's when",
+	"*":   "arithmetic has no place in permissions: put conditions on parameters under a tier's when",
+	"?":   "templates have no place here: write the statement out",
+	"ip":  "addresses have no place here: the ledger does not see them",
 }
 
 // checkTokens refuses what would make parsing deep or evaluation partial.

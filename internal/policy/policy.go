@@ -7,7 +7,6 @@ import (
 	"github.com/quorate/quorate/internal/wire"
 )
 
-
 // A Policy is a compiled document. It never changes, and any number of
 // goroutines may ask it.
 type Policy struct {

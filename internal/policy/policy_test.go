@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -223,6 +225,27 @@ func TestDeterminism(t *testing.T) {
 	}
 	if !strings.Contains(answers[0], "<nil> At once") || !strings.Contains(answers[0], "forbidden by") {
 		t.Error("the queries exercise nothing")
+	}
+}
+
+// What the example decides is pinned: another answer, be it of a newer Cedar
+// or CEL or of another processor, would part the replicas. Words may change.
+func TestDecisionsPinned(t *testing.T) {
+	example, err := os.ReadFile("testdata/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, all := compile(t, string(example)), sha256.New()
+	r := rand.New(rand.NewPCG(13, 14))
+	for range 3000 {
+		v, q := randomQuery(r)
+		terms, err := p.Terms(q)
+		at, ok := terms.OpensAt(q.Time)
+		fmt.Fprintln(all, p.May(v, q) == nil, err == nil, terms.Tier, at, ok)
+	}
+	const want = "c98f5295e243ac0ac9a53d889a0210ba"
+	if got := hex.EncodeToString(all.Sum(nil)[:16]); got != want {
+		t.Errorf("the decisions' digest is %s, was %s: a change of decisions needs a new app version", got, want)
 	}
 }
 

@@ -98,7 +98,9 @@ func object(n ast.IsResourceScopeNode) string {
 
 // words says what a condition means. It knows what the checker lets through.
 func words(n ast.IsNode) string {
-	pair := func(b ast.BinaryNode, between string) string { return words(b.Left) + " " + between + " " + words(b.Right) }
+	pair := func(b ast.BinaryNode, between string) string {
+		return words(b.Left) + " " + between + " " + words(b.Right)
+	}
 	switch n := n.(type) {
 	case ast.NodeTypeOr:
 		return "(" + pair(n.BinaryNode, "or") + ")"
