@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -176,6 +177,62 @@ func TestAllErrors(t *testing.T) {
 	for i, e := range list {
 		if !strings.HasPrefix(e.Error(), want[i]) {
 			t.Errorf("%v, want at %s", e, want[i])
+		}
+	}
+}
+
+// The worst that fits into a document is answered in a bounded time, and so is
+// the worst question: a block must not wait for either.
+func TestBounds(t *testing.T) {
+	fill := func(before, repeat, after string, room int) string {
+		return before + strings.Repeat(repeat, (room-len(before)-len(after))/len(repeat)) + after
+	}
+	const room = wire.MaxPolicy - 200
+	statement := fill("  permit (principal, action, resource) when { !principal.roles.isEmpty()", " && !principal.roles.contains(\"x\")", " };\n", 2000)
+	condition := "    when: '" + fill("", "(", "", 25) + fill("true", " && resource.id.contains(\"xy\")", "", 300) + fill("", ")", "", 25) + "'\n"
+	for name, doc := range map[string]string{
+		"flow":      fill("", "[", "", room),
+		"sequences": fill("", "- ", "x", room),
+		"mappings":  fill("", "{a: ", "", room),
+		"fields":    fill(head, "a: 1\n", "", room),
+		"unknown fields": func() string {
+			var b strings.Builder
+			for i := 0; b.Len() < room-100; i++ {
+				fmt.Fprintf(&b, "versio%d: 1\n", i)
+			}
+			return b.String()
+		}(),
+		"unknown actions": func() string {
+			var b strings.Builder
+			for i := 0; b.Len() < room-1000; i++ {
+				fmt.Fprintf(&b, "Action::\"approve sign.deposi%d\", ", i)
+			}
+			return cedarDoc("permit (principal, action in [" + b.String() + "Action::\"x\"], resource);")
+		}(),
+		"known actions": cedarDoc(fill("permit (principal, action in [", "Action::\"approve sign.deposit\", ", "Action::\"sign.*\"], resource);", room)),
+		"long chain":    cedarDoc(fill("permit (principal, action, resource) when { true", "&&true", "};", room)),
+		"texts":         cedarDoc(fill("permit (principal, action, resource) when { resource.id like \"", "*a", "\"};", room)),
+		"statements":    head + "permissions: |\n" + fill("", statement, "", room-len(tiers)) + tiers,
+		"conditions":    head + perms + "tiers:\n" + strings.Repeat("  - actions: ['*']\n    approvals: 0\n"+condition+"    name: x\n", 64),
+		"offsets":       head + perms + tiers + fill("zones:\n  X:\n    offsets:\n", "      - {utc: +01:00}\n", "", room-200),
+	} {
+		if len(doc) > wire.MaxPolicy {
+			t.Fatalf("%s: %d bytes try nothing", name, len(doc))
+		}
+		start := time.Now()
+		p, err := Compile([]byte(doc))
+		took := time.Since(start)
+		if p != nil {
+			q := Query{Action: "sign.deposit", Principal: alice, Resource: Resource{Kind: "key", ID: strings.Repeat("a", wire.MaxPath)}}
+			start = time.Now()
+			_ = p.May(Approve, q)
+			_, _ = p.Terms(q)
+			t.Logf("%s: asked in %v", name, time.Since(start))
+		} else {
+			t.Logf("%s: %.100v", name, err)
+		}
+		if t.Logf("%s: compiled in %v", name, took); took > 5*time.Second { // on a busy machine; alone it is 0.2 s
+			t.Errorf("%s: %v", name, took)
 		}
 	}
 }

@@ -135,7 +135,7 @@ func (c *checker) id(e types.EntityUID) {
 }
 
 func (c *checker) role(e types.EntityUID) {
-	if why := checkRole(string(e.ID)); why != "" {
+	if why := checkRole(string(e.ID)); !c.p.full() && why != "" {
 		c.bad(quoted(e), "%s", why)
 	}
 }
@@ -147,9 +147,9 @@ func (c *checker) action(e types.EntityUID, single bool) {
 	switch {
 	case e.Type != "Action":
 		c.bad([]string{string(e.Type), "::"}, "%s is not an action: write Action::\"request sign.deposit\", Action::\"sign.*\" or Action::\"approve\"", e.Type)
-	case leaf:
-	case !slices.Contains(groupNames(), id):
-		hint := didYouMean(id, groupNames())
+	case leaf, c.p.full():
+	case !slices.Contains(groupNames, id):
+		hint := didYouMean(id, groupNames)
 		if strings.HasPrefix(hint, "use one of") {
 			hint = "write a verb, an action, or both: \"approve\", \"sign.*\", \"request sign.deposit\""
 		}

@@ -43,6 +43,9 @@ type pos struct{ line, column int }
 type problems struct{ list Errors }
 
 func (p *problems) add(at pos, format string, args ...any) {
+	if p.full() {
+		return
+	}
 	e := &Error{at.line, at.column, fmt.Sprintf(format, args...)}
 	for _, old := range p.list {
 		if *old == *e {
@@ -51,6 +54,9 @@ func (p *problems) add(at pos, format string, args ...any) {
 	}
 	p.list = append(p.list, e)
 }
+
+// full says that enough was collected; to look for more hints costs time.
+func (p *problems) full() bool { return len(p.list) >= 8*maxErrors }
 
 // err returns what was collected, in the document's order.
 func (p *problems) err() error {

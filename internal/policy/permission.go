@@ -195,7 +195,7 @@ var actionGroups = func() types.EntityMap {
 }()
 
 // groupNames are what an action scope may name after "in".
-func groupNames() []string {
+var groupNames = func() []string {
 	out := actionPatterns()
 	for _, v := range Verbs() {
 		out = append(out, string(v))
@@ -204,7 +204,7 @@ func groupNames() []string {
 		}
 	}
 	return out
-}
+}()
 
 // world is what Cedar sees of one query.
 type world struct{ principal, resource, action types.Entity }
