@@ -36,11 +36,6 @@ var actionNames = [...]string{
 // Actions returns the names of all actions, sorted.
 func Actions() []string { return slices.Clone(actionNames[:]) }
 
-func knownAction(name string) bool {
-	_, ok := slices.BinarySearch(actionNames[:], name)
-	return ok
-}
-
 // family is what stands before the dot.
 func family(name string) string {
 	f, _, _ := strings.Cut(name, ".")

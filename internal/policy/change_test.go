@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -285,6 +286,17 @@ func TestLockoutReasons(t *testing.T) {
 		if err := compile(t, c.doc).Lockout(people[:2]); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}
+	}
+	crowd := make([]Principal, 3000)
+	for i := range crowd {
+		crowd[i] = human(fmt.Sprint("m", i), "x", "custodian")
+	}
+	start := time.Now()
+	if err := compile(t, head+everyone+"tiers:\n  - {name: g, actions: ['*'], approvals: 2, operators: 2, approvers: [custodian]}\n").Lockout(crowd); err == nil {
+		t.Error("one operator is two")
+	}
+	if took := time.Since(start); took > 5*time.Second { // counted anew for each it is a minute
+		t.Errorf("a crowd takes %v", took)
 	}
 	if err := compile(t, head+everyone+tiers).Lockout(nil); err == nil {
 		t.Error("nobody is enough")

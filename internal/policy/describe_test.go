@@ -17,7 +17,7 @@ func TestDescribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, doc := range map[string][]byte{"example": example, "team": Team(), "dev": Dev()} {
+	for name, doc := range map[string][]byte{"example": example, "team": Team(), "operators": Operators(), "dev": Dev()} {
 		golden := "testdata/" + name + ".txt"
 		got := compile(t, string(doc)).Describe()
 		if *update {
