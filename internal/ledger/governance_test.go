@@ -469,6 +469,20 @@ func TestMembersCannotLockThemselvesOut(t *testing.T) {
 	if r := remove("bo"); r.Code != CodeConflict || !strings.Contains(r.Info, "nobody could") {
 		t.Errorf("the last but one was removed: %s (%s)", r.Code, r.Info)
 	}
+	s := c.view()
+	s.putMember(&c.Abe.Record)
+	c.commit(s)
+	suspend := func(id string) Result {
+		r, _ := c.ask(c.Abe, &action.Action{Rule: action.RuleSuspend, Name: id, Until: c.block.Time + hour})
+		return r
+	}
+	if r := suspend("ana"); r.Code != OK {
+		t.Errorf("one of three is suspended: %s (%s)", r.Code, r.Info)
+	}
+	if r := suspend("bo"); r.Code != CodeConflict {
+		t.Errorf("a rogue shuts out all the others: %s (%s)", r.Code, r.Info)
+	}
+	c.at(c.block.Time + 2*hour)
 	theft := action.MemberRecord{ID: "mallory", Name: "M", Operator: "op3", Region: "x", Roles: []string{action.RoleCustodian}, Keys: c.Bo.Record.Keys}
 	if r, _ := c.ask(c.Ana, &action.Action{Rule: action.RuleEnrol, Member: &theft}); r.Code != CodeConflict {
 		t.Errorf("two members with one key: %s (%s)", r.Code, r.Info)

@@ -111,8 +111,9 @@ func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
 		what, old.Suspended = "reinstated", 0
 		s.putMember(old)
 	}
-	if a.Rule == action.RuleRemove || a.Rule == action.RuleUpdate {
-		if err := s.lockedOut(); err != nil {
+	if a.Rule == action.RuleRemove || a.Rule == action.RuleUpdate || a.Rule == action.RuleSuspend {
+		rules, _ := s.policy()
+		if err := s.locksOut(rules, ctx.block.Time); err != nil {
 			return refuse(CodeConflict, "after this change nobody could change anything any more: %w", err)
 		}
 	}
@@ -136,31 +137,27 @@ func (s *State) ownKeys(m *action.MemberRecord) error {
 	return nil
 }
 
-// lockedOut says why nobody could change the policy in force any more.
-func (s *State) lockedOut() error {
-	rules, _ := s.policy()
-	return s.locksOut(rules)
-}
-
 // fewMembers is how many are looked at first: if they can change a policy,
 // more of them can.
 const fewMembers = 64
 
-func (s *State) locksOut(rules *policy.Policy) error {
-	if rules.Lockout(s.principals(fewMembers)) == nil {
+// locksOut says why nobody could change a policy any more. Who is suspended
+// does not count, or one could shut out all the others for a while.
+func (s *State) locksOut(rules *policy.Policy, now uint64) error {
+	if rules.Lockout(s.principals(now, fewMembers)) == nil {
 		return nil
 	}
-	return rules.Lockout(s.principals(math.MaxInt))
+	return rules.Lockout(s.principals(now, math.MaxInt))
 }
 
 // principals is everybody who can act, as policies see them: all nodes, and at
-// most so many of the members that have a role.
-func (s *State) principals(most int) (all []policy.Principal) {
+// most so many of the members that have a role and are not suspended.
+func (s *State) principals(now uint64, most int) (all []policy.Principal) {
 	for _, n := range s.Nodes() {
 		all = append(all, principal{name: "node/" + n.Name, kind: kindNode, operator: n.Operator, region: n.Region}.policy())
 	}
 	s.Members(func(m *action.MemberRecord) bool {
-		if len(m.Roles) > 0 {
+		if len(m.Roles) > 0 && now >= m.Suspended {
 			all = append(all, ofMember(m).policy())
 			most--
 		}

@@ -84,7 +84,7 @@ func (s *State) changePolicy(ctx txContext, document []byte, by [32]byte) error 
 	if err != nil {
 		return refuse(CodeMalformed, "%w", err)
 	}
-	if err := s.locksOut(p); err != nil {
+	if err := s.locksOut(p, ctx.block.Time); err != nil {
 		return refuse(CodeConflict, "%w", err)
 	}
 	version := p.Hash()
