@@ -96,12 +96,10 @@ func key(b byte) slashing.Key { return slashing.Key{b} }
 
 func root(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
-func block(slot uint64, r byte) slashing.BlockMark {
-	return slashing.BlockMark{Known: true, Ours: r > 0, Slot: slot, Root: slashing.Root(root(r))}
-}
+func block(slot uint64) slashing.BlockMark { return slashing.BlockMark{Known: true, Slot: slot} }
 
-func vote(source, target uint64, r byte) slashing.VoteMark {
-	return slashing.VoteMark{Known: true, Ours: r > 0, Source: source, Target: target, Root: slashing.Root(root(r))}
+func vote(source, target uint64) slashing.VoteMark {
+	return slashing.VoteMark{Known: true, Source: source, Target: target}
 }
 
 // admin is the other side: what Web3Signer does to the database.
@@ -144,9 +142,9 @@ func TestWeb3Signer(t *testing.T) {
 	refused("never signed")
 	a.exec(`INSERT INTO metadata (id, genesis_validators_root) VALUES (1, $1)`, root(7))
 
-	// In order: without history; without and with a root; more than is kept;
-	// pruned; watermarks alone; watermarks above what is there; more than is
-	// kept, and slashable.
+	// In order: without history; without and with a root, the last slot there
+	// is; many; pruned; watermarks alone; watermarks above what is there; the
+	// highest source at another target than the highest.
 	ids := map[byte]int{}
 	for b := byte(1); b <= 7; b++ {
 		ids[b] = a.validator(key(b))
@@ -165,15 +163,12 @@ func TestWeb3Signer(t *testing.T) {
 	signBlock(2, 5, nil)
 	signVote(2, 3, 4, nil)
 	signVote(2, 1<<63, 1<<63+1, root(2))
-	for i := range uint64(slashing.Keep + 10) {
+	for i := range uint64(74) {
 		signBlock(3, i, root(1))
 		signVote(3, i, i+1, root(1))
 		signVote(7, i, 10*i+9, root(1))
 	}
-	signVote(7, 500, 501, root(1)) // older than the kept ones at last, and it surrounds nothing but has the highest source
-	for i := range uint64(slashing.Keep) {
-		signVote(7, 100+i, 10_000+i, root(1))
-	}
+	signVote(7, 500, 501, root(1))
 	signBlock(4, 50, root(1))
 	signBlock(4, 51, root(1))
 	signVote(4, 8, 9, root(1))
@@ -196,27 +191,19 @@ func TestWeb3Signer(t *testing.T) {
 		}
 		return h
 	}
-	expect := func(v byte, blocks []slashing.BlockMark, votes []slashing.VoteMark) {
-		t.Helper()
-		want := slashing.HistoryOf(key(v), blocks, votes)
-		if diff := cmp.Diff(want, newest(v)); diff != "" {
+	for v, want := range map[byte]slashing.Watermarks{
+		1: {},
+		2: {Block: block(1<<64 - 1), Vote: vote(1<<63, 1<<63+1)},
+		3: {Block: block(73), Vote: vote(73, 74)},
+		4: {Block: block(51), Vote: vote(8, 9)},
+		5: {Block: block(60), Vote: vote(6, 7)},
+		6: {Block: block(99), Vote: vote(30, 40)},
+		7: {Vote: vote(500, 739)},
+	} {
+		if diff := cmp.Diff(slashing.KeyHistory{Key: key(v), Watermarks: want}, newest(v)); diff != "" {
 			t.Errorf("validator %d (-want +got):\n%s", v, diff)
 		}
 	}
-	expect(1, nil, nil)
-	expect(2, []slashing.BlockMark{block(5, 0), block(1<<64-1, 1)}, []slashing.VoteMark{vote(3, 4, 0), vote(1<<63, 1<<63+1, 2)})
-	var blocks []slashing.BlockMark
-	var votes, late []slashing.VoteMark
-	for i := range uint64(slashing.Keep) {
-		blocks = append(blocks, block(i+10, 1))
-		votes = append(votes, vote(i+10, i+11, 1))
-		late = append(late, vote(100+i, 10_000+i, 1))
-	}
-	expect(3, blocks, votes)
-	expect(4, []slashing.BlockMark{block(50, 1), block(51, 1)}, []slashing.VoteMark{vote(8, 9, 1)})
-	expect(5, []slashing.BlockMark{block(60, 0)}, []slashing.VoteMark{vote(6, 7, 0)})
-	expect(6, []slashing.BlockMark{block(99, 0)}, []slashing.VoteMark{vote(30, 40, 0)})
-	expect(7, nil, append(late, vote(500, 10*(slashing.Keep+9)+9, 0)))
 	if len(db.History.Keys) != 7 {
 		t.Errorf("%d validators", len(db.History.Keys))
 	}
@@ -244,14 +231,12 @@ func TestWeb3Signer(t *testing.T) {
 		if v == 2 {
 			slot, source, target = 1<<64-1, 1<<63, 1<<63+1
 		}
-		if h.Block.Slot != slot || h.Vote.Source != source || h.Vote.Target != target || h.Blocks != nil || h.Votes != nil {
+		if h.Block.Slot != slot || h.Vote.Source != source || h.Vote.Target != target {
 			t.Errorf("validator %d under the high watermark: %+v", v, h)
 		}
 	}
 
-	a.exec(`UPDATE signed_blocks SET signing_root = '\x00' WHERE slot = 50`)
-	refused("signing root is not 32 bytes")
-	a.exec(`UPDATE signed_blocks SET signing_root = NULL, slot = 18446744073709551616 WHERE slot = 50`)
+	a.exec(`UPDATE signed_blocks SET slot = 18446744073709551616 WHERE slot = 50`)
 	refused("no slot or epoch")
 }
 

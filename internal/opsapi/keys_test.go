@@ -68,7 +68,7 @@ func (k *keyRoom) Exit(_ context.Context, key [48]byte, index, epoch *uint64) (e
 
 func history(slot uint64) slashing.Interchange {
 	return slashing.Interchange{Keys: []slashing.KeyHistory{
-		slashing.HistoryOf(slashing.Key(someKey), []slashing.BlockMark{{Known: true, Slot: slot}}, nil)}}
+		{Key: slashing.Key(someKey), Watermarks: slashing.Watermarks{Block: slashing.BlockMark{Known: true, Slot: slot}}}}}
 }
 
 const password = "correct horse \"battery\" staple 🔑"

@@ -15,14 +15,12 @@ func benchKey(i int) (k Key) {
 // BenchmarkSign is Begin and Wait of one attestation, on a real disk.
 func BenchmarkSign(b *testing.B) {
 	for _, c := range []int{1, 64} {
-		b.Run(fmt.Sprintf("concurrency=%d", c), func(b *testing.B) { benchSign(b, Minimal, c) })
+		b.Run(fmt.Sprintf("concurrency=%d", c), func(b *testing.B) { benchSign(b, c) })
 	}
-	b.Run("complete/concurrency=64", func(b *testing.B) { benchSign(b, Complete, 64) })
 }
 
-func benchSign(b *testing.B, strategy Strategy, c int) {
+func benchSign(b *testing.B, c int) {
 	cfg := testConfig(nil)
-	cfg.Strategy = strategy
 	cfg.Dir = b.TempDir()
 	r := initRecord(b, cfg)
 	for i := range c {

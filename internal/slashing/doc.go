@@ -1,21 +1,19 @@
 // Package slashing decides whether a duty may be signed, and remembers it.
 //
-// Owns: the rule ([Watermarks], [Messages]), the fences and floors that hold when memory
-// cannot be trusted, the durable [Record] in which every use of a key is
+// Owns: the rule ([Watermarks]), the fences and floors that hold when memory cannot
+// be trusted, the durable [Record] in which every use of a key is
 // written before its signature may leave the process, and the EIP-3076
 // interchange of that history.
 //
 // Never: keys, shares or signatures; clocks (the caller brings [Bounds]); an
 // allowed duty for want of a record; a watermark that goes down.
 //
-// Spec: EIP-3076. A record declares one of two strategies. In the minimal one
-// it keeps, per key, the highest signed slot, source epoch and target epoch. A
-// block must lie above the slot, an attestation above the target and not below
-// the source; the one exception is the identical message, if it is the last
-// one that this record itself allowed. In the complete one it also keeps the
-// newest [Keep] blocks and votes one by one, and refuses what is slashable
-// with one of them or not above the watermarks of those it has pruned. Either
-// history is a value behind two pure functions, check and advance.
+// Spec: EIP-3076, minimal strategy (docs/decisions/0007 says why no other). A
+// record keeps, per key, the highest signed slot, source epoch and target
+// epoch. A block must lie above the slot, an attestation above the target and
+// not below the source; the one exception is the identical message, if it is
+// the last one that this record itself allowed. The history is a value behind
+// two pure functions, check and advance.
 //
 // A fence bars every slashable duty of a key until someone states what was
 // signed at most; a floor is such a statement. Duties that cannot be slashed

@@ -23,10 +23,9 @@ type life struct {
 
 // lead runs a record through everything that it writes, on a disk that may
 // fail, and goes on after errors.
-func lead(d *durabletest.Disk, s Strategy) life {
+func lead(d *durabletest.Disk) life {
 	l := life{allowed: map[Key][]Facts{}, raised: map[Key]Floor{}}
 	c := testConfig(d)
-	c.Strategy = s
 	c.CompactAt = 1 // as often as the snapshot's own size lets it
 	if Init(c) != nil {
 		return l
@@ -138,14 +137,8 @@ func rivalOf(f Facts) (Facts, bool) {
 
 // Each durable operation × each fault × each crash.
 func TestFaultTable(t *testing.T) {
-	for _, s := range []Strategy{Minimal, Complete} {
-		t.Run(s.String(), func(t *testing.T) { faultTable(t, s) })
-	}
-}
-
-func faultTable(t *testing.T, s Strategy) {
 	clean := durabletest.NewDisk()
-	if l := lead(clean, s); len(l.allowed[Key{1}]) != 64 || l.uses != 125 {
+	if l := lead(clean); len(l.allowed[Key{1}]) != 64 || l.uses != 125 {
 		t.Fatalf("without a fault %d uses, %d of the first key", l.uses, len(l.allowed[Key{1}]))
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
@@ -153,7 +146,7 @@ func faultTable(t *testing.T, s Strategy) {
 		for _, fault := range durabletest.Faults {
 			d := durabletest.NewDisk()
 			d.Inject(n, fault)
-			l := lead(d, s)
+			l := lead(d)
 			loss := durabletest.Losses[rng.IntN(len(durabletest.Losses))]
 			l.check(t, fmt.Sprintf("%s at %d, %s", fault, n, loss), d.Crash(loss, rng))
 		}

@@ -24,27 +24,11 @@ type Interchange struct {
 	Keys    []KeyHistory
 }
 
-// KeyHistory is the history of one key. A root counts only where Ours is set.
+// KeyHistory is the history of one key: the maximum of what was signed. A root
+// counts only where Ours is set.
 type KeyHistory struct {
 	Key Key
 	Watermarks
-	// Blocks and Votes are the messages one by one where they are known, in
-	// order and without repetition, and Watermarks is their maximum then.
-	// Only a complete record makes use of them.
-	Blocks []BlockMark
-	Votes  []VoteMark
-}
-
-// HistoryOf is the history of a key whose messages are known, in any order.
-func HistoryOf(k Key, blocks []BlockMark, votes []VoteMark) KeyHistory {
-	h := KeyHistory{Key: k, Blocks: unite(nil, blocks, compareBlocks), Votes: unite(nil, votes, compareVotes)}
-	for _, b := range h.Blocks {
-		h.Watermarks = merge(h.Watermarks, Watermarks{Block: b})
-	}
-	for _, v := range h.Votes {
-		h.Watermarks = merge(h.Watermarks, Watermarks{Vote: v})
-	}
-	return h
 }
 
 // The JSON document. Numbers are decimal strings.
@@ -143,11 +127,7 @@ func parseInterchange(in []byte) (Interchange, error) {
 		if err != nil {
 			return Interchange{}, fmt.Errorf("data %d: %w", i, err)
 		}
-		h := all[kh.Key]
-		all[kh.Key] = KeyHistory{Key: kh.Key, Blocks: append(h.Blocks, kh.Blocks...), Votes: append(h.Votes, kh.Votes...)}
-	}
-	for k, h := range all {
-		all[k] = HistoryOf(k, h.Blocks, h.Votes)
+		all[kh.Key] = KeyHistory{Key: kh.Key, Watermarks: merge(all[kh.Key].Watermarks, kh.Watermarks)}
 	}
 	ic.Keys = sorted(all)
 	return ic, nil
@@ -169,7 +149,7 @@ func (h historyJSON) parse() (out KeyHistory, err error) {
 		if err != nil {
 			return out, fmt.Errorf("block %d: %w", i, err)
 		}
-		out.Blocks = append(out.Blocks, BlockMark{Known: true, Ours: known, Slot: uint64(*b.Slot), Root: root})
+		out.Watermarks = merge(out.Watermarks, Watermarks{Block: BlockMark{Known: true, Ours: known, Slot: uint64(*b.Slot), Root: root}})
 	}
 	for i, v := range h.Votes {
 		if v.Source == nil || v.Target == nil {
@@ -179,7 +159,7 @@ func (h historyJSON) parse() (out KeyHistory, err error) {
 		if err != nil {
 			return out, fmt.Errorf("attestation %d: %w", i, err)
 		}
-		out.Votes = append(out.Votes, VoteMark{Known: true, Ours: known, Source: uint64(*v.Source), Target: uint64(*v.Target), Root: root})
+		out.Watermarks = merge(out.Watermarks, Watermarks{Vote: VoteMark{Known: true, Ours: known, Source: uint64(*v.Source), Target: uint64(*v.Target), Root: root}})
 	}
 	return out, nil
 }
@@ -226,8 +206,7 @@ func sorted(all map[Key]KeyHistory) []KeyHistory {
 }
 
 // MergeMax combines what several nodes exported: per key the maximum of every
-// mark, so that the result forbids all that any of them forbids. Messages one
-// by one are not in it.
+// mark, so that the result forbids all that any of them forbids.
 func MergeMax(parts ...Interchange) (Interchange, error) {
 	var out Interchange
 	all := map[Key]KeyHistory{}
@@ -259,17 +238,11 @@ func (ic Interchange) Encode() ([]byte, error) {
 	}
 	for _, k := range ic.Keys {
 		h := historyJSON{Key: k.Key[:], Blocks: []blockJSON{}, Votes: []voteJSON{}}
-		if k.Block.Known && len(k.Blocks) == 0 {
-			k.Blocks = []BlockMark{k.Block}
-		}
-		if k.Vote.Known && len(k.Votes) == 0 {
-			k.Votes = []VoteMark{k.Vote}
-		}
-		for _, b := range k.Blocks {
+		if b := k.Block; b.Known {
 			slot := number(b.Slot)
 			h.Blocks = append(h.Blocks, blockJSON{&slot, root(b.Ours, b.Root)})
 		}
-		for _, v := range k.Votes {
+		if v := k.Vote; v.Known {
 			source, target := number(v.Source), number(v.Target)
 			h.Votes = append(h.Votes, voteJSON{&source, &target, root(v.Ours, v.Root)})
 		}
@@ -353,9 +326,7 @@ func (r *Record) Export(keys ...Key) (Interchange, error) {
 	return Interchange{Genesis: r.state.genesis, Keys: sorted(all)}, nil
 }
 
-// history is what was signed. In the complete strategy what was pruned stands
-// in it as messages without a root. A floor has no message: with it, only the
-// maximum forbids enough.
+// history is what was signed, or counts as signed.
 func (s Status) history(k Key) KeyHistory {
 	if s.Floored {
 		return KeyHistory{Key: k, Watermarks: merge(s.Watermarks, Watermarks{
@@ -363,17 +334,7 @@ func (s Status) history(k Key) KeyHistory {
 			Vote:  VoteMark{Known: true, Source: s.Floor.Source, Target: s.Floor.Target},
 		})}
 	}
-	if s.Messages == nil {
-		return KeyHistory{Key: k, Watermarks: s.Watermarks}
-	}
-	blocks, votes := slices.Clone(s.Messages.Blocks), slices.Clone(s.Messages.Votes)
-	if pruned := s.Messages.Pruned; pruned.Block.Known {
-		blocks = append(blocks, pruned.Block)
-	}
-	if pruned := s.Messages.Pruned; pruned.Vote.Known {
-		votes = append(votes, pruned.Vote)
-	}
-	return HistoryOf(k, blocks, votes)
+	return KeyHistory{Key: k, Watermarks: s.Watermarks}
 }
 
 // Import raises the watermarks of every key in the interchange, whether it is
@@ -390,11 +351,7 @@ func (r *Record) Import(ic Interchange) error {
 		changes = append(changes, entry{kind: entryGenesis, genesis: ic.Genesis})
 	}
 	for _, h := range ic.Keys {
-		x := entry{kind: entryImport, key: h.Key, marks: h.Watermarks}
-		if r.state.strategy == Complete {
-			x.messages = h.foreign()
-		}
-		changes = append(changes, x)
+		changes = append(changes, entry{kind: entryImport, key: h.Key, marks: h.Watermarks})
 	}
 	if len(changes) == 0 {
 		r.mu.Unlock()

@@ -27,9 +27,6 @@ type Config struct {
 	// Genesis is the network's genesis validators root, if it has one that
 	// is known beforehand. Else the first duty or import pins it.
 	Genesis *Root
-	// Strategy is what Init declares in the record. Open goes by what it
-	// finds there.
-	Strategy Strategy
 	// CompactAt is the log size in bytes at which a snapshot is due; 64 MiB
 	// if zero.
 	CompactAt int64
@@ -73,11 +70,7 @@ type Record struct {
 
 // Init creates an empty record. It refuses where one exists.
 func Init(c Config) error {
-	if c.Strategy > Complete {
-		return fmt.Errorf("init slashing record: unknown %s", c.Strategy)
-	}
 	s := newState()
-	s.strategy = c.Strategy
 	if c.Genesis != nil {
 		s.pinned, s.genesis = true, *c.Genesis
 	}
@@ -345,9 +338,6 @@ func (r *Record) Keys() []Key {
 	defer r.mu.Unlock()
 	return r.state.sortedKeys()
 }
-
-// Strategy returns what the record declares.
-func (r *Record) Strategy() Strategy { return r.state.strategy }
 
 // Genesis returns the genesis validators root, if it is pinned.
 func (r *Record) Genesis() (Root, bool) {

@@ -85,7 +85,10 @@ func TestLifeOfAKey(t *testing.T) {
 	if _, err := r.Export(k); err == nil {
 		t.Fatal("exported before a chain was known")
 	}
-	do(r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{Key: k, Watermarks: Watermarks{}.advance(Block{10, root(1)})}}}))
+	told := Watermarks{}.advance(Block{10, root(1)})
+	do(r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{Key: k, Watermarks: told}}}))
+	expect(item(k, Block{11, root(1)}), RuleFenced) // who was used has voted
+	do(r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{Key: k, Watermarks: told.advance(Attestation{})}}}))
 	expect(item(k, Block{10, root(1)}), RuleBlock)
 	expect(Item{Key: k, Genesis: &chainB, Facts: Block{11, root(1)}}, RuleGenesis)
 	expect(Item{Key: k, Facts: Block{11, root(1)}}, RuleGenesis)
@@ -312,14 +315,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestSnapshotKeepsEverything(t *testing.T) {
-	for _, strategy := range []Strategy{Minimal, Complete} {
-		t.Run(strategy.String(), func(t *testing.T) { snapshotKeepsEverything(t, strategy) })
-	}
-}
-
-func snapshotKeepsEverything(t *testing.T, strategy Strategy) {
 	s := newState()
-	s.strategy = strategy
 	for i, x := range []entry{
 		{kind: entryGenesis, genesis: chainA},
 		{kind: entryRegister, key: Key{1}, history: History{HistoryFloor, Floor{1, 2, 3}}},

@@ -21,9 +21,6 @@ func explain(rule Rule, key Key, s Status, f Facts, b Bounds) *Refusal {
 	r := &Refusal{Rule: rule}
 	what := describe(f)
 	marks := s.Watermarks
-	if s.Messages != nil {
-		marks = s.Messages.Pruned
-	}
 	say := func(format string, args ...any) { r.Detail = fmt.Sprintf(format, args...) }
 	switch rule {
 	case RuleUnknownKey:
@@ -36,7 +33,7 @@ func explain(rule Rule, key Key, s Status, f Facts, b Bounds) *Refusal {
 		say("%s belongs to another chain than this record", what)
 	case RuleFenced:
 		say("fenced: %s", s.Fence)
-		r.Hint = "import the key's slashing history"
+		r.Hint = "import the key's slashing history, which must hold at least one attestation"
 		if s.Fence&FenceTornTail != 0 {
 			r.Hint = "raise the key's watermarks above everything that it may have signed"
 		}
@@ -56,14 +53,6 @@ func explain(rule Rule, key Key, s Status, f Facts, b Bounds) *Refusal {
 		say("%s has a target not above the last signed target %d", what, marks.Vote.Target)
 	case RuleSurround:
 		say("%s has a source below the last signed source %d", what, marks.Vote.Source)
-	case RuleOtherBlock:
-		say("%s is not the one that was signed at this slot", what)
-	case RuleOtherVote:
-		say("%s is not the one that was signed for this target", what)
-	case RuleSurrounding:
-		say("%s surrounds one that was signed", what)
-	case RuleSurrounded:
-		say("%s is surrounded by one that was signed", what)
 	}
 	return r
 }

@@ -65,7 +65,8 @@ const (
 	// everything that they may have said lifts it.
 	FenceTornTail Fence = 1 << iota
 	// FenceNoHistory: the key was signed with elsewhere and nobody has said
-	// what. An import of its history lifts it, or a floor for this very key.
+	// what. An import of its history, with a vote in it, lifts it, or a floor
+	// for this very key.
 	FenceNoHistory
 
 	fenceAll = FenceTornTail | FenceNoHistory
@@ -100,10 +101,6 @@ const (
 	RuleBlock             Rule = "block-not-above-last"
 	RuleDoubleVote        Rule = "target-not-above-last"
 	RuleSurround          Rule = "source-below-last"
-	RuleOtherBlock        Rule = "other-block-at-slot"
-	RuleOtherVote         Rule = "other-vote-at-target"
-	RuleSurrounding       Rule = "surrounds-a-vote"
-	RuleSurrounded        Rule = "surrounded-by-a-vote"
 )
 
 // Decision is the answer about one duty. The zero value refuses.
@@ -115,7 +112,7 @@ type Decision struct {
 func allow() Decision           { return Decision{Allowed: true} }
 func refuse(rule Rule) Decision { return Decision{Rule: rule} }
 
-// Watermarks is the history of a key in the minimal strategy.
+// Watermarks is the history of a key.
 type Watermarks struct {
 	Block BlockMark
 	Vote  VoteMark
@@ -212,10 +209,7 @@ type Status struct {
 	Fence      Fence
 	Floored    bool // Floor holds
 	Floor      Floor
-	// Watermarks is the history in the minimal strategy, and a summary of it
-	// in the complete one.
 	Watermarks
-	Messages *Messages // the history in the complete strategy, else nil
 }
 
 // step decides about one duty and returns the status after it. It is pure:
@@ -231,9 +225,6 @@ func step(s Status, f Facts, b Bounds) (Status, Decision) {
 // signed returns the status after a duty that was allowed.
 func (s Status) signed(f Facts) Status {
 	s.Watermarks = s.advance(f)
-	if s.Messages != nil {
-		s.Messages = s.Messages.advance(f)
-	}
 	return s
 }
 
@@ -268,9 +259,6 @@ func (s Status) admit(f Facts, b Bounds) Decision {
 		if f.Kind == "" || len(f.Kind) > maxKind || f.Kind == usageBlock || f.Kind == usageAttestation {
 			return refuse(RuleMalformed)
 		}
-	}
-	if s.Messages != nil {
-		return s.Messages.check(f)
 	}
 	return s.check(f)
 }
@@ -325,14 +313,14 @@ func (s Status) stopped() Status {
 	return s
 }
 
-// imported returns the status after an import. m counts in the complete
-// strategy only.
-func (s Status) imported(w Watermarks, m Messages) Status {
+// imported returns the status after an import. Only a history with a vote
+// answers for a key that was used elsewhere: whoever validates votes once per
+// epoch, so that a history without one says nothing.
+func (s Status) imported(w Watermarks) Status {
 	s.Watermarks = s.raise(w)
-	if s.Messages != nil {
-		s.Messages = s.Messages.add(m)
+	if w.Vote.Known {
+		s.Imported = true
+		s.Fence &^= FenceNoHistory
 	}
-	s.Imported = true
-	s.Fence &^= FenceNoHistory
 	return s
 }

@@ -26,20 +26,19 @@ const (
 )
 
 const (
-	stateVersion = 2
+	stateVersion = 3   // 2 had a second strategy
 	maxKinds     = 256 // of usage, per key
 )
 
 // entry is one change of the state. Which fields count depends on the kind.
 type entry struct {
-	kind     entryKind
-	genesis  Root
-	key      Key
-	history  History    // entryRegister
-	floor    Floor      // entryRaise, entryRaiseAll
-	marks    Watermarks // entryImport
-	messages Messages   // entryImport, in the complete strategy
-	facts    Facts      // entryBlock, entryVote, entryOther
+	kind    entryKind
+	genesis Root
+	key     Key
+	history History    // entryRegister
+	floor   Floor      // entryRaise, entryRaiseAll
+	marks   Watermarks // entryImport
+	facts   Facts      // entryBlock, entryVote, entryOther
 }
 
 func dutyEntry(key Key, f Facts) entry {
@@ -71,7 +70,6 @@ func (x entry) encode() []byte {
 		encodeFloor(e, x.floor)
 	case entryImport:
 		encodeMarks(e, x.marks)
-		encodeMessages(e, x.messages)
 	case entryBlock, entryVote, entryOther:
 		encodeFacts(e, x.facts)
 	}
@@ -97,7 +95,6 @@ func decodeEntry(payload []byte) (entry, error) {
 		x.floor = decodeFloor(d)
 	case entryImport:
 		x.marks = decodeMarks(d)
-		x.messages = decodeMessages(d)
 	case entryBlock:
 		x.facts = decodeBlock(d)
 	case entryVote:
@@ -184,40 +181,16 @@ func decodeVoteMark(d *wire.Decoder) VoteMark {
 	return VoteMark{known, ours, v.Source, v.Target, v.Root}
 }
 
-func encodeMessages(e *wire.Encoder, m Messages) {
-	encodeMarks(e, m.Pruned)
-	e.Count(len(m.Blocks))
-	for _, b := range m.Blocks {
-		encodeBlockMark(e, b)
-	}
-	e.Count(len(m.Votes))
-	for _, v := range m.Votes {
-		encodeVoteMark(e, v)
-	}
-}
-
-func decodeMessages(d *wire.Decoder) (m Messages) {
-	m.Pruned = decodeMarks(d)
-	for range d.Count(Keep, 2+8+32) {
-		m.Blocks = append(m.Blocks, decodeBlockMark(d))
-	}
-	for range d.Count(Keep, 2+8+8+32) {
-		m.Votes = append(m.Votes, decodeVoteMark(d))
-	}
-	return m
-}
-
 // state is everything that the log says. It changes only by apply and load,
 // live and at replay alike.
 type state struct {
-	loaded   bool // a snapshot head was read
-	strategy Strategy
-	starts   uint64 // how often the record was opened
-	seq      uint64 // of the last entry
-	chain    Root   // over all entries, see Usage
-	pinned   bool
-	genesis  Root
-	keys     map[Key]*keyState
+	loaded  bool   // a snapshot head was read
+	starts  uint64 // how often the record was opened
+	seq     uint64 // of the last entry
+	chain   Root   // over all entries, see Usage
+	pinned  bool
+	genesis Root
+	keys    map[Key]*keyState
 }
 
 type keyState struct {
@@ -241,9 +214,6 @@ func (s *state) key(k Key) *keyState {
 	ks := s.keys[k]
 	if ks == nil {
 		ks = &keyState{}
-		if s.strategy == Complete {
-			ks.Messages = &Messages{}
-		}
 		s.keys[k] = ks
 	}
 	return ks
@@ -273,7 +243,7 @@ func (s *state) apply(x entry, payload []byte) {
 	case entryRaise:
 		ks.Status = ks.raised(x.floor, fenceAll)
 	case entryImport:
-		ks.Status = ks.imported(x.marks, x.messages)
+		ks.Status = ks.imported(x.marks)
 	case entryBlock, entryVote, entryOther:
 		ks.Status = ks.signed(x.facts)
 		ks.count(x.facts.usage(), s.seq)
@@ -302,7 +272,6 @@ func (s *state) snapshot() [][]byte {
 	e := wire.NewEncoder(nil)
 	e.U8(uint8(entryHead))
 	e.U16(stateVersion)
-	e.U8(uint8(s.strategy))
 	e.U64(s.starts)
 	e.U64(s.seq)
 	e.Fixed(s.chain[:])
@@ -336,9 +305,6 @@ func encodeKey(k Key, ks *keyState) []byte {
 	e.Bool(ks.Floored)
 	encodeFloor(e, ks.Floor)
 	encodeMarks(e, ks.Watermarks)
-	if ks.Messages != nil {
-		encodeMessages(e, *ks.Messages)
-	}
 	e.Count(len(ks.uses))
 	for _, u := range ks.uses {
 		e.String(u.kind)
@@ -355,7 +321,6 @@ func (s *state) load(payload []byte) error {
 	case kind == entryHead && !s.loaded:
 		s.loaded = true
 		version := d.U16()
-		s.strategy = Strategy(d.U8())
 		s.starts, s.seq = d.U64(), d.U64()
 		d.Fixed(s.chain[:])
 		s.pinned = d.Bool()
@@ -363,11 +328,8 @@ func (s *state) load(payload []byte) error {
 		if version != stateVersion {
 			d.Fail(fmt.Errorf("state of version %d, this program reads %d", version, stateVersion))
 		}
-		if s.strategy > Complete {
-			d.Fail(fmt.Errorf("unknown %s", s.strategy))
-		}
 	case kind == entryKey && s.loaded:
-		k, ks := decodeKey(d, s.strategy)
+		k, ks := decodeKey(d)
 		if s.keys[k] != nil {
 			d.Fail(fmt.Errorf("key %x twice", k[:4]))
 		}
@@ -378,7 +340,7 @@ func (s *state) load(payload []byte) error {
 	return d.Finish()
 }
 
-func decodeKey(d *wire.Decoder, strategy Strategy) (Key, *keyState) {
+func decodeKey(d *wire.Decoder) (Key, *keyState) {
 	var k Key
 	d.Fixed(k[:])
 	ks := &keyState{ready: true}
@@ -390,10 +352,6 @@ func decodeKey(d *wire.Decoder, strategy Strategy) (Key, *keyState) {
 	ks.Floored = d.Bool()
 	ks.Floor = decodeFloor(d)
 	ks.Watermarks = decodeMarks(d)
-	if strategy == Complete {
-		m := decodeMessages(d)
-		ks.Messages = &m
-	}
 	n := d.Count(maxKinds, 4+8+8)
 	for range n {
 		ks.uses = append(ks.uses, use{kind: d.String(maxKind), total: d.U64(), last: d.U64()})
