@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/slashing"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -156,9 +159,10 @@ func (c *Client) Blob(ctx context.Context, id, name [32]byte, body []byte) error
 // Keystore hands custody an EIP-2335 keystore to decrypt and, once the ledger
 // has opened the ceremony for it, to deal. It returns the public key.
 func (c *Client) Keystore(ctx context.Context, keystore, password []byte) (key [bls.PublicKeySize]byte, err error) {
-	var e wire.Encoder
+	e := wire.NewEncoder(make([]byte, 0, 8+len(keystore)+len(password))) // it does not grow and leave copies
 	e.Bytes(keystore)
 	e.Bytes(password)
+	defer secret.Wipe(e.Out())
 	return call(ctx, c, MethodKeystore, e.Out(), func(b []byte) (key [bls.PublicKeySize]byte, err error) {
 		if len(b) != len(key) {
 			return key, errors.New("not a public key")
@@ -173,10 +177,18 @@ func (c *Client) Forget(ctx context.Context, keys [][bls.PublicKeySize]byte) err
 	return err
 }
 
-// ExportSlashing returns the EIP-3076 interchange of the keys, of all when
-// there are none.
-func (c *Client) ExportSlashing(ctx context.Context, keys [][bls.PublicKeySize]byte) ([]byte, error) {
-	return c.Relay(ctx, MethodExportSlashing, encodeKeys(keys))
+// ExportSlashing returns the history of keys, of all of them or none. It asks
+// for as many at a time as an answer holds.
+func (c *Client) ExportSlashing(ctx context.Context, keys [][bls.PublicKeySize]byte) (slashing.Interchange, error) {
+	var pages []slashing.Interchange
+	for page := range slices.Chunk(keys, MaxHistoryKeys) {
+		ic, err := call(ctx, c, MethodExportSlashing, encodeKeys(page), slashing.ParseInterchange)
+		if err != nil {
+			return slashing.Interchange{}, err
+		}
+		pages = append(pages, ic)
+	}
+	return slashing.MergeMax(pages...)
 }
 
 // ImportSlashing raises watermarks from an EIP-3076 interchange.

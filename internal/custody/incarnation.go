@@ -122,15 +122,16 @@ func (in *incarnation) succeed(floor action.Ceiling) {
 	}
 }
 
-// fence returns the floor that older keys are under, zero where there is none;
-// false before the registration, which decides on it.
-func (in *incarnation) fence() (action.Ceiling, bool) {
+// fence returns the incarnation's number and the floor that older keys are
+// under, zero where there is none; false before the registration, which decides
+// on both.
+func (in *incarnation) fence() (number uint64, floor action.Ceiling, ok bool) {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
-	if len(in.older) == 0 {
-		return action.Ceiling{}, in.number > 0
+	if len(in.older) > 0 {
+		floor = in.floor
 	}
-	return in.floor, in.number > 0
+	return in.number, floor, in.number > 0
 }
 
 // reach is the ceiling that a duty needs.

@@ -72,7 +72,7 @@ type Process struct {
 	closed  bool         // guarded by signing: the last word was said
 
 	closings sync.Mutex
-	seen     map[uint16]Closing // last words of other seats, guarded by closings
+	seen     map[uint16]ending // last words of other seats, guarded by closings
 
 	seeds      seeds
 	ceremonies sync.Mutex // guards what follows, and the order of steps
@@ -268,7 +268,7 @@ func open(cfg Config) (*Process, error) {
 	p := &Process{
 		log: cfg.Log, cluster: cluster, domain: domain, genesis: g, identity: key,
 		roster: action.NewRoster(g.Nodes, domain), decrypter: keystore.NewDecrypter(),
-		seen:  map[uint16]Closing{},
+		seen:  map[uint16]ending{},
 		seeds: seeds{byID: map[[32]byte]secret.Bytes{}, older: map[[32]byte]bool{}, over: map[[32]byte]bool{}},
 		seats: map[[32]byte]*seat{}, imports: map[string]secret.Bytes{},
 		shares: shares{byKey: map[[bls.PublicKeySize]byte]held{}},

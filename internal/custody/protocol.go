@@ -30,6 +30,10 @@ const (
 	MethodProve          uint16 = 17
 )
 
+// MaxHistoryKeys is for how many keys a history fits into a frame: one takes
+// some 600 bytes of JSON.
+const MaxHistoryKeys = wire.MaxFrame / 1024
+
 // SignRequest asks for a partial signature. A validator's everyday duty needs
 // no certificate; what else there is to sign needs one (see Process.sign).
 // Nodes hand the encoded request on to each other's custody unopened.

@@ -288,8 +288,17 @@ func TestTenThousandShares(t *testing.T) {
 	if p.shares.count() != 10_002 || took > 5*time.Second {
 		t.Errorf("%d shares open after %v", p.shares.count(), took)
 	}
+	var keys [][48]byte
+	for _, k := range p.record.Keys() {
+		keys = append(keys, k)
+	}
+	_, err := ask(p, MethodExportSlashing, keyList(keys...))
+	refused(t, "all histories in one frame", err, rpc.CodeMalformed)
 	p.close()
 	q = w.spawn(0)
+	if ic, err := q.ExportSlashing(context.Background(), keys); err != nil || len(ic.Keys) != len(keys) {
+		t.Errorf("%d of %d histories, %v", len(ic.Keys), len(keys), err)
+	}
 	rss, locked := q.memory(t, "VmRSS"), q.memory(t, "VmLck")
 	t.Logf("10,002 shares: open in %v, %d KiB resident, %d KiB locked", took.Round(time.Millisecond), rss, locked)
 	if rss > 256<<10 || locked < 10_000*32>>10 {

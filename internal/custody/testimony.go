@@ -15,11 +15,13 @@ import (
 // testify to it under keys that exist in their memory only. One of those is
 // honest and was there at the end, so a record that has come exactly as far
 // was not rolled back, and signing goes on without a fence: a clean restart or
-// a rolling upgrade costs no duty.
+// a rolling upgrade costs no duty. A closing vouches for one life only: each
+// witness says it to the first that asks.
 
 // Closing is a process's last word.
 type Closing struct {
 	Seat        uint16
+	Number      uint64 // of the incarnation, by which closings have an order
 	Incarnation [32]byte
 	Sequence    uint64 // of the slashing record
 	Chain       [32]byte
@@ -30,6 +32,7 @@ type Closing struct {
 func (c Closing) statement() []byte {
 	var e wire.Encoder
 	e.U16(c.Seat)
+	e.U64(c.Number)
 	e.Fixed(c.Incarnation[:])
 	e.U64(c.Sequence)
 	e.Fixed(c.Chain[:])
@@ -47,7 +50,7 @@ func (c Closing) Encode() []byte {
 }
 
 func readClosing(d *wire.Decoder) (c Closing) {
-	c.Seat = d.U16()
+	c.Seat, c.Number = d.U16(), d.U64()
 	d.Fixed(c.Incarnation[:])
 	c.Sequence = d.U64()
 	d.Fixed(c.Chain[:])
@@ -104,11 +107,11 @@ func (p *Process) closeBook() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("close: %w", err)
 	}
-	floor, ok := p.life.fence()
+	number, floor, ok := p.life.fence()
 	if !ok {
 		return nil, rpc.Errorf(rpc.CodeFenced, "close: this process was not shown its registration, and cannot say what it was fenced off from")
 	}
-	c := Closing{Seat: p.seat.Index, Incarnation: p.life.id, Sequence: u.Seq, Chain: u.Chain, Floor: floor}
+	c := Closing{Seat: p.seat.Index, Number: number, Incarnation: p.life.id, Sequence: u.Seq, Chain: u.Chain, Floor: floor}
 	c.Signature = p.identity.Sign(wire.TagClosing, p.cluster[:], []byte(p.domain), c.statement())
 	return c.Encode(), nil
 }
@@ -128,14 +131,25 @@ func (p *Process) witness(body []byte) error {
 	}
 	p.closings.Lock()
 	defer p.closings.Unlock()
-	if p.seen[c.Seat].Sequence > c.Sequence {
+	switch last := p.seen[c.Seat].closing; {
+	case last.Number == c.Number && last.Incarnation == c.Incarnation:
+		return nil // known, and perhaps testified to: that does not begin anew
+	case last.Number >= c.Number, last.Sequence > c.Sequence:
 		return rpc.Errorf(rpc.CodeFenced, "seat %d has ended later than that", c.Seat) // an old one, repeated
 	}
-	p.seen[c.Seat] = c
+	p.seen[c.Seat] = ending{closing: c}
 	return nil
 }
 
-// testify says to a new incarnation of a seat what closing it left.
+// ending is a closing that this process witnessed, and whom it told of it.
+type ending struct {
+	closing Closing
+	heir    [32]byte // the one incarnation that it was testified to; zero: none yet
+}
+
+// testify says to a new incarnation of a seat what closing it left, and to no
+// other incarnation ever after. Nodes relay the question for the seat's own
+// node only: whoever else asked first would use the word up.
 func (p *Process) testify(body []byte) ([]byte, error) {
 	d := wire.NewDecoder(body)
 	seat := d.U16()
@@ -145,14 +159,25 @@ func (p *Process) testify(body []byte) ([]byte, error) {
 		return nil, malformed(err)
 	}
 	p.closings.Lock()
-	c, ok := p.seen[seat]
-	p.closings.Unlock()
-	if !ok {
+	defer p.closings.Unlock()
+	e, ok := p.seen[seat]
+	switch {
+	case !ok:
 		return nil, rpc.Errorf(rpc.CodeNotGranted, "this process saw no closing of seat %d", seat)
+	case next == [32]byte{}:
+		return nil, rpc.Errorf(rpc.CodeMalformed, "no incarnation has the id zero")
+	case e.heir != [32]byte{} && e.heir != next:
+		return nil, rpc.Errorf(rpc.CodeNotGranted, "the last closing of seat %d was testified to incarnation %x already", seat, e.heir[:8])
 	}
+	e.heir = next
+	p.seen[seat] = e
+	return p.testimony(e.closing, next).Encode(), nil
+}
+
+func (p *Process) testimony(c Closing, next [32]byte) Testimony {
 	t := Testimony{Witness: p.seat.Index, Closing: c}
 	copy(t.Signature[:], p.life.sign(p.testimonyHash(c, next)))
-	return t.Encode(), nil
+	return t
 }
 
 // prove takes testimonies and a fresh certificate of the incarnations that

@@ -25,10 +25,19 @@ func proveRequest(cert []byte, testimonies ...[]byte) []byte {
 // testimony asks a witness for what it says to the next incarnation of seat 1.
 func (w *world) testimony(p *Process, next [32]byte) []byte {
 	w.t.Helper()
+	return w.must(p, MethodTestify, testifyRequest(1, next))
+}
+
+func testifyRequest(seat uint16, next [32]byte) []byte {
 	var e wire.Encoder
-	e.U16(1)
+	e.U16(seat)
 	e.Fixed(next[:])
-	return w.must(p, MethodTestify, e.Out())
+	return e.Out()
+}
+
+// repeated is what a witness would say that forgot to whom it spoke.
+func (w *world) repeated(p *Process, next [32]byte) []byte {
+	return p.testimony(p.seen[1].closing, next).Encode()
 }
 
 // enter registers a process's incarnation after another.
@@ -77,7 +86,7 @@ func TestTestimony(t *testing.T) {
 
 	present := func() []byte { return w.certify(w.allIncarnations()...) }
 	one, two := w.testimony(ps[1], next), w.testimony(ps[2], next)
-	forOther := w.testimony(ps[2], [32]byte{1})
+	forOther := w.repeated(ps[2], [32]byte{1})
 	for name, all := range map[string][][]byte{
 		"no testimony":             {},
 		"one of two":               {one},
@@ -109,10 +118,15 @@ func TestTestimony(t *testing.T) {
 	w.anchor(ps[0])
 	next = ps[0].life.id
 	w.enter(ps[0], 12, second)
-	_, err = ask(ps[0], MethodProve, proveRequest(present(), w.testimony(ps[1], next), w.testimony(ps[2], next)))
+	for _, p := range ps[1:3] { // nor does hearing of the closing again make it new
+		w.must(p, MethodWitness, closing)
+		_, err = ask(p, MethodTestify, testifyRequest(1, next))
+		refused(t, "a second testimony to one closing", err, rpc.CodeNotGranted)
+	}
+	_, err = ask(ps[0], MethodProve, proveRequest(present(), w.repeated(ps[1], next), w.repeated(ps[2], next)))
 	refused(t, "an end without a last word", err, rpc.CodeNotGranted)
 	w.enter(ps[0], 12, first) // even if the ledger's word on the order were bent
-	_, err = ask(ps[0], MethodProve, proveRequest(present(), w.testimony(ps[1], next), w.testimony(ps[2], next)))
+	_, err = ask(ps[0], MethodProve, proveRequest(present(), w.repeated(ps[1], next), w.repeated(ps[2], next)))
 	refused(t, "a record that went on", err, rpc.CodeNotGranted)
 
 	// An old closing does not take the place of a later one.
@@ -124,11 +138,10 @@ func TestTestimony(t *testing.T) {
 	if err != nil || got.Closing.Incarnation != next || got.Witness != 2 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	var e wire.Encoder
-	e.U16(4)
-	e.Fixed(next[:])
-	_, err = ask(ps[1], MethodTestify, e.Out())
+	_, err = ask(ps[1], MethodTestify, testifyRequest(4, next))
 	refused(t, "about a seat that never closed", err, rpc.CodeNotGranted)
+	_, err = ask(ps[1], MethodTestify, testifyRequest(1, [32]byte{}))
+	refused(t, "to nobody", err, rpc.CodeMalformed)
 }
 
 // A process that is fenced, because the disk may have been rolled back before

@@ -9,15 +9,12 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
 	"github.com/quorate/quorate/internal/slashing"
 	"github.com/quorate/quorate/internal/wire"
 )
-
-// historyBatch is for how many keys a history goes into one frame: a key's
-// maximum takes some 600 bytes of JSON.
-const historyBatch = wire.MaxFrame / 1024
 
 // ImportSlashing raises the watermarks of an EIP-3076 interchange at n - f
 // holders at least: a quorum of signers always has one honest among them.
@@ -34,7 +31,7 @@ func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
 	if err != nil {
 		return err
 	}
-	for keys := range slices.Chunk(ic.Keys, historyBatch) {
+	for keys := range slices.Chunk(ic.Keys, custody.MaxHistoryKeys) {
 		part, err := slashing.Interchange{Genesis: ic.Genesis, Keys: keys}.Encode()
 		if err != nil {
 			return rpc.Errorf(rpc.CodeInternal, "%v", err)
@@ -87,11 +84,7 @@ func (n *Node) ExportSlashing(ctx context.Context, keys []signer.Key) (slashing.
 // Another holder may have signed later.
 func (n *Node) ExportOwnSlashing(ctx context.Context, keys []signer.Key) (slashing.Interchange, error) {
 	return n.export(keys, func(batch []signer.Key) ([]slashing.Interchange, error) {
-		raw, err := n.custody.ExportSlashing(ctx, batch)
-		if err != nil {
-			return nil, err
-		}
-		ic, err := slashing.ParseInterchange(raw)
+		ic, err := n.custody.ExportSlashing(ctx, batch)
 		return []slashing.Interchange{ic}, err
 	})
 }
@@ -104,7 +97,7 @@ func (n *Node) export(keys []signer.Key, ask func([]signer.Key) ([]slashing.Inte
 	}
 	var all []slashing.Interchange
 	asked := map[slashing.Key]bool{}
-	for batch := range slices.Chunk(keys, historyBatch) {
+	for batch := range slices.Chunk(keys, custody.MaxHistoryKeys) {
 		parts, err := ask(batch)
 		if err != nil {
 			return slashing.Interchange{}, err
@@ -168,9 +161,9 @@ func (n *Node) answerHistory(ctx context.Context, body []byte) ([]byte, error) {
 // only when there is no other. Custody answers for all of them or none, so the
 // keys are halved until each half has its answer.
 func (n *Node) knownHistory(ctx context.Context, keys []signer.Key) (slashing.Interchange, error) {
-	raw, err := n.custody.ExportSlashing(ctx, keys)
+	ic, err := n.custody.ExportSlashing(ctx, keys)
 	if err == nil {
-		return slashing.ParseInterchange(raw)
+		return ic, nil
 	}
 	if rpc.CodeOf(err) != rpc.CodeUnknownKey || len(keys) == 1 {
 		return slashing.Interchange{}, err
@@ -200,7 +193,7 @@ func encodeKeys(keys []signer.Key) []byte {
 
 func decodeKeys(b []byte) (keys []signer.Key, err error) {
 	d := wire.NewDecoder(b)
-	for range d.Count(historyBatch, bls.PublicKeySize) {
+	for range d.Count(custody.MaxHistoryKeys, bls.PublicKeySize) {
 		var k signer.Key
 		d.Fixed(k[:])
 		keys = append(keys, k)

@@ -31,7 +31,7 @@ const (
 )
 
 // answerPeer serves the other nodes.
-func (n *Node) answerPeer(ctx context.Context, _ string, method uint16, body []byte) ([]byte, error) {
+func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body []byte) ([]byte, error) {
 	switch method {
 	case signer.MethodPartial:
 		return n.signer.Partial(ctx, body)
@@ -42,7 +42,7 @@ func (n *Node) answerPeer(ctx context.Context, _ string, method uint16, body []b
 	case methodWitness:
 		return n.custody.Relay(ctx, custody.MethodWitness, body)
 	case methodTestify:
-		return n.custody.Relay(ctx, custody.MethodTestify, body)
+		return n.testify(ctx, from, body)
 	case methodHistory:
 		return n.answerHistory(ctx, body)
 	}
@@ -283,7 +283,11 @@ func (n *Node) stopArchived(ctx context.Context, body []byte) ([]byte, error) {
 	if err := n.custody.Stop(ctx, keys); err != nil {
 		return nil, err
 	}
-	return n.custody.ExportSlashing(ctx, keys)
+	ic, err := n.custody.ExportSlashing(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	return ic.Encode()
 }
 
 // Settings returns a key's own proposer settings.

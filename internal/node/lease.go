@@ -171,6 +171,16 @@ func (n *Node) proveFreshness(ctx context.Context, status custody.Status) error 
 	return n.custody.Prove(ctx, cert.raw, testimonies)
 }
 
+// testify asks the own custody what it remembers of another's end. It says so
+// once, hence only that other's own node may ask.
+func (n *Node) testify(ctx context.Context, from string, body []byte) ([]byte, error) {
+	seat, ok := action.NewRoster(n.genesis.Nodes, action.DomainValidator).Of(from)
+	if asked := wire.NewDecoder(body).U16(); !ok || asked != seat.Index {
+		return nil, rpc.Errorf(rpc.CodeNotGranted, "%s may not ask about seat %d", from, asked)
+	}
+	return n.custody.Relay(ctx, custody.MethodTestify, body)
+}
+
 // awaitPeers gives the connections to the others, which begin when the node
 // does, a moment.
 func (n *Node) awaitPeers(ctx context.Context) {

@@ -61,28 +61,44 @@ func readHeader(r *bufio.Reader) (header, error) {
 
 // readBody reads size bytes after checking them against the limit. Memory
 // grows only as bytes arrive: a peer that announces much and sends nothing
-// costs readStep.
-func readBody(r io.Reader, size uint32, limit int) ([]byte, error) {
+// costs readStep. The only copy that stays is the one it returns, which is the
+// caller's to wipe.
+func readBody(r *bufio.Reader, size uint32, limit int) ([]byte, error) {
 	if uint64(size) > uint64(max(limit, 0)) {
 		return nil, fmt.Errorf("%w: body of %d bytes over the limit of %d", wire.ErrMalformed, size, limit)
 	}
 	n := int(size)
 	body := make([]byte, min(n, readStep))
 	for got := 0; ; {
-		k, err := io.ReadFull(r, body[got:])
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF // the header promised more
-		}
-		if err != nil {
+		if err := readFull(r, body[got:]); err != nil {
 			return nil, err
 		}
-		if got += k; got == n {
+		if got = len(body); got == n {
 			return body, nil
 		}
 		grown := make([]byte, min(n, 2*len(body)))
 		copy(grown, body)
+		clear(body)
 		body = grown
 	}
+}
+
+// readFull fills b and wipes what it took out of the reader's buffer.
+func readFull(r *bufio.Reader, b []byte) error {
+	for len(b) > 0 {
+		if r.Buffered() == 0 {
+			if _, err := r.Peek(1); err == io.EOF {
+				return io.ErrUnexpectedEOF // the header promised more
+			} else if err != nil {
+				return err
+			}
+		}
+		have, _ := r.Peek(min(len(b), r.Buffered()))
+		b = b[copy(b, have):]
+		clear(have)
+		r.Discard(len(have)) //nolint:errcheck // it is all there
+	}
+	return nil
 }
 
 // skipBody drops size bytes.

@@ -65,8 +65,20 @@ func (s *sender) offer(kind uint8, id uint64, word uint16, body []byte) (<-chan 
 		}
 		return s.room, nil
 	}
-	s.queued = appendFrame(s.queued, kind, id, word, body)
+	s.queued = appendFrame(roomFor(s.queued, headerSize+len(body)), kind, id, word, body)
 	return nil, nil
+}
+
+// roomFor returns b with room for n more bytes, and leaves nothing in memory
+// that it gives up.
+func roomFor(b []byte, n int) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	grown := make([]byte, len(b), max(2*cap(b), len(b)+n))
+	copy(grown, b)
+	clear(b)
+	return grown
 }
 
 // run writes until a write fails or stop is called, and returns why.
@@ -85,7 +97,9 @@ func (s *sender) run() error {
 			s.room = nil
 		}
 		s.mu.Unlock()
-		if _, err := s.w.Write(buf); err != nil {
+		_, err := s.w.Write(buf)
+		clear(buf) // a password may have been in it
+		if err != nil {
 			s.stop(err)
 			return err
 		}
