@@ -51,7 +51,13 @@ type Incarnation struct {
 	Height   uint64   // of its registration
 	Former   Ceiling  // the highest of all incarnations before
 	Ceiling  Ceiling  // its own
+	Before   Anchored // the last of the incarnation before
+	Anchor   Anchored // its own last
 }
+
+// RolledBack reports whether a record that opened at an anchor is older than
+// the one that the incarnation before had.
+func (i Incarnation) RolledBack(opened Anchor) bool { return opened.Behind(i.Before.Anchor) }
 
 // Encode returns the record's canonical bytes.
 func (i Incarnation) Encode() []byte {
@@ -66,6 +72,8 @@ func (i Incarnation) Encode() []byte {
 		e.U64(c.Source)
 		e.U64(c.Target)
 	}
+	i.Before.encode(&e)
+	i.Anchor.encode(&e)
 	return e.Out()
 }
 
@@ -82,6 +90,7 @@ func ParseIncarnation(b []byte) (i Incarnation, err error) {
 	for _, c := range []*Ceiling{&i.Former, &i.Ceiling} {
 		c.Slot, c.Source, c.Target = d.U64(), d.U64(), d.U64()
 	}
+	i.Before, i.Anchor = decodeAnchored(d), decodeAnchored(d)
 	if err := d.Finish(); err != nil {
 		return Incarnation{}, fmt.Errorf("parse incarnation: %w", err)
 	}

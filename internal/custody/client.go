@@ -191,9 +191,14 @@ func (c *Client) ExportSlashing(ctx context.Context, keys [][bls.PublicKeySize]b
 	return slashing.MergeMax(pages...)
 }
 
-// ImportSlashing raises watermarks from an EIP-3076 interchange.
-func (c *Client) ImportSlashing(ctx context.Context, interchange []byte) error {
-	_, err := c.Relay(ctx, MethodImportSlashing, interchange)
+// ImportSlashing raises watermarks from an EIP-3076 interchange that the
+// certificate proves a node to have brought in.
+func (c *Client) ImportSlashing(ctx context.Context, node string, certificate, interchange []byte) error {
+	var e wire.Encoder
+	e.String(node)
+	e.Bytes(certificate)
+	e.Bytes(interchange)
+	_, err := c.Relay(ctx, MethodImportSlashing, e.Out())
 	return err
 }
 

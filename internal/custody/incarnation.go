@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
@@ -24,10 +25,12 @@ type incarnation struct {
 	network *eth.Network
 	path    proof.Path
 	older   map[[bls.PublicKeySize]byte]bool // keys that incarnations before could sign with
+	opened  action.Anchor                    // how far the record had come at the start
 
 	mu      sync.RWMutex
 	number  uint64         // 0 until the ledger has shown the registration
 	ended   bool           // the ledger has shown a newer one
+	lost    uint64         // entries that the record had once and lacked at the start: a disk that was rolled back
 	floor   action.Ceiling // of the older keys
 	ceiling action.Ceiling
 	source  uint64 // highest source epoch that was asked for
@@ -56,6 +59,9 @@ func (in *incarnation) show(v proof.Verified) error {
 	switch {
 	case in.number == 0:
 		in.number, in.floor = rec.Number, action.FloorAfter(in.network, rec.Former, v.Time())
+		if rec.RolledBack(in.opened) {
+			in.lost = max(1, rec.Before.Sequence-in.opened.Sequence)
+		}
 	case rec.Number != in.number:
 		// Somebody registered in between and we again after it: the floor of
 		// then does not cover what was signed meanwhile.
@@ -82,11 +88,25 @@ func (in *incarnation) permits(key [bls.PublicKeySize]byte, facts eth.Slashable)
 	case in.number == 0:
 		return rpc.Errorf(rpc.CodeFenced, "this custody process is not registered on the ledger yet")
 	case in.older[key] && !above(facts, in.floor):
-		return rpc.Errorf(rpc.CodeFenced, "after a restart this holder signs above slot %d and epoch %d only: it cannot prove what it signed before", in.floor.Slot, in.floor.Target)
+		return rpc.Errorf(rpc.CodeFenced, "after a restart this holder signs above slot %d and epoch %d only, from about %s on: %s", in.floor.Slot, in.floor.Target, in.clock(in.floor.Slot+1), in.doubt())
 	case !in.ceiling.Covers(asked):
-		return rpc.Errorf(rpc.CodeFenced, "the lease ends at slot %d, source %d and target %d, and the ledger has not extended it", in.ceiling.Slot, in.ceiling.Source, in.ceiling.Target)
+		return rpc.Errorf(rpc.CodeFenced, "the lease ends at slot %d, source %d and target %d (%s): the ledger has not extended it, which takes more than two thirds of the nodes and one block, and signing returns with that block", in.ceiling.Slot, in.ceiling.Source, in.ceiling.Target, in.clock(in.ceiling.Slot+1))
 	}
 	return nil
+}
+
+// clock is when a slot begins.
+func (in *incarnation) clock(slot uint64) string {
+	at := time.Unix(int64(in.network.GenesisTime), 0).Add(time.Duration(slot) * in.network.SlotDuration)
+	return at.UTC().Format("15:04:05 UTC")
+}
+
+// doubt says why there is a floor. in.mu is held.
+func (in *incarnation) doubt() string {
+	if in.lost > 0 {
+		return fmt.Sprintf("its slashing record was rolled back by %d entries or more", in.lost)
+	}
+	return "it cannot prove what it signed before"
 }
 
 // inherit puts keys under the floor whose shares come from a seed of an older
@@ -164,6 +184,7 @@ func (in *incarnation) describe(s *Status) {
 	defer in.mu.RUnlock()
 	s.Incarnation, s.Registered, s.Ended = in.id, in.number > 0, in.ended
 	s.Floor, s.Ceiling, s.Source, s.Fenced = in.floor, in.ceiling, in.source, len(in.older) > 0
+	s.Lost = in.lost
 }
 
 // lease shows this process what the ledger holds of its incarnation.
@@ -172,8 +193,12 @@ func (p *Process) lease(cert []byte) error {
 	if err != nil {
 		return err
 	}
+	_, _, before := p.life.fence()
 	if err := p.life.show(v); err != nil {
 		return err
+	}
+	if life := p.status(); !before && life.Lost > 0 {
+		p.log.Error("the slashing record was rolled back: the ledger holds a longer one; blocks and attestations wait for the floor to pass", "lost", life.Lost, "slot", life.Floor.Slot, "epoch", life.Floor.Target)
 	}
 	return p.mend()
 }

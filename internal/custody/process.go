@@ -65,8 +65,7 @@ type Process struct {
 	hashed    hashCache
 	decrypter *keystore.Decrypter
 
-	opened slashing.Usage // how far the record had come at the start
-	torn   atomic.Bool    // its last entries were lost, and no floor stands for them yet
+	torn atomic.Bool // the record's last entries were lost, and no floor stands for them yet
 
 	signing sync.RWMutex // read-locked while something is signed
 	closed  bool         // guarded by signing: the last word was said
@@ -304,7 +303,7 @@ func open(cfg Config) (*Process, error) {
 	}
 	p.life.id, p.life.sign = [32]byte(pub), func(msg []byte) []byte { return ed25519.Sign(memoryOnly, msg) }
 	p.torn.Store(tornKeys(p.record))
-	p.opened, err = p.record.Usage(0)
+	p.life.opened, err = anchorOf(p.record)
 	return p, err
 }
 

@@ -28,6 +28,7 @@ const (
 	MethodWitness        uint16 = 15
 	MethodTestify        uint16 = 16
 	MethodProve          uint16 = 17
+	MethodRecordAnchor   uint16 = 18
 )
 
 // MaxHistoryKeys is for how many keys a history fits into a frame: one takes
@@ -101,6 +102,7 @@ type Status struct {
 	Floor       action.Ceiling // above it older keys sign slashable duties
 	Ceiling     action.Ceiling // up to it
 	Source      uint64         // highest source epoch that a duty asked for
+	Lost        uint64         // by how many entries the record was rolled back before this life, at least
 	Anchored    uint64         // height of the header that last proved this process's nonce; 0: none
 	// Pending lists ceremonies that custody takes part in and has not finished.
 	Pending [][32]byte
@@ -120,6 +122,7 @@ func (s Status) encode() []byte {
 		e.U64(c.Target)
 	}
 	e.U64(s.Source)
+	e.U64(s.Lost)
 	e.U64(s.Anchored)
 	e.Count(len(s.Pending))
 	for _, id := range s.Pending {
@@ -137,7 +140,7 @@ func parseStatus(b []byte) (s Status, err error) {
 	for _, c := range []*action.Ceiling{&s.Floor, &s.Ceiling} {
 		c.Slot, c.Source, c.Target = d.U64(), d.U64(), d.U64()
 	}
-	s.Source = d.U64()
+	s.Source, s.Lost = d.U64(), d.U64()
 	s.Anchored = d.U64()
 	for range d.Count(maxPending, 32) {
 		var id [32]byte

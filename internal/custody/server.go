@@ -103,6 +103,8 @@ func (p *Process) handle(ctx context.Context, method uint16, body []byte) ([]byt
 		return p.testify(body)
 	case MethodProve:
 		return nil, p.prove(body)
+	case MethodRecordAnchor:
+		return p.signAnchor()
 	case MethodLease:
 		return nil, p.lease(body)
 	case MethodCeremony:

@@ -285,8 +285,21 @@ func (p *Process) exportSlashing(body []byte) ([]byte, error) {
 	return ic.Encode()
 }
 
+// importSlashing raises watermarks by a history from elsewhere. The ledger has
+// to name the document: who brings in a false one is known, and without one
+// nobody who reaches the socket keeps a key from signing.
 func (p *Process) importSlashing(body []byte) error {
-	ic, err := slashing.ParseInterchange(body)
+	d := wire.NewDecoder(body)
+	node := d.String(wire.MaxName)
+	cert := d.Bytes(wire.MaxProof)
+	doc := d.Bytes(wire.MaxFrame)
+	if err := d.Finish(); err != nil {
+		return malformed(err)
+	}
+	if err := p.named(node, cert, doc); err != nil {
+		return err
+	}
+	ic, err := slashing.ParseInterchange(doc)
 	if err != nil {
 		return malformed(err)
 	}
@@ -307,6 +320,29 @@ func (p *Process) importSlashing(body []byte) error {
 	}
 	if err := p.record.Import(ic); err != nil {
 		return malformed(err)
+	}
+	return nil
+}
+
+// named reports whether the ledger names a document as what a node brings in.
+func (p *Process) named(node string, cert, doc []byte) error {
+	v, err := p.chain.verify(cert)
+	if err != nil {
+		return err
+	}
+	raw, ok := v.Get(p.chain.ns.History(node, string(p.domain)))
+	if !ok {
+		return rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove a history from %q", node)
+	}
+	in, err := action.ParseHistoryImport(raw)
+	if err != nil {
+		return malformed(err)
+	}
+	if in.Hash != action.HashHistory(doc) {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger names another history from %s", node)
+	}
+	if at, ok := p.chain.now(); !ok || uint64(at.UnixMilli()) >= in.Expires {
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger named this history too long ago")
 	}
 	return nil
 }

@@ -211,7 +211,9 @@ func (p *Process) prove(body []byte) error {
 	if !ok || own.ID != p.life.id {
 		return rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove this incarnation")
 	}
-	u := p.opened // how far the record had come when this process opened it
+	if old := own.Before; own.RolledBack(p.life.opened) {
+		return rpc.Errorf(rpc.CodeNotGranted, "the slashing record has %d entries, and %d were anchored in epoch %d: no testimony makes it the last", p.life.opened.Sequence, old.Sequence, old.Epoch)
+	}
 	witnesses := map[uint16]bool{}
 	var floor action.Ceiling // the highest of those testified to: an honest witness's is the closing's own
 	for _, t := range all {
@@ -223,7 +225,7 @@ func (p *Process) prove(body []byte) error {
 			continue
 		}
 		c := t.Closing
-		if c.Seat == p.seat.Index && c.Incarnation == own.Previous && c.Sequence == u.Seq && c.Chain == [32]byte(u.Chain) {
+		if c.Seat == p.seat.Index && c.Incarnation == own.Previous && c.Sequence == p.life.opened.Sequence && c.Chain == p.life.opened.Chain {
 			witnesses[t.Witness] = true
 			floor = floor.Max(c.Floor)
 		}

@@ -208,6 +208,23 @@ func (w *world) give(p *Process, name string) [bls.PublicKeySize]byte {
 	return key
 }
 
+// bringIn is a request to take a history that the ledger names as node1's.
+func (w *world) bringIn(doc []byte) []byte {
+	w.t.Helper()
+	return w.historyRequest(doc, action.HistoryImport{Hash: action.HashHistory(doc), Expires: uint64(time.Now().Add(time.Minute).UnixMilli())})
+}
+
+func (w *world) historyRequest(doc []byte, in action.HistoryImport) []byte {
+	w.t.Helper()
+	path := ns.History(nodeName(1), "validator")
+	w.ledger.Set(path, in.Encode())
+	var e wire.Encoder
+	e.String(nodeName(1))
+	e.Bytes(w.certify(path))
+	e.Bytes(doc)
+	return e.Out()
+}
+
 // fork is the fork information of every duty here.
 func (w *world) fork() eth.ForkInfo {
 	return eth.ForkInfo{CurrentVersion: w.network.Forks[eth.Fulu].Version, GenesisValidatorsRoot: *w.network.GenesisValidatorsRoot}

@@ -227,11 +227,13 @@ func TestIncarnations(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.block.Time = 1000 * (network.GenesisTime + 100*uint64(network.SlotDuration.Seconds())*network.Preset.SlotsPerEpoch)
-	register := func(who action.Signer, id byte) []byte {
-		return w.Tx(who, action.KindRegistration, Registration{Domain: action.DomainValidator, ID: [32]byte{id}}.Encode())
+	register := func(who action.Signer, life byte) []byte {
+		id, a := w.Life(life, action.Anchor{})
+		return w.Tx(who, action.KindRegistration, Registration{Domain: action.DomainValidator, ID: id, Anchor: a}.Encode())
 	}
-	lease := func(id byte, source uint64) []byte {
-		return w.Tx(node0, action.KindLease, Lease{Domain: action.DomainValidator, ID: [32]byte{id}, Source: source}.Encode())
+	lease := func(life byte, source uint64) []byte {
+		id, a := w.Life(life, action.Anchor{})
+		return w.Tx(node0, action.KindLease, Lease{Domain: action.DomainValidator, ID: id, Source: source, Anchor: a}.Encode())
 	}
 	now := func() action.Incarnation { return w.view().Incarnation(node0.Name, action.DomainValidator) }
 
@@ -265,7 +267,7 @@ func TestIncarnations(t *testing.T) {
 		t.Fatalf("what the first promised is forgotten by the third: %+v", in)
 	}
 	w.want(CodeDenied, register(alice, 4))
-	w.want(CodeDenied, w.Tx(node0, action.KindRegistration, Registration{Domain: "secret"}.Encode()))
+	w.want(CodeSigner, w.Tx(node0, action.KindRegistration, Registration{Domain: "secret"}.Encode()))
 	if in := w.view().Incarnation(node1.Name, action.DomainValidator); in.Number != 0 {
 		t.Fatalf("node1 has a life: %+v", in)
 	}

@@ -37,16 +37,30 @@ func (s *State) register(ctx txContext, tx VerifiedTx, b Registration) error {
 	if old.Number > 0 && old.ID == b.ID {
 		return refuse(CodeConflict, "this incarnation is registered already")
 	}
-	next := action.Incarnation{Number: old.Number + 1, ID: b.ID, Previous: old.ID, Height: uint64(ctx.block.Height), Former: old.Former.Max(old.Ceiling)}
+	next := action.Incarnation{Number: old.Number + 1, ID: b.ID, Previous: old.ID, Height: uint64(ctx.block.Height), Former: old.Former.Max(old.Ceiling),
+		Before: old.Anchor, Anchor: s.anchored(ctx, b.Anchor)}
 	s.putIncarnation(node, b.Domain, next)
-	s.record(ctx, Event{Kind: EventIncarnation, Object: fmt.Sprintf("custody/%s/%s", node, b.Domain),
+	object := fmt.Sprintf("custody/%s/%s", node, b.Domain)
+	s.record(ctx, Event{Kind: EventIncarnation, Object: object,
 		Detail: fmt.Sprintf("incarnation %d, the last went up to slot %d and epoch %d", next.Number, next.Former.Slot, next.Former.Target)})
+	if next.RolledBack(b.Anchor.Anchor) {
+		s.record(ctx, Event{Kind: EventIncident, Object: object,
+			Detail: fmt.Sprintf("the slashing record was rolled back: %d entries, chain %x, after %d entries, chain %x, in epoch %d",
+				b.Anchor.Sequence, b.Anchor.Chain, old.Anchor.Sequence, old.Anchor.Chain, old.Anchor.Epoch)})
+	}
 	return nil
 }
 
+// anchored is an anchor as of this block.
+func (s *State) anchored(ctx txContext, a action.SignedAnchor) action.Anchored {
+	n := s.network()
+	slot, _ := n.SlotAt(time.UnixMilli(int64(ctx.block.Time))) // 0 before genesis
+	return action.Anchored{Anchor: a.Anchor, Epoch: n.EpochOf(slot)}
+}
+
 // lease raises the ceiling of the present incarnation as far as the block's
-// time allows. What it asks for beyond that it does not get; a ceiling never
-// goes down.
+// time allows, and keeps how far its record has come. What it asks for beyond
+// that it does not get; neither ever goes down.
 func (s *State) lease(ctx txContext, tx VerifiedTx, b Lease) error {
 	if err := s.ownCustody(tx, b.Domain); err != nil {
 		return err
@@ -56,14 +70,19 @@ func (s *State) lease(ctx txContext, tx VerifiedTx, b Lease) error {
 	if in.Number == 0 || in.ID != b.ID {
 		return refuse(CodeDenied, "the incarnation is not the present one of %s", node)
 	}
+	if b.Anchor.Behind(in.Anchor.Anchor) {
+		return refuse(CodeConflict, "the slashing record was anchored at %d already", in.Anchor.Sequence)
+	}
 	most := action.CeilingAt(s.network(), time.UnixMilli(int64(ctx.block.Time)))
 	most.Source = min(most.Source, b.Source)
 	raised := in.Ceiling.Max(most)
 	if raised == in.Ceiling {
 		return nil
 	}
-	in.Ceiling = raised
+	in.Ceiling, in.Anchor = raised, s.anchored(ctx, b.Anchor)
 	s.putIncarnation(node, b.Domain, in)
+	s.record(ctx, Event{Kind: EventUsage, Object: fmt.Sprintf("custody/%s/%s", node, b.Domain),
+		Detail: fmt.Sprintf("epoch %d: sequence %d, chain %x, watermarks %x", in.Anchor.Epoch, in.Anchor.Sequence, in.Anchor.Chain, in.Anchor.Watermarks)})
 	return nil
 }
 

@@ -90,13 +90,23 @@ type (
 	Registration struct {
 		Domain action.Domain
 		ID     [32]byte
+		Anchor action.SignedAnchor // of the record as the process opened it
 	}
 	// Lease raises the ceiling of the present incarnation: sources up to
-	// Source, slots and targets as far as the block's time allows.
+	// Source, slots and targets as far as the block's time allows. Nothing is
+	// leased without a word on how far the record has come.
 	Lease struct {
 		Domain action.Domain
 		ID     [32]byte
 		Source uint64
+		Anchor action.SignedAnchor
+	}
+	// HistoryImport names an EIP-3076 document that custody may raise
+	// watermarks by.
+	HistoryImport struct {
+		Domain action.Domain
+		Hash   [32]byte
+		Keys   uint32 // that it speaks of, as the node says
 	}
 	// Ask asks for an action. It happens at once where nobody else has to
 	// agree; else a request waits for those who have to.
@@ -149,6 +159,7 @@ func (b Registration) Encode() []byte {
 	var e wire.Encoder
 	e.String(string(b.Domain))
 	e.Fixed(b.ID[:])
+	b.Anchor.EncodeTo(&e)
 	return e.Out()
 }
 
@@ -157,6 +168,15 @@ func (b Lease) Encode() []byte {
 	e.String(string(b.Domain))
 	e.Fixed(b.ID[:])
 	e.U64(b.Source)
+	b.Anchor.EncodeTo(&e)
+	return e.Out()
+}
+
+func (b HistoryImport) Encode() []byte {
+	var e wire.Encoder
+	e.String(string(b.Domain))
+	e.Fixed(b.Hash[:])
+	e.U32(b.Keys)
 	return e.Out()
 }
 
@@ -208,12 +228,20 @@ func Parse(raw []byte) (*Tx, error) {
 		var b Registration
 		b.Domain = action.Domain(d.String(wire.MaxName))
 		d.Fixed(b.ID[:])
+		b.Anchor = action.DecodeSignedAnchor(d)
 		tx.body = b
 	case action.KindLease:
 		var b Lease
 		b.Domain = action.Domain(d.String(wire.MaxName))
 		d.Fixed(b.ID[:])
 		b.Source = d.U64()
+		b.Anchor = action.DecodeSignedAnchor(d)
+		tx.body = b
+	case action.KindHistory:
+		var b HistoryImport
+		b.Domain = action.Domain(d.String(wire.MaxName))
+		d.Fixed(b.Hash[:])
+		b.Keys = d.U32()
 		tx.body = b
 	case action.KindRequest:
 		var b Ask
@@ -275,10 +303,25 @@ func (s *State) Verify(tx *Tx, seen *Seen) (VerifiedTx, error) {
 
 // verifyInner checks the signature of the custody process that a node carries.
 func (s *State) verifyInner(tx *Tx, seen *Seen) error {
-	b, ok := tx.body.(CeremonyMessage)
-	if !ok {
-		return nil
+	switch b := tx.body.(type) {
+	case CeremonyMessage:
+		return s.verifySaid(tx, b, seen)
+	case Registration:
+		return s.verifyAnchor(tx, b.Domain, b.ID, b.Anchor, seen)
+	case Lease:
+		return s.verifyAnchor(tx, b.Domain, b.ID, b.Anchor, seen)
 	}
+	return nil
+}
+
+func (s *State) verifyAnchor(tx *Tx, domain action.Domain, id [32]byte, a action.SignedAnchor, seen *Seen) error {
+	if !seen.check(tx.hash, id[:], func() bool { return a.Verify(s.cluster, domain, id) }) {
+		return refuse(CodeSigner, "incarnation %x did not sign the anchor", id[:8])
+	}
+	return nil
+}
+
+func (s *State) verifySaid(tx *Tx, b CeremonyMessage, seen *Seen) error {
 	board := s.board(b.Ceremony)
 	if board == nil {
 		return refuse(CodeNotFound, "ceremony %x is not on the ledger", b.Ceremony)

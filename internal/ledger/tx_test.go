@@ -22,6 +22,7 @@ func bodies(c *ledgertest.Cluster) map[action.Kind][]byte {
 	key := bytes.Repeat([]byte{1}, 48)
 	p := c.Params(2, 1)
 	join := c.Participant(p, 1).Join().Encode()
+	id, anchor := c.Life(2, action.Anchor{Sequence: 7, Chain: [32]byte{1}})
 	return map[action.Kind][]byte{
 		action.KindFreshness:       Freshness{Domain: action.DomainValidator, Nonce: [32]byte{1}}.Encode(),
 		action.KindRequest:         CeremonyOpen{Params: ledgertest.Import(p, 1, [][]byte{key, key}), Purpose: "why", Keys: [][]byte{key, key}}.Encode(),
@@ -29,8 +30,8 @@ func bodies(c *ledgertest.Cluster) map[action.Kind][]byte {
 		action.KindUsage:           UsageReport{Domain: action.DomainValidator, Incarnation: [16]byte{1}, Sequence: 7, Keys: [][]byte{key}}.Encode(),
 		action.KindDecision:        action.Decision{Request: [32]byte{1}, Action: [32]byte{2}, Verdict: action.Veto}.Encode(),
 		action.KindTick:            Tick{}.Encode(),
-		action.KindRegistration:    Registration{Domain: action.DomainValidator, ID: [32]byte{2}}.Encode(),
-		action.KindLease:           Lease{Domain: action.DomainValidator, ID: [32]byte{2}, Source: 9}.Encode(),
+		action.KindRegistration:    Registration{Domain: action.DomainValidator, ID: id, Anchor: anchor}.Encode(),
+		action.KindLease:           Lease{Domain: action.DomainValidator, ID: id, Source: 9, Anchor: anchor}.Encode(),
 	}
 }
 

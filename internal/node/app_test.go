@@ -412,7 +412,7 @@ func (m *mix) any(s *ledger.State) []byte {
 		who = []action.Signer{ledgertest.Alice, ledgertest.Olga}[m.rand.IntN(2)]
 	}
 	b := byte(m.rand.IntN(4))
-	switch m.rand.IntN(14) {
+	switch m.rand.IntN(15) {
 	case 0:
 		m.nonce++
 		p := m.Params(1+m.rand.IntN(2), m.nonce)
@@ -438,9 +438,11 @@ func (m *mix) any(s *ledger.State) []byte {
 		s.Keys(action.DomainValidator, func(k *action.KeyRecord) bool { keys = append(keys, k.PublicKey); return len(keys) < 3 })
 		return m.Tx(who, action.KindUsage, ledger.UsageReport{Domain: action.DomainValidator, Incarnation: [16]byte{b}, Sequence: uint64(m.rand.IntN(100)), Keys: keys}.Encode())
 	case 7:
-		return m.Tx(who, action.KindRegistration, ledger.Registration{Domain: action.DomainValidator, ID: [32]byte{b}}.Encode())
+		id, a := m.Life(b, action.Anchor{Sequence: uint64(m.rand.IntN(100))})
+		return m.Tx(who, action.KindRegistration, ledger.Registration{Domain: action.DomainValidator, ID: id, Anchor: a}.Encode())
 	case 8:
-		return m.Tx(who, action.KindLease, ledger.Lease{Domain: action.DomainValidator, ID: [32]byte{b}, Source: uint64(b)}.Encode())
+		id, a := m.Life(b, action.Anchor{Sequence: uint64(m.rand.IntN(100))})
+		return m.Tx(who, action.KindLease, ledger.Lease{Domain: action.DomainValidator, ID: id, Source: uint64(b), Anchor: a}.Encode())
 	case 9:
 		if len(m.past) > 0 {
 			return m.past[m.rand.IntN(len(m.past))]
@@ -451,6 +453,8 @@ func (m *mix) any(s *ledger.State) []byte {
 		raw[m.rand.IntN(len(raw))] ^= 1 << m.rand.IntN(8)
 		return raw
 	case 11:
+		return m.Tx(who, action.KindHistory, ledger.HistoryImport{Domain: action.DomainValidator, Hash: [32]byte{b}, Keys: 1}.Encode())
+	case 12:
 		back := min(m.Nonces[who], uint64(m.rand.IntN(100))) // used before, or too old
 		return m.Numbered(who, max(1, m.Nonces[who]-back), action.KindTick, nil)
 	}

@@ -109,7 +109,11 @@ func (n *Node) extendLease(ctx context.Context) error {
 		if status.Registered {
 			return fmt.Errorf("another process registered as the custody of %s: this one is fenced for good", n.cfg.Name)
 		}
-		r, err := n.Submit(ctx, action.KindRegistration, ledger.Registration{Domain: domain, ID: status.Incarnation}.Encode())
+		opened, err := n.custody.RecordAnchor(ctx)
+		if err != nil {
+			return fmt.Errorf("register custody: %w", err)
+		}
+		r, err := n.Submit(ctx, action.KindRegistration, ledger.Registration{Domain: domain, ID: status.Incarnation, Anchor: opened}.Encode())
 		if err != nil {
 			return fmt.Errorf("register custody: %w", err)
 		}
@@ -121,7 +125,11 @@ func (n *Node) extendLease(ctx context.Context) error {
 		if status.Keys == 0 {
 			break
 		}
-		r, err := n.Submit(ctx, action.KindLease, ledger.Lease{Domain: domain, ID: status.Incarnation, Source: want.Source}.Encode())
+		anchor, err := n.custody.RecordAnchor(ctx)
+		if err != nil {
+			return fmt.Errorf("extend lease: %w", err)
+		}
+		r, err := n.Submit(ctx, action.KindLease, ledger.Lease{Domain: domain, ID: status.Incarnation, Source: want.Source, Anchor: anchor}.Encode())
 		if err != nil {
 			return fmt.Errorf("extend lease: %w", err)
 		}

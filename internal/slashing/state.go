@@ -298,13 +298,7 @@ func encodeKey(k Key, ks *keyState) []byte {
 	e := wire.NewEncoder(make([]byte, 0, 256))
 	e.U8(uint8(entryKey))
 	e.Fixed(k[:])
-	e.Bool(ks.Registered)
-	e.Bool(ks.Stopped)
-	e.Bool(ks.Imported)
-	e.U8(uint8(ks.Fence))
-	e.Bool(ks.Floored)
-	encodeFloor(e, ks.Floor)
-	encodeMarks(e, ks.Watermarks)
+	encodeStatus(e, ks.Status)
 	e.Count(len(ks.uses))
 	for _, u := range ks.uses {
 		e.String(u.kind)
@@ -312,6 +306,16 @@ func encodeKey(k Key, ks *keyState) []byte {
 		e.U64(u.last)
 	}
 	return e.Out()
+}
+
+func encodeStatus(e *wire.Encoder, s Status) {
+	e.Bool(s.Registered)
+	e.Bool(s.Stopped)
+	e.Bool(s.Imported)
+	e.U8(uint8(s.Fence))
+	e.Bool(s.Floored)
+	encodeFloor(e, s.Floor)
+	encodeMarks(e, s.Watermarks)
 }
 
 // load reads one payload of a snapshot.

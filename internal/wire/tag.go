@@ -22,6 +22,9 @@ const (
 	TagSnapshot        Tag = "quorate/v1/snapshot"        // state-sync chunk or manifest
 	TagClosing         Tag = "quorate/v1/closing"         // a custody process's last word
 	TagTestimony       Tag = "quorate/v1/testimony"       // another's word about it
+	TagAnchor          Tag = "quorate/v1/anchor"          // how far a slashing record has come
+	TagWatermarks      Tag = "quorate/v1/watermarks"      // all keys' slashing status -> digest
+	TagHistory         Tag = "quorate/v1/history"         // EIP-3076 document -> its name on the ledger
 	TagFreshness       Tag = "quorate/v1/freshness"       // custody's own nonce
 	TagSeal            Tag = "quorate/v1/seal"            // associated data of records sealed at rest
 	TagPeer            Tag = "quorate/v1/peer"            // node-to-node channel binding

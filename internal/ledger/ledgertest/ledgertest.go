@@ -118,6 +118,16 @@ func Vote(who action.Signer) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
+// Life is the incarnation number b of some custody process: its id, and what
+// it says of its slashing record.
+func (c *Cluster) Life(b byte, record action.Anchor) (id [32]byte, a action.SignedAnchor) {
+	seed := sha256.Sum256([]byte{b})
+	life := ed25519.NewKeyFromSeed(seed[:])
+	a = action.SignedAnchor{Anchor: record}
+	copy(a.Signature[:], ed25519.Sign(life, record.Message(c.ID, action.DomainValidator)))
+	return [32]byte(life.Public().(ed25519.PublicKey)), a
+}
+
 // key follows from a name. It is made once: a hybrid key takes a while.
 func key(suite ident.Suite, name string) ident.PrivateKey {
 	made, _ := keyring.LoadOrStore(name, sync.OnceValue(func() ident.PrivateKey {
