@@ -98,7 +98,7 @@ func (in *incarnation) permits(key [bls.PublicKeySize]byte, facts eth.Slashable)
 // clock is when a slot begins.
 func (in *incarnation) clock(slot uint64) string {
 	at := time.Unix(int64(in.network.GenesisTime), 0).Add(time.Duration(slot) * in.network.SlotDuration)
-	return at.UTC().Format("15:04:05 UTC")
+	return at.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 // doubt says why there is a floor. in.mu is held.

@@ -41,6 +41,10 @@ func TestMain(m *testing.M) {
 	if home == "" {
 		os.Exit(m.Run())
 	}
+	if os.Getenv(injected) != "" {
+		fmt.Fprintln(os.Stderr, becomeInjected())
+		os.Exit(2)
+	}
 	err := Run(context.Background(), Config{Home: home, Socket: os.Getenv(runSocket), AllowUID: os.Getuid(), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
@@ -54,19 +58,27 @@ type process struct {
 	exited chan error
 }
 
-// spawn starts a home's custody in a process of its own, through the command
-// that wrap begins with, and waits until it answers or has ended.
-func (w *world) spawn(i int, wrap ...string) *process {
+// spawn starts a home's custody in a process of its own and waits until it
+// answers or has ended.
+func (w *world) spawn(i int) *process {
+	return w.spawnWith(i, func(*exec.Cmd) error { return nil }, func() {})
+}
+
+// spawnWith calls one function before the start and one right after it.
+func (w *world) spawnWith(i int, prepare func(*exec.Cmd) error, started func()) *process {
 	w.t.Helper()
-	words := append(wrap, os.Args[0])
 	socket := filepath.Join(w.dir, fmt.Sprintf("%d.sock", i))
-	p := &process{Client: NewClient(socket), cmd: exec.Command(words[0], words[1:]...), stderr: new(bytes.Buffer), exited: make(chan error, 1)}
+	p := &process{Client: NewClient(socket), cmd: exec.Command(os.Args[0]), stderr: new(bytes.Buffer), exited: make(chan error, 1)}
 	p.cmd.Env = append(os.Environ(), runHome+"="+w.home(i), runSocket+"="+socket)
 	p.cmd.Stderr = p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := prepare(p.cmd); err != nil {
+		w.t.Fatal(err)
+	}
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
+	started()
 	ended := make(chan struct{})
 	go func() {
 		p.exited <- p.cmd.Wait()
@@ -190,59 +202,6 @@ func TestRunSurvivesKill(t *testing.T) {
 		if total := w.total(0); total < signed.Load() {
 			t.Errorf("%d signatures left, %d are recorded", signed.Load(), total)
 		}
-	}
-}
-
-// A disk that reports an error ends the process, whatever call it was: nothing
-// leaves that may not be on the disk, and nothing is tried again.
-func TestDiskErrorsEndTheProcess(t *testing.T) {
-	if os.Getenv("QUORATE_CHECK") == "" {
-		t.Skip("strace injects errors under ./check, or with QUORATE_CHECK=1")
-	}
-	w := newWorld(t, 1, nil)
-	q := w.start(0)
-	key := w.give(q, "key")
-	q.close()
-	var hit, late int
-	var left uint64 // signatures that left the process, all in all
-	for when := range 16 {
-		p := w.spawn(0, "strace", "-f", "-qq", "-e", "trace=fdatasync,fsync", "-e", fmt.Sprintf("inject=fdatasync,fsync:error=EIO:when=%d+", when+1))
-		began, err := left, error(nil)
-		for i := 0; i < 40 && err == nil; i++ {
-			duty := eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: uint64(when<<16 | i)}}
-			var answer SignResponse
-			if answer, err = p.sign(w, key, duty); err == nil {
-				left++
-				if !w.verifies(key, duty, answer) {
-					t.Fatal("a partial does not verify")
-				}
-			}
-		}
-		if err == nil { // strace counts for each thread: the error would come later
-			syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-			<-p.exited
-			continue
-		}
-		hit++
-		if left > began {
-			late++
-		}
-		select {
-		case err := <-p.exited:
-			var code *exec.ExitError
-			if !errors.As(err, &code) {
-				t.Errorf("error at sync %d: the process ended with %v", when+1, err)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("error at sync %d: the process goes on", when+1)
-		}
-		if total := w.total(0); total < left {
-			t.Errorf("error at sync %d: %d signatures left, %d are recorded", when+1, left, total)
-		}
-	}
-	t.Logf("%d errors ended the process, %d of them after a signature; %d signatures left", hit, late, left)
-	if hit < 4 || late < 1 {
-		t.Error("the errors did not hit")
 	}
 }
 
