@@ -21,9 +21,8 @@ func newVoter(key bls.PublicKey, n *eth.Network) *voter {
 	return &voter{key: key, path: "/api/v1/eth2/sign/" + key.String(), network: n}
 }
 
-// next returns the body of the next request, as a validator client writes it,
-// and the root that its signature has to be of.
-func (v *voter) next() ([]byte, eth.SigningRoot, error) {
+// duty returns the next duty.
+func (v *voter) duty() eth.Duty {
 	v.epoch++
 	a := &eth.AttestationData{
 		Slot:   v.epoch * v.network.Preset.SlotsPerEpoch,
@@ -40,13 +39,21 @@ func (v *voter) next() ([]byte, eth.SigningRoot, error) {
 	if v.network.GenesisValidatorsRoot != nil {
 		duty.Fork.GenesisValidatorsRoot = *v.network.GenesisValidatorsRoot
 	}
+	return duty
+}
+
+// next returns the body of the next request, as a validator client writes it,
+// and the root that its signature has to be of.
+func (v *voter) next() ([]byte, eth.SigningRoot, error) {
+	duty := v.duty()
+	a, fork := duty.Message.(*eth.AttestationData), duty.Fork
 	root, err := duty.SigningRoot(v.network)
 	if err != nil {
 		return nil, root, err
 	}
 	return fmt.Appendf(nil, `{"type":"ATTESTATION","fork_info":{"fork":{"previous_version":"0x%x","current_version":"0x%x","epoch":"%d"},"genesis_validators_root":"0x%x"},`+
 		`"signingRoot":"%s","attestation":{"slot":"%d","index":"%d","beacon_block_root":"0x%x","source":{"epoch":"%d","root":"0x%x"},"target":{"epoch":"%d","root":"0x%x"}}}`,
-		fork.Version[:], fork.Version[:], fork.Epoch, duty.Fork.GenesisValidatorsRoot[:],
+		fork.PreviousVersion[:], fork.CurrentVersion[:], fork.Epoch, fork.GenesisValidatorsRoot[:],
 		root, a.Slot, a.Index, a.BeaconBlockRoot[:], a.Source.Epoch, a.Source.Root[:], a.Target.Epoch, a.Target.Root[:]), root, nil
 }
 

@@ -134,17 +134,26 @@ func (p *primitives) sign(parallel bool) error {
 
 // measure signs with that many callers for a time, and adds to the sum.
 func (p *primitives) measure(callers int, duration time.Duration, sum *tally) error {
+	if err := repeat(callers, duration, sum, func(int) error { return p.sign(callers == 1) }); err != nil {
+		return fmt.Errorf("measure the limit: %w", err)
+	}
+	return nil
+}
+
+// repeat has callers do the same again and again for a time, and adds to the
+// sum.
+func repeat(callers int, duration time.Duration, sum *tally, do func(caller int) error) error {
 	var mu sync.Mutex
 	var latency []float64
 	began, before := time.Now(), ownCPU()
 	until := began.Add(duration)
 	var g errgroup.Group
-	for range callers {
+	for caller := range callers {
 		g.Go(func() error {
 			var own []float64
 			for time.Now().Before(until) {
 				start := time.Now()
-				if err := p.sign(callers == 1); err != nil {
+				if err := do(caller); err != nil {
 					return err
 				}
 				own = append(own, milliseconds(time.Since(start)))
@@ -156,7 +165,7 @@ func (p *primitives) measure(callers int, duration time.Duration, sum *tally) er
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return fmt.Errorf("measure the limit: %w", err)
+		return err
 	}
 	sum.signed += len(latency)
 	sum.latency = append(sum.latency, latency...)

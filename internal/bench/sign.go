@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -46,7 +47,12 @@ func Sign(ctx context.Context, c *Cluster, cfg SignConfig) ([]Figure, error) {
 		}
 		figures = append(figures, more...)
 	}
-	return figures, nil
+	cost, err := recordCost(c, cfg.Dir, slices.Max(cfg.Concurrency), cfg.Duration)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Progress("%s, %d callers: %.0f partials/s of %.0f, %.0f %%", cost.Name, cost.Concurrency, cost.Measured, cost.Limit, 100*(1-cost.Ratio))
+	return append(figures, cost), nil
 }
 
 type signBench struct {
