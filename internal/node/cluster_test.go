@@ -90,11 +90,17 @@ func checkSignature(t *testing.T, ctx context.Context, n *Node, key [48]byte, du
 }
 
 func startCluster(t *testing.T, size int) []*Node {
-	dir := t.TempDir()
 	network, err := eth.LookupNetwork("mainnet")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startClusterOn(t, size, network, func(to string) string { return to })
+}
+
+// startClusterOn starts a cluster for a network. lead says where the others
+// find a node's consensus that listens at an address.
+func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to string) string) []*Node {
+	dir := t.TempDir()
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network.Config(),
 		ImportHistory: action.HistoryNone, Policy: string(policy.Dev())}
 	var ports [][2]string
@@ -111,7 +117,7 @@ func startCluster(t *testing.T, size int) []*Node {
 		port := [2]string{freePort(t), freePort(t)}
 		ports = append(ports, port)
 		g.Nodes = append(g.Nodes, action.NodeRecord{Name: fmt.Sprintf("node%d", i), Operator: fmt.Sprintf("op%d", i), Region: "local",
-			Identity: identity, Vote: vote, Comet: port[0], Peer: port[1], Custody: []action.CustodyRecord{rec}})
+			Identity: identity, Vote: vote, Comet: lead(port[0]), Peer: port[1], Custody: []action.CustodyRecord{rec}})
 	}
 	doc, err := json.Marshal(g)
 	if err != nil {

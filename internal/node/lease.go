@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
@@ -16,7 +18,10 @@ import (
 )
 
 // leases serialises what is asked of the ledger for the node's own custody.
-type leases struct{ mu sync.Mutex }
+type leases struct {
+	mu  sync.Mutex
+	why atomic.Pointer[error] // of the last attempt's failure; nil where it succeeded
+}
 
 // keepLease registers each life of the node's own custody process on the
 // ledger, keeps its ceiling ahead of the clock while it has keys, and has the
@@ -86,9 +91,20 @@ func (n *Node) LeaseLeft(s custody.Status) time.Duration {
 
 // extendLease registers custody's incarnation if the ledger does not know it,
 // raises its ceiling, and shows it what the ledger says.
-func (n *Node) extendLease(ctx context.Context) error {
+func (n *Node) extendLease(ctx context.Context) (err error) {
 	n.leases.mu.Lock()
 	defer n.leases.mu.Unlock()
+	defer func() {
+		if err == nil {
+			n.leases.why.Store(nil)
+		} else if ctx.Err() == nil { // whoever asked still waits: it is the ledger
+			n.leases.why.Store(&err)
+		}
+	}()
+	return n.extend(ctx)
+}
+
+func (n *Node) extend(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseWait)
 	defer cancel()
 	status, err := n.custody.Status(ctx)
@@ -189,6 +205,20 @@ func (n *Node) testify(ctx context.Context, from string, body []byte) ([]byte, e
 	return n.custody.Relay(ctx, custody.MethodTestify, body)
 }
 
+// unreached names the nodes whose absence may be why the ledger stands still.
+func (n *Node) unreached() string {
+	var names []string
+	for _, s := range n.peers.Status() {
+		if !s.Connected {
+			names = append(names, s.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " (not connected: " + strings.Join(names, ", ") + ")"
+}
+
 // awaitPeers gives the connections to the others, which begin when the node
 // does, a moment.
 func (n *Node) awaitPeers(ctx context.Context) {
@@ -257,14 +287,19 @@ func (n signerLedger) Incarnation(node string) [32]byte {
 }
 
 // ExtendLease raises the ceiling of the node's own custody where it can be
-// raised; it fails where that changes nothing.
+// raised; it fails where that changes nothing. While the ledger stands still
+// it says so at once: keepLease goes on trying, and who waits for it here would
+// only be told nothing in time.
 func (n signerLedger) ExtendLease(ctx context.Context) error {
+	if why := n.leases.why.Load(); why != nil {
+		return fmt.Errorf("%w%s", *why, n.unreached())
+	}
 	before, err := n.custody.Status(ctx)
 	if err != nil {
 		return err
 	}
 	if err := n.extendLease(ctx); err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, n.unreached())
 	}
 	after, err := n.custody.Status(ctx)
 	if err == nil && after.Ceiling == before.Ceiling && after.Registered == before.Registered {

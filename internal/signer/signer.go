@@ -302,8 +302,18 @@ func (s *Signer) Partial(ctx context.Context, body []byte) ([]byte, error) {
 		case eth.KindAttestation:
 			s.cfg.Observe.Recorded("attestation", time.Since(began))
 		}
-		if rpc.CodeOf(err) != rpc.CodeFenced || s.cfg.Ledger.ExtendLease(ctx) != nil {
+		if rpc.CodeOf(err) != rpc.CodeFenced {
 			return raw, err
+		}
+		switch why := s.cfg.Ledger.ExtendLease(ctx); {
+		case rpc.CodeOf(why) == rpc.CodeFenced: // it is not the lease
+			return raw, err
+		case why != nil:
+			text := err.Error()
+			if refused := (*rpc.Error)(nil); errors.As(err, &refused) {
+				text = refused.Text
+			}
+			return nil, rpc.Errorf(rpc.CodeFenced, "%s; %v", text, why)
 		}
 		return s.cfg.Custody.Relay(ctx, custody.MethodSign, body)
 	}

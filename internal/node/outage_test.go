@@ -1,0 +1,215 @@
+package node
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// cable is what consensus between the nodes goes through. Cut, nobody reaches
+// anybody; what custody processes sign goes another way.
+type cable struct {
+	t     *testing.T
+	mu    sync.Mutex
+	cut   bool
+	conns map[net.Conn]bool
+}
+
+// lead listens for one node and hands its connections on.
+func (c *cable) lead(to string) (listens string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil || !c.join(in, out) {
+				in.Close()
+				continue
+			}
+			for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+				go func() {
+					io.Copy(way[0], way[1]) //nolint:errcheck // it is cut
+					in.Close()
+					out.Close()
+				}()
+			}
+		}
+	}()
+	return l.Addr().String()
+}
+
+func (c *cable) join(conns ...net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range conns {
+		if c.cut {
+			conn.Close()
+		} else {
+			c.conns[conn] = true
+		}
+	}
+	return !c.cut
+}
+
+func (c *cable) set(cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = cut
+	for conn := range c.conns {
+		conn.Close()
+	}
+	clear(c.conns)
+}
+
+// Without the ledger signing goes on for as long as the lease, of which the
+// nodes know how long it is; then the refusal says what is missing, and with
+// the ledger signing is back.
+func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
+	if os.Getenv("QUORATE_CHECK") == "" {
+		t.Skip("half a minute of one-second slots, under ./check or with QUORATE_CHECK=1")
+	}
+	network, err := eth.LookupNetwork("mainnet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if network.Preset, err = eth.LookupPreset("minimal"); err != nil { // epochs of eight slots
+		t.Fatal(err)
+	}
+	network.SlotDuration, network.GenesisTime = time.Second, uint64(time.Now().Add(-time.Hour).Unix())
+	c := &cable{t: t, conns: map[net.Conn]bool{}}
+	t.Cleanup(func() { c.set(true) })
+	nodes := startClusterOn(t, 4, network, c.lead)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	key := makeKey(t, ctx, nodes)
+	only(t, ctx, nodes[0])
+
+	// lefts are the leases of all holders, the longest first.
+	lefts := func() (all []time.Duration) {
+		for _, n := range nodes {
+			s, err := n.custody.Status(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, n.LeaseLeft(s))
+		}
+		slices.Sort(all)
+		slices.Reverse(all)
+		return all
+	}
+	const needed = 3
+	for lefts()[needed-1] < 9*time.Second { // more than an epoch
+		if ctx.Err() != nil {
+			t.Fatal("no holder has a whole lease")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+
+	c.set(true)
+	began := time.Now()
+	left := lefts()[needed-1]
+	var last uint64 // slot
+	signed := 0
+	sign := func() error {
+		slot, _ := network.SlotAt(time.Now())
+		if slot == last {
+			return nil
+		}
+		last = slot
+		duty := eth.Duty{Fork: eth.ForkInfo{GenesisValidatorsRoot: *network.GenesisValidatorsRoot}, Message: &eth.BeaconBlockHeader{Slot: slot}}
+		if _, err := nodes[signed%4].Signer().Sign(ctx, "", key, duty); err != nil {
+			return err
+		}
+		signed++
+		return nil
+	}
+	for err = sign(); err == nil && ctx.Err() == nil; err = sign() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	end := began.Add(left)
+	if at := slotBegins(network, last); at.Before(end.Add(-time.Second)) || at.After(end.Add(2*time.Second)) {
+		t.Errorf("the first refusal is of a slot that begins at %v, the lease was to end at %v", at, end)
+	}
+	if signed < int(left/time.Second)-1 {
+		t.Errorf("%d blocks in %v without the ledger", signed, left)
+	}
+	t.Logf("%d blocks signed in %v without the ledger, then: %v", signed, left, err)
+	if rpc.CodeOf(err) != rpc.CodeFenced || !strings.Contains(err.Error(), "the lease ends at slot") || !strings.Contains(err.Error(), "the ledger does not move") {
+		t.Errorf("refused with %v", err)
+	}
+	if now := lefts(); now[needed-1] != 0 {
+		t.Errorf("leases after their end: %v", now)
+	}
+
+	c.set(false)
+	healed := time.Now()
+	for before := signed; signed == before && ctx.Err() == nil; err = sign() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("signing is back %v after the ledger's connections", time.Since(healed).Round(time.Millisecond))
+}
+
+func slotBegins(n *eth.Network, slot uint64) time.Time {
+	return time.Unix(int64(n.GenesisTime), 0).Add(time.Duration(slot) * n.SlotDuration)
+}
+
+// makeKey makes one key that every node can sign with.
+func makeKey(t *testing.T, ctx context.Context, nodes []*Node) [bls.PublicKeySize]byte {
+	t.Helper()
+	id, err := openSoon(ctx, nodes[0], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodes[0].WaitCeremony(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		if err := n.awaitActive(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		for len(n.Signer().Keys()) < 1 {
+			if ctx.Err() != nil {
+				t.Fatalf("%s never saw the key", n.Name())
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	return nodes[0].Signer().Keys()[0]
+}
+
+// only lets no node but a seat's own use up what is remembered of its end.
+func only(t *testing.T, ctx context.Context, n *Node) {
+	t.Helper()
+	own, _ := action.NewRoster(n.genesis.Nodes, action.DomainValidator).Of("node1")
+	var e wire.Encoder
+	e.U16(own.Index)
+	e.Fixed(make([]byte, 32))
+	for from, want := range map[string]rpc.Code{"node2": rpc.CodeNotGranted, "nobody": rpc.CodeNotGranted, "node1": rpc.CodeNotGranted} {
+		_, err := n.answerPeer(ctx, from, methodTestify, e.Out())
+		if rpc.CodeOf(err) != want || strings.Contains(err.Error(), "may not ask") == (from == "node1") {
+			t.Errorf("%s asks about node1: %v", from, err)
+		}
+	}
+}
