@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/quorate/quorate/internal/opsapi"
 )
 
 // finding is one thing that doctor looked at.
@@ -44,13 +46,33 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 	findings = append(findings, finding{Check: "quorum", OK: up >= st.Threshold, Seen: fmt.Sprintf("%d of %d nodes, %d needed", up, st.Nodes, st.Threshold),
 		Hint: "no signature is made before enough nodes are connected"})
 	for _, cu := range st.Custody {
-		f := finding{Check: "custody " + cu.Domain, OK: cu.Up, Seen: fmt.Sprintf("%d keys", cu.Keys), Hint: "look at the node's log; a missing slashing record is refused, never created"}
-		if !cu.Up {
-			f.Seen = cu.Error
-		}
-		findings = append(findings, f)
+		findings = append(findings, custodyFinding(cu), leaseFinding(cu))
 	}
 	return a.report(st.Node, findings)
+}
+
+func custodyFinding(cu opsapi.Custody) finding {
+	f := finding{Check: "custody " + cu.Domain, OK: cu.Up && cu.RolledBack == 0, Seen: fmt.Sprintf("%d keys, %s slashing history", cu.Keys, cu.SlashingStrategy),
+		Hint: "look at the node's log; a missing slashing record is refused, never created"}
+	switch {
+	case !cu.Up:
+		f.Seen = cu.Error
+	case cu.RolledBack > 0:
+		f.Seen = fmt.Sprintf("its slashing record was older at the start than the ledger knows, by %d entries or more", cu.RolledBack)
+		f.Hint = "find out who restored the disk or copied the machine; the holder signs above its floor, and is well again after the next start"
+	}
+	return f
+}
+
+// leaseFinding is how long custody signs blocks and attestations if the ledger
+// stays silent.
+func leaseFinding(cu opsapi.Custody) finding {
+	f := finding{Check: "lease " + cu.Domain, OK: cu.LeaseLeft > 0 || cu.Keys == 0,
+		Seen: fmt.Sprintf("%.0f s without the ledger", cu.LeaseLeft), Hint: "the ledger extends it with the next block, which takes more than two thirds of the nodes"}
+	if u := cu.FencedUntil; u != nil {
+		f.Seen += fmt.Sprintf("; after a restart, blocks above slot %d and attestations above epoch %d only", u.Slot, u.Epoch)
+	}
+	return f
 }
 
 func (a *app) report(node string, findings []finding) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/quorate/quorate/internal/node"
 	"github.com/quorate/quorate/internal/opsapi"
 	"github.com/quorate/quorate/internal/signerapi"
+	"github.com/quorate/quorate/internal/slashing"
 )
 
 // nodeProcess is what `quorate node run` runs: a node, the servers in front
@@ -94,6 +95,10 @@ func (p *nodeProcess) startCustody(binary string, stderr io.Writer) (string, err
 // run serves until ctx ends. Node and custody end together: whoever starts
 // the one again starts the other, and no restart hides why either failed.
 func (p *nodeProcess) run(ctx context.Context, metrics *signerapi.Metrics) error {
+	if err := metrics.Gauge("quorate_lease_left_seconds", "How long custody signs blocks and attestations if the ledger stays silent; 0 while it cannot be asked.",
+		func() float64 { return p.custodyStatus(ctx).LeaseLeft }); err != nil {
+		return err
+	}
 	signing, err := p.signerServer(metrics)
 	if err != nil {
 		return err
@@ -188,7 +193,7 @@ func (p *nodeProcess) Status(ctx context.Context) opsapi.Status {
 const askTime = time.Second
 
 func (p *nodeProcess) custodyStatus(ctx context.Context) opsapi.Custody {
-	c := opsapi.Custody{Domain: string(action.DomainValidator)}
+	c := opsapi.Custody{Domain: string(action.DomainValidator), SlashingStrategy: slashing.Strategy}
 	if p.custody != nil {
 		c.PID = p.custody.pid
 	}
@@ -197,7 +202,7 @@ func (p *nodeProcess) custodyStatus(ctx context.Context) opsapi.Custody {
 	st, err := p.node.Custody().Status(ctx)
 	c.Up, c.Keys, c.Anchored, c.Error = err == nil, int(st.Keys), st.Anchored, errText(err)
 	if st.Registered {
-		c.Incarnation, c.LeaseLeft = fmt.Sprintf("%x", st.Incarnation), p.node.LeaseLeft(st).Seconds()
+		c.Incarnation, c.LeaseLeft, c.RolledBack = fmt.Sprintf("%x", st.Incarnation), p.node.LeaseLeft(st).Seconds(), st.Lost
 		if now := action.CeilingAt(p.node.Network(), time.Now()); st.Fenced && st.Floor.Target >= now.Target-1 {
 			c.FencedUntil = &opsapi.Fence{Slot: st.Floor.Slot, Epoch: st.Floor.Target}
 		}

@@ -39,6 +39,11 @@ type Custody struct {
 
 	Incarnation string  `json:"incarnation,omitempty"` // this life of the process, as the ledger knows it
 	LeaseLeft   float64 `json:"lease_left_s"`          // how long it signs blocks and attestations if the ledger stays silent
+	// SlashingStrategy is how it remembers what it signed, in EIP-3076's terms.
+	SlashingStrategy string `json:"slashing_strategy"`
+	// RolledBack is how many entries the slashing record lacked, at least, when
+	// this life began, of those that the ledger knows of.
+	RolledBack uint64 `json:"rolled_back,omitempty"`
 	// FencedUntil is there while, after a restart that nobody could vouch
 	// for, keys sign blocks and attestations only above a slot and an epoch.
 	FencedUntil *Fence `json:"fenced_until,omitempty"`

@@ -75,8 +75,11 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
-// Registry takes further collectors, under names that begin with quorate_.
-func (m *Metrics) Registry() prometheus.Registerer { return m.registry }
+// Gauge shows a value that is asked for at each scrape, under a name that
+// begins with quorate_.
+func (m *Metrics) Gauge(name, help string, value func() float64) error {
+	return m.registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
 
 // QuorumDone observes one round of partials: how many were asked, how long it
 // took and whether it ended in a signature.

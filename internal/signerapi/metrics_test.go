@@ -16,6 +16,9 @@ import (
 // The series of Web3Signer's dashboard exist from the start and move.
 func TestMetrics(t *testing.T) {
 	metrics := NewMetrics("v1.2.3")
+	if err := metrics.Gauge("quorate_lease_left_seconds", "How long.", func() float64 { return 7 }); err != nil {
+		t.Fatal(err)
+	}
 	f := newFixture(t, func(c *Config) { c.Metrics = metrics })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,6 +58,7 @@ func TestMetrics(t *testing.T) {
 		"eth2_slashingprotection_prevented_signings_total 0",
 		"signing_bls_signing_duration_count 0",
 		"signing_signers_loaded_count 1",
+		"quorate_lease_left_seconds 7",
 		`process_release{version="v1.2.3"} 1`,
 		"process_cpu_seconds_total ",
 		"process_resident_memory_bytes ",

@@ -1,5 +1,8 @@
 package slashing
 
+// Strategy is what EIP-3076 calls the way in which a record remembers.
+const Strategy = "minimal"
+
 // Root is a signing root, or a genesis validators root.
 type Root [32]byte
 
