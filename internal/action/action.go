@@ -23,6 +23,7 @@ const (
 	RuleArchive  Rule = "key.archive"
 	RuleFreeze   Rule = "key.freeze" // tightens: what it stops comes back by itself
 	RuleUnfreeze Rule = "key.unfreeze"
+	RuleHistory  Rule = "key.history" // a slashing history comes from elsewhere
 
 	RuleEnrol     Rule = "member.enrol"
 	RuleUpdate    Rule = "member.update"
@@ -44,6 +45,7 @@ var shapes = map[Rule]shape{
 	RuleSettings: shapeSettings, RuleArchive: shapeKey, RuleFreeze: shapeKeyUntil, RuleUnfreeze: shapeKey,
 	RuleEnrol: shapeMember, RuleUpdate: shapeMember, RuleRemove: shapeName, RuleSuspend: shapeNameUntil, RuleReinstate: shapeName,
 	RulePolicy:   shapeDocument,
+	RuleHistory:  shapeHistory,
 	RuleTimerSet: shapeTimer, RuleTimerCancel: shapeName,
 }
 
@@ -60,6 +62,7 @@ const (
 	shapeNameUntil                  // Name and Until
 	shapeDocument                   // Document
 	shapeTimer                      // Timer
+	shapeHistory                    // Domain and History
 )
 
 func (s shape) ofKey() bool { return s >= shapeKey && s <= shapeSettings }
@@ -80,7 +83,17 @@ type Action struct {
 	Name      string // of a member or a timer
 	Document  []byte // a policy
 	Timer     Timer
+	History   History
 }
+
+// History names an EIP-3076 document. Custody raises watermarks by no other.
+type History struct {
+	Hash [32]byte // HashHistory of its bytes
+	Keys uint32   // of which it speaks, as whoever asks says
+}
+
+// HashHistory names an EIP-3076 document by its bytes.
+func HashHistory(document []byte) [32]byte { return wire.Hash(wire.TagHistory, document) }
 
 // Ceremony asks for a ceremony: parameters as package dkg encodes them, which
 // stand for the keys that exist already by a hash.
@@ -146,6 +159,10 @@ func (a *Action) Encode() []byte {
 		e.U64(a.Timer.First)
 		e.U64(a.Timer.Every)
 		e.Bytes(a.Timer.Action)
+	case shapeHistory:
+		e.String(string(a.Domain))
+		e.Fixed(a.History.Hash[:])
+		e.U32(a.History.Keys)
 	}
 	return e.Out()
 }
@@ -189,6 +206,10 @@ func ParseAction(b []byte) (*Action, error) {
 		a.Document = d.Bytes(wire.MaxPolicy)
 	case shapeTimer:
 		a.Timer = Timer{Name: d.String(wire.MaxName), First: d.U64(), Every: d.U64(), Action: d.Bytes(MaxAction)}
+	case shapeHistory:
+		a.Domain = Domain(d.String(wire.MaxName))
+		d.Fixed(a.History.Hash[:])
+		a.History.Keys = d.U32()
 	default:
 		d.Fail(errors.New("unknown kind of action"))
 	}

@@ -140,18 +140,15 @@ func TestHistoryNeedsTheLedger(t *testing.T) {
 		return raw
 	}
 	good := doc(true)
-	soon := uint64(time.Now().Add(time.Minute).UnixMilli())
 	for name, request := range map[string][]byte{
-		"another document": w.historyRequest(good, action.HistoryImport{Hash: action.HashHistory(doc(false)), Expires: soon}),
-		"one of long ago":  w.historyRequest(good, action.HistoryImport{Hash: action.HashHistory(good), Expires: soon - 120_000}),
-		"from another":     bytes.Replace(w.bringIn(good), []byte(nodeName(1)), []byte(nodeName(0)), 1),
+		"another document": w.historyRequest(good, doc(false), time.Minute),
+		"one of long ago":  w.historyRequest(good, good, -time.Minute),
 	} {
 		_, err := ask(p, MethodImportSlashing, request)
 		refused(t, name, err, rpc.CodeNotGranted)
 	}
 	var e wire.Encoder
-	e.String(nodeName(1))
-	e.Bytes(nil)
+	Evidence{}.encode(&e)
 	e.Bytes(good)
 	_, err := ask(p, MethodImportSlashing, e.Out())
 	refused(t, "no certificate", err, rpc.CodeMalformed)

@@ -191,12 +191,11 @@ func (c *Client) ExportSlashing(ctx context.Context, keys [][bls.PublicKeySize]b
 	return slashing.MergeMax(pages...)
 }
 
-// ImportSlashing raises watermarks from an EIP-3076 interchange that the
-// certificate proves a node to have brought in.
-func (c *Client) ImportSlashing(ctx context.Context, node string, certificate, interchange []byte) error {
+// ImportSlashing raises watermarks from an EIP-3076 interchange that the ledger
+// granted.
+func (c *Client) ImportSlashing(ctx context.Context, ev Evidence, interchange []byte) error {
 	var e wire.Encoder
-	e.String(node)
-	e.Bytes(certificate)
+	ev.encode(&e)
 	e.Bytes(interchange)
 	_, err := c.Relay(ctx, MethodImportSlashing, e.Out())
 	return err

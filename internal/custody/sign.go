@@ -106,21 +106,26 @@ func (p *Process) granted(req SignRequest, kind eth.Kind) error {
 	if len(req.Certificate) == 0 {
 		return rpc.Errorf(rpc.CodeNotGranted, "%s is no duty: it needs a grant of the ledger", kind)
 	}
-	v, err := p.chain.verify(req.Certificate)
+	return p.grantedExactly(&action.Action{Rule: RuleOf(kind), Domain: p.domain, PublicKey: req.Key[:], Duty: req.Duty}, req.Evidence)
+}
+
+// grantedExactly reports whether the ledger granted an action, these bytes and
+// no others, and not too long ago.
+func (p *Process) grantedExactly(want *action.Action, ev Evidence) error {
+	v, err := p.chain.verify(ev.Certificate)
 	if err != nil {
 		return err
 	}
-	want := action.Action{Rule: RuleOf(kind), Domain: p.domain, PublicKey: req.Key[:], Duty: req.Duty}
 	hash := want.Hash(p.cluster)
-	grant, _, err := p.grant(v, p.chain.ns.Grant(hash[:]), req.Approvals)
+	grant, _, err := p.grant(v, p.chain.ns.Grant(hash[:]), ev.Approvals)
 	if err != nil {
 		return err
 	}
 	if !bytes.Equal(grant.Action, want.Encode()) {
-		return rpc.Errorf(rpc.CodeNotGranted, "the ledger has granted another %s", kind)
+		return rpc.Errorf(rpc.CodeNotGranted, "the ledger has granted another %s", want.Rule)
 	}
 	if at, ok := p.chain.now(); !ok || uint64(at.UnixMilli()) >= grant.Expires {
-		return rpc.Errorf(rpc.CodeNotGranted, "the grant of this %s has expired", kind)
+		return rpc.Errorf(rpc.CodeNotGranted, "the grant of this %s has expired", want.Rule)
 	}
 	return nil
 }
@@ -286,22 +291,21 @@ func (p *Process) exportSlashing(body []byte) ([]byte, error) {
 }
 
 // importSlashing raises watermarks by a history from elsewhere. The ledger has
-// to name the document: who brings in a false one is known, and without one
+// to have granted the document: who brings in a false one is known, and without one
 // nobody who reaches the socket keeps a key from signing.
 func (p *Process) importSlashing(body []byte) error {
 	d := wire.NewDecoder(body)
-	node := d.String(wire.MaxName)
-	cert := d.Bytes(wire.MaxProof)
+	ev := decodeEvidence(d)
 	doc := d.Bytes(wire.MaxFrame)
 	if err := d.Finish(); err != nil {
 		return malformed(err)
 	}
-	if err := p.named(node, cert, doc); err != nil {
-		return err
-	}
 	ic, err := slashing.ParseInterchange(doc)
 	if err != nil {
 		return malformed(err)
+	}
+	if err := p.grantedExactly(HistoryAction(doc, len(ic.Keys)), ev); err != nil {
+		return err
 	}
 	// History cannot lie ahead of the clock. Without this bound whoever gets
 	// to import could burn a key's future.
@@ -324,27 +328,10 @@ func (p *Process) importSlashing(body []byte) error {
 	return nil
 }
 
-// named reports whether the ledger names a document as what a node brings in.
-func (p *Process) named(node string, cert, doc []byte) error {
-	v, err := p.chain.verify(cert)
-	if err != nil {
-		return err
-	}
-	raw, ok := v.Get(p.chain.ns.History(node, string(p.domain)))
-	if !ok {
-		return rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove a history from %q", node)
-	}
-	in, err := action.ParseHistoryImport(raw)
-	if err != nil {
-		return malformed(err)
-	}
-	if in.Hash != action.HashHistory(doc) {
-		return rpc.Errorf(rpc.CodeNotGranted, "the ledger names another history from %s", node)
-	}
-	if at, ok := p.chain.now(); !ok || uint64(at.UnixMilli()) >= in.Expires {
-		return rpc.Errorf(rpc.CodeNotGranted, "the ledger named this history too long ago")
-	}
-	return nil
+// HistoryAction asks that watermarks be raised by a document.
+func HistoryAction(doc []byte, keys int) *action.Action {
+	return &action.Action{Rule: action.RuleHistory, Domain: action.DomainValidator,
+		History: action.History{Hash: action.HashHistory(doc), Keys: uint32(keys)}}
 }
 
 // maxStrangers bounds the histories of keys that are not here (yet). They stay

@@ -208,19 +208,23 @@ func (w *world) give(p *Process, name string) [bls.PublicKeySize]byte {
 	return key
 }
 
-// bringIn is a request to take a history that the ledger names as node1's.
+// bringIn is a request to take a history that the ledger granted.
 func (w *world) bringIn(doc []byte) []byte {
 	w.t.Helper()
-	return w.historyRequest(doc, action.HistoryImport{Hash: action.HashHistory(doc), Expires: uint64(time.Now().Add(time.Minute).UnixMilli())})
+	return w.historyRequest(doc, doc, time.Minute)
 }
 
-func (w *world) historyRequest(doc []byte, in action.HistoryImport) []byte {
+// historyRequest hands over one document with the grant of another.
+func (w *world) historyRequest(doc, granted []byte, left time.Duration) []byte {
 	w.t.Helper()
-	path := ns.History(nodeName(1), "validator")
-	w.ledger.Set(path, in.Encode())
+	ic, _ := slashing.ParseInterchange(granted)
+	a := HistoryAction(granted, len(ic.Keys))
+	hash := a.Hash(w.cluster)
+	path := ns.Grant(hash[:])
+	g := action.Grant{Request: action.Request{Action: a.Encode(), By: "node/" + nodeName(0)}, Expires: uint64(time.Now().Add(left).UnixMilli())}
+	w.ledger.Set(path, g.Encode())
 	var e wire.Encoder
-	e.String(nodeName(1))
-	e.Bytes(w.certify(path))
+	Evidence{Certificate: w.certify(path)}.encode(&e)
 	e.Bytes(doc)
 	return e.Out()
 }

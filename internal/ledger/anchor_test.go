@@ -77,25 +77,26 @@ func TestAnchors(t *testing.T) {
 	}
 }
 
-// A history from elsewhere is named by who may import, one for each node.
-func TestHistoryImport(t *testing.T) {
+// A history from elsewhere needs who may bring one in, and leaves a grant of
+// exactly that document.
+func TestHistoryIsGranted(t *testing.T) {
 	w := newWorld(t, 4)
-	name := func(b byte) []byte {
-		return HistoryImport{Domain: action.DomainValidator, Hash: [32]byte{b}, Keys: 3}.Encode()
+	request := func(domain action.Domain, hash byte) (*action.Action, []byte) {
+		a := &action.Action{Rule: action.RuleHistory, Domain: domain, History: action.History{Hash: [32]byte{hash}, Keys: 3}}
+		return a, Ask{Action: a}.Encode()
 	}
-	w.want(OK, w.Tx(node0, action.KindHistory, name(1)))
-	if ev := w.last(); ev.Kind != EventGranted || ev.Actor != "node/node00" || !strings.Contains(ev.Detail, "3 keys") {
+	a, body := request(action.DomainValidator, 1)
+	w.want(OK, w.Tx(node0, action.KindRequest, body))
+	hash := a.Hash(w.ID)
+	g, err := action.ParseGrant(w.view().Get(w.view().ns.Grant(hash[:])))
+	if err != nil || g.By != node0.String() || g.Expires != w.block.Time+grantLifetime {
+		t.Errorf("%+v, %v", g, err)
+	}
+	if ev := w.last(); ev.Kind != EventGranted || ev.Purpose != "key.history" || !strings.Contains(ev.Object, "history/01") || ev.Actor != node0.String() {
 		t.Errorf("%+v", ev)
 	}
-	before := len(w.state)
-	w.want(OK, w.Tx(node0, action.KindHistory, name(2)))
-	if in, ok := w.view().HistoryImport(node0.Name, action.DomainValidator); !ok || in.Hash != [32]byte{2} || in.Expires != w.block.Time+grantLifetime || len(w.state) != before {
-		t.Errorf("%+v, %v", in, ok)
-	}
-	if _, ok := w.view().HistoryImport(node1.Name, action.DomainValidator); ok {
-		t.Error("another node's history")
-	}
-	w.want(CodeDenied, w.Tx(olga, action.KindHistory, name(3)))
-	w.want(CodeDenied, w.Tx(alice, action.KindHistory, name(3))) // may import, and has no custody
-	w.want(CodeDenied, w.Tx(node0, action.KindHistory, HistoryImport{Domain: "secret"}.Encode()))
+	_, body = request(action.DomainValidator, 2)
+	w.want(CodeDenied, w.Tx(olga, action.KindRequest, body))
+	_, body = request("secret", 2)
+	w.want(CodeMalformed, w.Tx(node0, action.KindRequest, body))
 }

@@ -25,6 +25,9 @@ func (s *State) execute(ctx txContext, a *action.Action, keys [][]byte, g *actio
 		return s.setTimer(ctx, a.Timer)
 	case action.RuleTimerCancel:
 		return s.cancelTimer(ctx, a.Name)
+	case action.RuleHistory:
+		s.leaveGrant(ctx, a, g)
+		return nil
 	}
 	return refuse(CodeMalformed, "nothing carries out %s", a.Rule)
 }
@@ -67,11 +70,16 @@ func (s *State) executeOnKey(ctx txContext, a *action.Action, g *action.Grant) e
 		if board := s.board(key.Ceremony); a.Rule == action.RuleDeposit && (board == nil || !board.DepositSafe()) {
 			return refuse(CodeConflict, "too few holders confirmed their share of the key to deposit to it: t + f have to")
 		}
-		hash := a.Hash(s.cluster)
-		s.set(s.ns.Grant(hash[:]), g.Encode())
-		s.record(ctx, Event{Kind: EventGranted, Object: object, Purpose: string(a.Rule), Detail: fmt.Sprintf("action %x", hash)})
+		s.leaveGrant(ctx, a, g)
 	}
 	return nil
+}
+
+// leaveGrant lets custody carry an action out.
+func (s *State) leaveGrant(ctx txContext, a *action.Action, g *action.Grant) {
+	hash := a.Hash(s.cluster)
+	s.set(s.ns.Grant(hash[:]), g.Encode())
+	s.record(ctx, Event{Kind: EventGranted, Object: subject(a), Purpose: string(a.Rule), Detail: fmt.Sprintf("action %x", hash)})
 }
 
 // A frozen key signs nothing: nodes stop asking for it and answering for it.
@@ -151,6 +159,8 @@ func subject(a *action.Action) string {
 		return "member/" + a.Member.ID
 	case action.RuleRemove, action.RuleSuspend, action.RuleReinstate:
 		return "member/" + a.Name
+	case action.RuleHistory:
+		return fmt.Sprintf("history/%x", a.History.Hash)
 	case action.RuleTimerSet:
 		return "timer/" + a.Timer.Name
 	case action.RuleTimerCancel:

@@ -137,6 +137,12 @@ func (s *State) query(ctx txContext, a *action.Action, who principal) (policy.Qu
 		number("seats", uint64(p.N))
 	case a.Rule == action.RulePolicy:
 		q.Resource = policy.PolicyResource()
+	case a.Rule == action.RuleHistory:
+		if a.Domain != action.DomainValidator {
+			return q, refuse(CodeMalformed, "keys of the %s domain have no slashing history", a.Domain)
+		}
+		q.Resource = policy.Resource{Kind: "key", ID: fmt.Sprintf("history 0x%x", a.History.Hash), Domain: string(a.Domain)}
+		number("keys", uint64(a.History.Keys))
 	case a.Rule == action.RuleTimerSet:
 		q.Resource = policy.Resource{Kind: "timer", ID: a.Timer.Name}
 	case a.Rule == action.RuleTimerCancel:

@@ -101,13 +101,6 @@ type (
 		Source uint64
 		Anchor action.SignedAnchor
 	}
-	// HistoryImport names an EIP-3076 document that custody may raise
-	// watermarks by.
-	HistoryImport struct {
-		Domain action.Domain
-		Hash   [32]byte
-		Keys   uint32 // that it speaks of, as the node says
-	}
 	// Ask asks for an action. It happens at once where nobody else has to
 	// agree; else a request waits for those who have to.
 	Ask struct {
@@ -172,14 +165,6 @@ func (b Lease) Encode() []byte {
 	return e.Out()
 }
 
-func (b HistoryImport) Encode() []byte {
-	var e wire.Encoder
-	e.String(string(b.Domain))
-	e.Fixed(b.Hash[:])
-	e.U32(b.Keys)
-	return e.Out()
-}
-
 func (b Ask) Encode() []byte {
 	var e wire.Encoder
 	e.Bytes(b.Action.Encode())
@@ -236,12 +221,6 @@ func Parse(raw []byte) (*Tx, error) {
 		d.Fixed(b.ID[:])
 		b.Source = d.U64()
 		b.Anchor = action.DecodeSignedAnchor(d)
-		tx.body = b
-	case action.KindHistory:
-		var b HistoryImport
-		b.Domain = action.Domain(d.String(wire.MaxName))
-		d.Fixed(b.Hash[:])
-		b.Keys = d.U32()
 		tx.body = b
 	case action.KindRequest:
 		var b Ask

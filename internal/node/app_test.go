@@ -453,7 +453,8 @@ func (m *mix) any(s *ledger.State) []byte {
 		raw[m.rand.IntN(len(raw))] ^= 1 << m.rand.IntN(8)
 		return raw
 	case 11:
-		return m.Tx(who, action.KindHistory, ledger.HistoryImport{Domain: action.DomainValidator, Hash: [32]byte{b}, Keys: 1}.Encode())
+		a := &action.Action{Rule: action.RuleHistory, Domain: action.DomainValidator, History: action.History{Hash: [32]byte{b}, Keys: 1}}
+		return m.Tx(who, action.KindRequest, ledger.Ask{Action: a}.Encode())
 	case 12:
 		back := min(m.Nonces[who], uint64(m.rand.IntN(100))) // used before, or too old
 		return m.Numbered(who, max(1, m.Nonces[who]-back), action.KindTick, nil)

@@ -10,7 +10,6 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
-	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
 	"github.com/quorate/quorate/internal/slashing"
@@ -19,8 +18,7 @@ import (
 
 // ImportSlashing raises the watermarks of an EIP-3076 interchange at n - f
 // holders at least: a quorum of signers always has one honest among them. The
-// ledger names each part of it beforehand. Imports take turns, as the ledger
-// keeps the name of a node's newest only.
+// ledger grants each part of it beforehand.
 func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
 	ic, err := slashing.ParseInterchange(interchange)
 	if err != nil {
@@ -34,24 +32,17 @@ func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case n.importing <- struct{}{}:
-		defer func() { <-n.importing }()
-	case <-ctx.Done():
-		return rpc.Errorf(rpc.CodeUnavailable, "another import is under way")
-	}
 	for keys := range slices.Chunk(ic.Keys, custody.MaxHistoryKeys) {
 		part, err := slashing.Interchange{Genesis: ic.Genesis, Keys: keys}.Encode()
 		if err != nil {
 			return rpc.Errorf(rpc.CodeInternal, "%v", err)
 		}
-		name := ledger.HistoryImport{Domain: action.DomainValidator, Hash: action.HashHistory(part), Keys: uint32(len(keys))}
-		if _, err := n.Submit(ctx, action.KindHistory, name.Encode()); err != nil {
-			return unavailable(fmt.Errorf("import slashing history: %w", err))
+		if err := (signerLedger{n}).Grant(ctx, custody.HistoryAction(part, len(keys))); err != nil {
+			return err
 		}
 		// The node's own custody first, because its refusal says what is wrong:
 		// another chain, or a future that no holder accepts.
-		switch err := n.takeHistory(ctx, n.cfg.Name, part); rpc.CodeOf(err) {
+		switch err := n.takeHistory(ctx, part); rpc.CodeOf(err) {
 		case rpc.CodeMalformed, rpc.CodeOutOfRange:
 			return err
 		}
@@ -63,35 +54,18 @@ func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
 	return nil
 }
 
-// takeHistory hands the own custody a history that a node brought in, once the
-// ledger names it.
-func (n *Node) takeHistory(ctx context.Context, from string, document []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, historyWait)
-	defer cancel()
-	for {
-		h, moved := n.app.wait()
-		view, err := n.View()
-		if err != nil {
-			return err
-		}
-		if in, ok := view.HistoryImport(from, action.DomainValidator); ok && in.Hash == action.HashHistory(document) {
-			c, err := n.freshCertificate(ctx, h.height, n.namespace().History(from, string(action.DomainValidator)))
-			if err != nil {
-				return unavailable(err)
-			}
-			return n.custody.ImportSlashing(ctx, from, c.raw, document)
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return rpc.Errorf(rpc.CodeNotGranted, "the ledger does not name this history as one from %s", from)
-		}
+// takeHistory hands the own custody a history, once the ledger has granted it.
+func (n *Node) takeHistory(ctx context.Context, document []byte) error {
+	ic, err := slashing.ParseInterchange(document)
+	if err != nil {
+		return rpc.Errorf(rpc.CodeMalformed, "%v", err)
 	}
+	ev, err := (signerLedger{n}).ProveGrant(ctx, custody.HistoryAction(document, len(ic.Keys)))
+	if err != nil {
+		return err
+	}
+	return n.custody.ImportSlashing(ctx, ev, document)
 }
-
-// historyWait is for a block that is still on its way, and one or two that
-// prove it.
-const historyWait = 8 * time.Second
 
 // ExportSlashing returns the history of keys: per record the maximum over
 // n - f holders at least, which include an honest one of every quorum that

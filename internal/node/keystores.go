@@ -24,7 +24,7 @@ import (
 // What one node asks of another beside partial signatures.
 const (
 	methodStop     uint16 = 3 // keys that the ledger archived -> EIP-3076 interchange
-	methodSlashing uint16 = 4 // EIP-3076 interchange that the ledger names -> nothing
+	methodSlashing uint16 = 4 // EIP-3076 interchange that the ledger granted -> nothing
 	methodWitness  uint16 = 5 // custody.Closing -> nothing
 	methodTestify  uint16 = 6 // seat and new incarnation -> custody.Testimony
 	methodHistory  uint16 = 7 // keys -> EIP-3076 interchange of those that are known
@@ -38,7 +38,7 @@ func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body 
 	case methodStop:
 		return n.stopArchived(ctx, body)
 	case methodSlashing:
-		return nil, n.takeHistory(ctx, from, body)
+		return nil, n.takeHistory(ctx, body)
 	case methodWitness:
 		return n.custody.Relay(ctx, custody.MethodWitness, body)
 	case methodTestify:

@@ -65,7 +65,7 @@ type Node struct {
 	anchors    anchors
 	leases     leases
 
-	importing chan struct{}                // holds one element while a keystore or a history is imported
+	importing chan struct{}                // holds one element while a keystore is imported
 	engine    atomic.Pointer[cmtnode.Node] // nil until Run has started it
 	failed    chan error
 }

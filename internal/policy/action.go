@@ -25,7 +25,7 @@ func Verbs() []Verb { return []Verb{Request, Approve, Veto, Execute} }
 // here nobody may do, so that a misspelt name shows when a policy is written.
 var actionNames = [...]string{
 	"ceremony.import", "ceremony.keygen", "ceremony.refresh", "ceremony.reshare",
-	"key.archive", "key.freeze", "key.settings", "key.unfreeze",
+	"key.archive", "key.freeze", "key.history", "key.settings", "key.unfreeze",
 	"member.enrol", "member.reinstate", "member.remove", "member.suspend", "member.update",
 	"policy.change",
 	"secret.delete", "secret.get", "secret.put", "secret.rotate",

@@ -65,9 +65,6 @@ func (ns Namespace) Incarnation(node, domain string) Path {
 	return ns.Path("incarnation", node, domain)
 }
 
-// History is the last slashing history that a node brought in from elsewhere.
-func (ns Namespace) History(node, domain string) Path { return ns.Path("history", node, domain) }
-
 // Grant is what an approved action allows, by the action's hash.
 func (ns Namespace) Grant(id []byte) Path { return ns.Path("grant", Hex(id)) }
 

@@ -58,7 +58,7 @@ permissions: |
   @id("approvers")
   permit (principal in Role::"approver", action in Action::"sign.deposit", resource);
   @id("nodes")
-  permit (principal is Node, action in [Action::"ceremony.import", Action::"key.settings"], resource);
+  permit (principal is Node, action in [Action::"ceremony.import", Action::"key.history", Action::"key.settings"], resource);
   @id("clock")
   permit (principal is Clock, action, resource);
   @id("archive")
