@@ -17,6 +17,8 @@ import (
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/policy"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/slashing"
 )
 
 // A whole cluster in one process: four nodes, four custody processes' worth
@@ -58,8 +60,37 @@ func TestClusterMakesKeysAndSigns(t *testing.T) {
 		checkSignature(t, ctx, n, key, vote) // the same again
 		exit := eth.Duty{Message: &eth.VoluntaryExit{Epoch: 7, ValidatorIndex: uint64(i)}, Fork: duty.Fork}
 		checkSignature(t, ctx, n, key, exit)
+		if i == 0 {
+			checkHistory(t, ctx, nodes, key)
+		}
 		registration := eth.Duty{Message: &eth.ValidatorRegistration{GasLimit: 30_000_000, Timestamp: 1, Pubkey: eth.BLSPubkey(key)}}
 		checkSignature(t, ctx, n, key, registration)
+	}
+}
+
+// A history reaches the holders only with a grant of the ledger, whoever asks.
+func checkHistory(t *testing.T, ctx context.Context, nodes []*Node, key [48]byte) {
+	t.Helper()
+	doc := func(slot uint64) []byte {
+		raw, err := slashing.Interchange{Genesis: slashing.Root(*nodes[0].Network().GenesisValidatorsRoot), Keys: []slashing.KeyHistory{
+			{Key: key, Watermarks: slashing.Watermarks{Block: slashing.BlockMark{Known: true, Slot: slot}}}}}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	highest := func() uint64 {
+		ic, err := nodes[3].ExportSlashing(ctx, [][48]byte{key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ic.Keys[0].Block.Slot
+	}
+	if _, err := nodes[1].answerPeer(ctx, "node0", methodSlashing, doc(4000)); rpc.CodeOf(err) != rpc.CodeNotGranted || highest() == 4000 {
+		t.Errorf("a peer's history without a grant: %v, slot %d", err, highest())
+	}
+	if err := nodes[0].ImportSlashing(ctx, doc(5000)); err != nil || highest() != 5000 {
+		t.Errorf("import: %v, slot %d", err, highest())
 	}
 }
 
