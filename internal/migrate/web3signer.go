@@ -141,8 +141,6 @@ func readValidators(ctx context.Context, tx pgx.Tx) ([]slashing.KeyHistory, erro
 // The columns are NUMERIC(20), which no integer type of the driver holds. They
 // come as text.
 
-func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
-
 func optional(s *string) (*uint64, error) {
 	if s == nil {
 		return nil, nil
