@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,10 +47,13 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 	findings = append(findings, finding{Check: "quorum", OK: up >= st.Threshold, Seen: fmt.Sprintf("%d of %d nodes, %d needed", up, st.Nodes, st.Threshold),
 		Hint: "no signature is made before enough nodes are connected"})
 	for _, cu := range st.Custody {
-		findings = append(findings, custodyFinding(cu), leaseFinding(cu))
+		findings = append(findings, custodyFinding(cu), leaseFinding(cu, st.Time))
 	}
 	return a.report(st.Node, findings)
 }
+
+// heartbeat is how often an idle ledger makes a block.
+const heartbeat = time.Minute
 
 func custodyFinding(cu opsapi.Custody) finding {
 	f := finding{Check: "custody " + cu.Domain, OK: cu.Up && cu.RolledBack == 0, Seen: fmt.Sprintf("%d keys, %s slashing history", cu.Keys, cu.SlashingStrategy),
@@ -65,9 +69,10 @@ func custodyFinding(cu opsapi.Custody) finding {
 }
 
 // leaseFinding is how long custody signs blocks and attestations if the ledger
-// stays silent.
-func leaseFinding(cu opsapi.Custody) finding {
-	f := finding{Check: "lease " + cu.Domain, OK: cu.LeaseLeft > 0 || cu.Keys == 0,
+// stays silent. While the ledger moves a duty that needs a longer lease gets it.
+func leaseFinding(cu opsapi.Custody, block time.Time) finding {
+	moves := time.Since(block) < 2*heartbeat
+	f := finding{Check: "lease " + cu.Domain, OK: cu.LeaseLeft > 0 || cu.Keys == 0 || moves,
 		Seen: fmt.Sprintf("%.0f s without the ledger", cu.LeaseLeft), Hint: "the ledger extends it with the next block, which takes more than two thirds of the nodes"}
 	if u := cu.FencedUntil; u != nil {
 		f.Seen += fmt.Sprintf("; after a restart, blocks above slot %d and attestations above epoch %d only", u.Slot, u.Epoch)
