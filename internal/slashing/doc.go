@@ -8,7 +8,7 @@
 // Never: keys, shares or signatures; clocks (the caller brings [Bounds]); an
 // allowed duty for want of a record; a watermark that goes down.
 //
-// Spec: EIP-3076, minimal strategy (docs/decisions/0008 says why no other). A
+// Spec: EIP-3076, minimal strategy (docs/decisions/0009 says why no other). A
 // record keeps, per key, the highest signed slot, source epoch and target
 // epoch. A block must lie above the slot, an attestation above the target and
 // not below the source; the one exception is the identical message, if it is
