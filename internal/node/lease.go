@@ -27,7 +27,7 @@ type leases struct {
 // ledger, keeps its ceiling ahead of the clock while it has keys, and has the
 // others vouch for it after a restart.
 func (n *Node) keepLease(ctx context.Context) error {
-	every := min(n.network.SlotDuration, time.Second) // a question to a socket
+	const every = time.Second // it asks a socket
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var life [32]byte
