@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/quorate/quorate/internal/ident"
@@ -44,6 +45,10 @@ type Genesis struct {
 	// Floors are approvals that no policy can do without: custody knows them
 	// from here, and asks for them whatever the ledger says.
 	Floors map[Rule]Need `json:"floors,omitempty"`
+
+	// Witnesses cosign checkpoints of the audit log. Whoever checks evidence
+	// knows their keys from here.
+	Witnesses []WitnessRecord `json:"witnesses,omitempty"`
 
 	// ImportHistory says what an imported key may sign when it comes without
 	// its slashing history: "refuse" (nothing slashable), "now" (nothing up
@@ -84,6 +89,12 @@ type CustodyRecord struct {
 type Domain string
 
 const DomainValidator Domain = "validator"
+
+// WitnessRecord is somebody outside the cluster who has seen checkpoints.
+type WitnessRecord struct {
+	Name string `json:"name"` // as its signature lines say it
+	Key  HexKey `json:"key"`  // Ed25519
+}
 
 // HexKey is a raw Ed25519 public key, written as hex with 0x.
 type HexKey [ed25519.PublicKeySize]byte
@@ -189,6 +200,27 @@ func (g *Genesis) check() error {
 	for r := range g.Floors {
 		if !r.Known() {
 			return fmt.Errorf("floors: action %q is unknown", r)
+		}
+	}
+	if len(g.Witnesses) > wire.MaxWitnesses {
+		return fmt.Errorf("%d witnesses, want at most %d", len(g.Witnesses), wire.MaxWitnesses)
+	}
+	for i, w := range g.Witnesses {
+		if err := errors.Join(checkKeyName(w.Name), once("witness "+w.Name, []byte("witness/"+w.Name)), once("key of witness "+w.Name, w.Key[:])); err != nil {
+			return fmt.Errorf("witness %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// checkKeyName accepts what can name a key in a signed note, and is no node's.
+func checkKeyName(s string) error {
+	if s == "" || len(s) > 4*wire.MaxName || strings.HasPrefix(s, "quorate/") {
+		return fmt.Errorf("name %q: want 1 to %d characters, and not those of a node", s, 4*wire.MaxName)
+	}
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f || c == '+' {
+			return fmt.Errorf("name %q: want printable ASCII without spaces and +", s)
 		}
 	}
 	return nil

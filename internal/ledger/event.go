@@ -131,7 +131,10 @@ func (s *State) record(ctx txContext, ev Event) {
 	salt := wire.Hash(wire.TagEventSalt, ctx.salt, binary.BigEndian.AppendUint64(nil, index))
 	copy(ev.Salt[:], salt[:])
 	s.setBody(EventPath(index), append(ev.Salt[:], ev.Encode()...))
-	s.log.append(ev.Leaf())
+	s.appendLeaf(index, ev.Leaf())
+	if ev.Request != ([32]byte{}) && s.getBody(requestPath(ev.Request)) == nil {
+		s.setBody(requestPath(ev.Request), binary.BigEndian.AppendUint64(nil, index))
+	}
 	s.events = append(s.events, ev)
 }
 
@@ -143,9 +146,11 @@ var logRange = compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
 
 func (l logFrontier) size() uint64 { return l.r.End() }
 
-func (l logFrontier) append(leaf [32]byte) {
-	// The only error is a visitor's, and there is none.
-	_ = l.r.Append(rfc6962.DefaultHasher.HashLeaf(leaf[:]), nil)
+// append tells visit of every node of the tree that the leaf completes.
+func (l logFrontier) append(leaf [32]byte, visit compact.VisitFn) {
+	if err := l.r.Append(rfc6962.DefaultHasher.HashLeaf(leaf[:]), visit); err != nil {
+		panic("ledger: event log: " + err.Error()) // a range that ends at another size than it says
+	}
 }
 
 func (l logFrontier) root() (out [32]byte) {

@@ -46,11 +46,11 @@ func TestFrontier(t *testing.T) {
 		}
 		leaf := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
 		branch := log.clone()
-		branch.append(sha256.Sum256([]byte("a transaction that fails")))
+		branch.append(sha256.Sum256([]byte("a transaction that fails")), nil)
 		if i%2 == 0 {
 			log = again // as from the disk
 		}
-		log.append(leaf)
+		log.append(leaf, nil)
 		leaves = append(leaves, leaf)
 	}
 	if size := len(log.encode()); size > 8+64*32 {
@@ -62,7 +62,7 @@ func FuzzParseFrontier(f *testing.F) {
 	log, _ := parseFrontier(nil)
 	for i := range 40 {
 		f.Add(log.encode())
-		log.append([32]byte{byte(i)})
+		log.append([32]byte{byte(i)}, nil)
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		log, err := parseFrontier(in)
@@ -73,7 +73,7 @@ func FuzzParseFrontier(f *testing.F) {
 			t.Fatalf("parse then encode changed %x", in)
 		}
 		log.root()
-		log.clone().append([32]byte{1})
+		log.clone().append([32]byte{1}, nil)
 	})
 }
 

@@ -55,7 +55,7 @@ func InitKeys(home string) (identity ident.PublicKey, vote action.HexKey, err er
 	if err != nil {
 		return fail(err)
 	}
-	id, idSeed, err := ident.Generate(ident.Ed25519, rand.Reader)
+	id, idSeed, err := ident.Generate(ident.Ed25519MLDSA65, rand.Reader)
 	if err != nil {
 		return fail(err)
 	}
@@ -103,7 +103,7 @@ func loadKeys(home string) (keys, error) {
 	}
 	var k keys
 	seeds.Expose(func(b []byte) {
-		if k.identity, err = ident.FromSeed(ident.Ed25519, b[:ident.SeedSize]); err == nil {
+		if k.identity, err = ident.FromSeed(ident.Ed25519MLDSA65, b[:ident.SeedSize]); err == nil {
 			k.vote = secret.New(append([]byte(nil), b[ident.SeedSize:]...))
 		}
 	})

@@ -19,6 +19,11 @@ const (
 	MaxChainID      = 50        // CometBFT's limit
 	MaxPath         = 512       // one ledger path
 	MaxLogFrame     = 64 << 20  // one frame of a durable log; the largest is a snapshot
+	MaxEvent        = 8 << 10   // body of one audit event: seven texts of 1 KiB
+	MaxCheckpoint   = 256 << 10 // signed note: two lines of each node of a quorum, one of each witness
+	MaxWitnesses    = 16        // that cosign checkpoints
+	MaxReceipt      = 4 << 20   // a transaction, its events with their paths, a certificate
+	MaxRequest      = 1 << 10   // events that one transaction causes; a receipt holds them all
 	MaxHTTPBody     = 8 << 20   // a sign request; a PHASE0 block stays below 1 MiB
 	MaxImportBody   = 64 << 20  // keystores and slashing data of a Keymanager import
 	MaxKeystore     = 64 << 10  // one EIP-2335 keystore

@@ -17,6 +17,7 @@ const (
 	TagAppHash         Tag = "quorate/v1/app-hash"        // ledger state roots -> AppHash
 	TagEventLeaf       Tag = "quorate/v1/event-leaf"      // salted commitment to one audit event
 	TagEventSalt       Tag = "quorate/v1/event-salt"      // transaction salt -> salt of one event
+	TagCheckpoint      Tag = "quorate/v1/checkpoint"      // text of a checkpoint -> what a node signs with its hybrid identity
 	TagTx              Tag = "quorate/v1/tx"              // transaction -> what its signer signs
 	TagLogin           Tag = "quorate/v1/login"           // challenge of a node -> what a member signs to read from it
 	TagSnapshot        Tag = "quorate/v1/snapshot"        // state-sync chunk or manifest
