@@ -85,11 +85,12 @@ func files(t testing.TB) (genesis []byte, good, bad map[string][]byte) {
 		"other-event.receipt": nil,
 		"other-tx.receipt":    nil,
 	}
-	// short.log ends before the certificate does.
-	log := c.View()
-	older := story(t).Certificate(false)
-	older.State.LogSize--
-	bad["short.log"] = writeLog(t, c, audit.LogFile{Certificate: older})
+	// short.log lacks the last event of those that its certificate proves.
+	fewer := c.Certificate(false)
+	fewer.State.LogSize--
+	short := writeLog(t, c, audit.LogFile{Certificate: fewer})
+	proves := encode(t, later)
+	bad["short.log"] = append(short[:len(short)-len(proves)], proves...)
 	moved := receipt(t, c, denied)
 	moved.Events[0].Index--
 	bad["other-event.receipt"] = moved.Encode()
@@ -98,7 +99,7 @@ func files(t testing.TB) (genesis []byte, good, bad map[string][]byte) {
 	bad["other-tx.receipt"] = swapped.Encode()
 	c.Erase(2)
 	good["erased.log"] = writeLog(t, c, audit.LogFile{Notes: notes, Transaction: c.Transaction})
-	if log.Event(2) != nil {
+	if c.View().Event(2) != nil {
 		t.Fatal("nothing was erased")
 	}
 	return c.Doc, good, bad

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
@@ -81,6 +82,13 @@ func (v *verifier) certificate(raw []byte, r *Report) (proof.State, error) {
 	}
 	if len(cert.Claims) != 0 {
 		return proof.State{}, errors.New("the certificate has claims")
+	}
+	last := uint64(0)
+	for _, l := range cert.Links { // the client passes over what it need not see
+		if l.Header.Height <= last || bytes.Equal(l.Header.ValidatorsHash, l.Header.NextValidatorsHash) {
+			return proof.State{}, errors.New("the certificate leads over what is no change of validators")
+		}
+		last = l.Header.Height
 	}
 	_, proven, err := v.client.Verify(cert)
 	if err != nil {

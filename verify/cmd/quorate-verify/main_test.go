@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const vectors = "../../../spec/vectors/evidence/"
+
+func TestExitCodes(t *testing.T) {
+	genesis := "--genesis=" + vectors + "genesis.json"
+	unknown := filepath.Join(t.TempDir(), "unknown")
+	if err := os.WriteFile(unknown, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args   []string
+		code   int
+		output string // part of it
+	}{
+		"a log":               {[]string{genesis, vectors + "good/complete.log"}, 0, "verified: audit log, 8 events, 2 checkpoints, 2 cosignatures"},
+		"several kinds":       {[]string{vectors + "good/checkpoint", vectors + "good/ceremony.receipt", genesis}, 0, "verified: receipt, 2 events"},
+		"one of two refused":  {[]string{genesis, vectors + "bad/short.log", vectors + "good/small.log"}, 1, "REFUSED: byte "},
+		"an unknown kind":     {[]string{genesis, unknown}, 1, "no audit log, receipt or checkpoint"},
+		"help":                {[]string{"--help"}, 0, "usage:"},
+		"nothing":             {nil, 2, "no file"},
+		"no genesis":          {[]string{vectors + "good/small.log"}, 2, "hint: --genesis"},
+		"genesis beside it":   {[]string{vectors + "good.json"}, 1, "no audit log"},
+		"no such file":        {[]string{genesis, "absent"}, 2, "absent"},
+		"no genesis document": {[]string{"--genesis", vectors + "good.json", vectors + "good/small.log"}, 2, "read genesis"},
+		"an unknown flag":     {[]string{"--fast", vectors + "good/small.log"}, 2, "usage:"},
+		"an unknown output":   {[]string{genesis, "-o", "xml", vectors + "good/small.log"}, 2, "xml"},
+	} {
+		var out bytes.Buffer
+		if code := run(c.args, &out, &out); code != c.code || !strings.Contains(out.String(), c.output) {
+			t.Errorf("%s: exit code %d, want %d with %q:\n%s", name, code, c.code, c.output, out.String())
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	var out bytes.Buffer
+	code := run([]string{"-o", "json", "--genesis", vectors + "genesis.json", vectors + "good/small.log", vectors + "bad/short.log"}, &out, &out)
+	var verdicts []struct {
+		File, Kind, Error string
+		OK                bool
+		Events, Height    uint64
+		Transactions      struct{ Verified uint64 }
+	}
+	if err := json.Unmarshal(out.Bytes(), &verdicts); err != nil {
+		t.Fatal(err)
+	}
+	if v := verdicts[0]; code != 1 || !v.OK || v.Kind != "audit log" || v.Events != 8 || v.Height != 5 || v.Transactions.Verified != 3 || v.Error != "" {
+		t.Errorf("exit code %d, %+v", code, v)
+	}
+	if v := verdicts[1]; v.OK || !strings.Contains(v.Error, "byte ") {
+		t.Errorf("%+v", v)
+	}
+}
