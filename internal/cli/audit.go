@@ -2,8 +2,18 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/quorate/quorate/internal/audit"
+	"github.com/quorate/quorate/internal/opsapi"
 )
 
 func (a *app) auditCommand() *cobra.Command {
@@ -13,7 +23,159 @@ func (a *app) auditCommand() *cobra.Command {
 		RunE: a.run(func(ctx context.Context, _ []string) error { return a.auditList(ctx, from, limit) })}
 	list.Flags().Uint64Var(&from, "from", 0, "index of the first entry")
 	list.Flags().IntVar(&limit, "limit", 100, "how many entries at most")
-	return noun("audit", "The log of everything that was asked, decided and done", list)
+	return noun("audit", "The log of everything that was asked, decided and done",
+		list, a.auditExportCommand(), a.auditReceiptCommand(), a.auditCheckpointCommand(), a.auditVerifyCommand())
+}
+
+// auditExport is what to export and where to.
+type auditExport struct {
+	out, format string
+	filter      audit.Filter
+	from, to    string
+}
+
+func (a *app) auditExportCommand() *cobra.Command {
+	var e auditExport
+	c := &cobra.Command{Use: "export --out FILE", Short: "Write the audit log to a file",
+		Long: `Write the audit log to a file.
+
+The format log is evidence: quorate-verify and quorate audit verify check it
+against the genesis alone. Of events that the flags do not select it holds the
+commitment, so that it stays whole. jsonl and csv hold the selected events.`,
+		Args: cobra.NoArgs, RunE: a.run(func(ctx context.Context, _ []string) error { return a.auditExport(ctx, e) })}
+	f := c.Flags()
+	f.StringVar(&e.out, "out", "", "file to write, - for the standard output")
+	f.StringVar(&e.format, "format", opsapi.FormatLog, "log, jsonl or csv")
+	f.StringVar(&e.filter.Key, "key", "", "only events about this public key")
+	f.StringVar(&e.filter.Member, "member", "", "only what this member did")
+	f.StringVar(&e.filter.Region, "region", "", "only what was done in this region")
+	f.StringVar(&e.filter.Kind, "kind", "", "only events of this kind, such as granted")
+	f.StringVar(&e.from, "from", "", "only events at or after this time (RFC 3339, or a date)")
+	f.StringVar(&e.to, "to", "", "only events before this time")
+	return c
+}
+
+func (a *app) auditExport(ctx context.Context, e auditExport) error {
+	if e.out == "" {
+		return fail(exitBadUse, "quorate audit export --out audit.log", "--out names no file")
+	}
+	for text, t := range map[string]*time.Time{e.from: &e.filter.From, e.to: &e.filter.To} {
+		if text == "" {
+			continue
+		}
+		var err error
+		if *t, err = time.Parse(time.RFC3339, text); err != nil {
+			if *t, err = time.Parse(time.DateOnly, text); err != nil {
+				return fail(exitBadUse, "as in 2026-01-02 or 2026-01-02T15:04:05Z", "%q is no time", text)
+			}
+		}
+	}
+	return a.fetch(e.out, func(c *opsapi.Client, w io.Writer) error { return c.Export(ctx, w, e.format, e.filter) })
+}
+
+func (a *app) auditReceiptCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{Use: "receipt TRANSACTION --out FILE", Short: "Write the proof of what a transaction did", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			if out == "" {
+				return fail(exitBadUse, "quorate audit receipt TRANSACTION --out FILE", "--out names no file")
+			}
+			return a.fetch(out, func(c *opsapi.Client, w io.Writer) error { return c.Receipt(ctx, w, args[0]) })
+		})}
+	c.Flags().StringVar(&out, "out", "", "file to write, - for the standard output")
+	return c
+}
+
+func (a *app) auditCheckpointCommand() *cobra.Command {
+	out := "-"
+	c := &cobra.Command{Use: "checkpoint", Short: "Write the newest signed checkpoint of the log", Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			return a.fetch(out, func(c *opsapi.Client, w io.Writer) error { return c.Checkpoint(ctx, w) })
+		})}
+	c.Flags().StringVar(&out, "out", out, "file to write, - for the standard output")
+	return c
+}
+
+// fetch has the node write a file, which appears only when it is whole.
+func (a *app) fetch(path string, get func(*opsapi.Client, io.Writer) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	if path == "-" {
+		return get(c, a.stdout)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	err = get(c, f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name()) //nolint:errcheck // what matters has failed already
+	}
+	return err
+}
+
+func (a *app) auditVerifyCommand() *cobra.Command {
+	var genesis string
+	c := &cobra.Command{Use: "verify FILE...", Short: "Check audit logs, receipts and checkpoints against the genesis", Args: cobra.MinimumNArgs(1),
+		RunE: a.run(func(_ context.Context, args []string) error { return a.auditVerify(genesis, args) })}
+	c.Flags().StringVar(&genesis, "genesis", "", "genesis file; by default genesis.json beside the first FILE")
+	return c
+}
+
+// verdict is what became of one file.
+type verdict struct {
+	File string `json:"file"`
+	OK   bool   `json:"ok"`
+	*audit.Report
+	Error string `json:"error,omitempty"`
+}
+
+func (a *app) auditVerify(genesis string, files []string) error {
+	if genesis == "" {
+		genesis = filepath.Join(filepath.Dir(files[0]), "genesis.json")
+	}
+	doc, err := os.ReadFile(genesis)
+	if err != nil {
+		return fail(exitBadUse, "--genesis FILE, the file that all operators compared", "read genesis: %w", err)
+	}
+	var refused []string
+	verdicts := []verdict{}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return fail(exitBadUse, "", "%w", err)
+		}
+		v := verdict{File: name}
+		v.Report, err = audit.Verify(f, doc)
+		f.Close() //nolint:errcheck // it was only read
+		if v.OK = err == nil; !v.OK {
+			v.Error = err.Error()
+			refused = append(refused, name)
+		}
+		verdicts = append(verdicts, v)
+	}
+	err = a.print(verdicts, func(t *table) {
+		t.row("FILE", "KIND", "EVENTS", "ERASED", "CHECKPOINTS", "COSIGNATURES", "SIGNED BY MEMBERS", "HEIGHT")
+		for _, v := range verdicts {
+			if v.OK {
+				t.row(v.File, v.Kind, v.Events, v.Erased, v.Checkpoints, v.Cosignatures, v.Transactions.Verified, v.Height)
+			} else {
+				t.row(v.File, "REFUSED: "+v.Error)
+			}
+		}
+	})
+	if err == nil && len(refused) > 0 {
+		err = fail(exitFailed, "", "refused: %s", strings.Join(refused, ", "))
+	}
+	return err
 }
 
 func (a *app) auditList(ctx context.Context, from uint64, limit int) error {

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -59,11 +61,23 @@ type config struct {
 	// and use them on the origins, which must be the same at all operators.
 	Passkeys opsapi.RelyingParty `yaml:"passkeys,omitempty"`
 
+	// Witnesses says where to have checkpoints of the audit log cosigned: the
+	// submission prefix of each (C2SP tlog-witness), under its name in the
+	// genesis.
+	Witnesses map[string]string `yaml:"witnesses,omitempty"`
+
 	// Hosts are further names by which the HTTP servers may be addressed.
 	Hosts []string `yaml:"hosts,omitempty"`
 
 	// Log is the least level that is logged: debug, info, warn or error.
 	Log string `yaml:"log"`
+}
+
+func (c config) witnesses() (out []node.Witness) {
+	for _, name := range slices.Sorted(maps.Keys(c.Witnesses)) {
+		out = append(out, node.Witness{Name: name, URL: c.Witnesses[name]})
+	}
+	return out
 }
 
 // listen is where a node listens, each as host:port.

@@ -65,7 +65,7 @@ func runNode(ctx context.Context, h home, binary string, stderr io.Writer) error
 	metrics := signerapi.NewMetrics(readVersion().Version)
 	p.node, err = node.Open(node.Config{
 		Name: rec.Name, Home: string(h), Log: p.log, CustodySocket: socket, Observe: metrics,
-		ConsensusListen: conf.Listen.Consensus, PeerListen: conf.Listen.Peer,
+		ConsensusListen: conf.Listen.Consensus, PeerListen: conf.Listen.Peer, Witnesses: conf.witnesses(),
 	})
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (p *nodeProcess) opsServer() (*opsapi.Server, error) {
 		return nil, hinted(err, "quorate node init makes it")
 	}
 	return opsapi.New(opsapi.Config{
-		Ledger: p.node, Keys: p.node, Self: p, Token: token,
+		Ledger: p.node, Keys: p.node, Evidence: p.node, Self: p, Token: token,
 		Cluster: p.node.Cluster(), Node: p.node.Name(), Passkeys: p.config.Passkeys,
 		Listen: p.config.Listen.Ops, Hosts: p.hosts(), Log: p.log.With("part", "ops"),
 	})

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -120,20 +121,24 @@ func checkSignature(t *testing.T, ctx context.Context, n *Node, key [48]byte, du
 	}
 }
 
-func startCluster(t *testing.T, size int) []*Node {
+// startCluster runs a cluster whose nodes ask witnesses at an address.
+func startCluster(t *testing.T, size int, witnesses ...Witness) []*Node {
 	network, err := eth.LookupNetwork("mainnet")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startClusterOn(t, size, network, func(to string) string { return to })
+	return startClusterOn(t, size, network, func(to string) string { return to }, witnesses...)
 }
 
 // startClusterOn starts a cluster for a network. lead says where the others
 // find a node's consensus that listens at an address.
-func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to string) string) []*Node {
+func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to string) string, witnesses ...Witness) []*Node {
 	dir := t.TempDir()
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network.Config(),
 		ImportHistory: action.HistoryNone, Policy: string(policy.Dev())}
+	for _, w := range witnesses {
+		g.Witnesses = append(g.Witnesses, action.WitnessRecord{Name: w.Name, Key: action.HexKey(witnessKey(w.Name).Public().(ed25519.PublicKey))})
+	}
 	var ports [][2]string
 	for i := range size {
 		home := filepath.Join(dir, fmt.Sprint(i))
@@ -186,7 +191,7 @@ func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to s
 		run("custody", func() error {
 			return custody.Run(ctx, custody.Config{Home: filepath.Join(home, "custody"), Socket: socket, AllowUID: os.Getuid(), Log: log, Unconfined: true})
 		})
-		n, err := Open(Config{Name: rec.Name, Home: home, ConsensusListen: ports[i][0], PeerListen: ports[i][1], CustodySocket: socket, Log: log})
+		n, err := Open(Config{Name: rec.Name, Home: home, ConsensusListen: ports[i][0], PeerListen: ports[i][1], CustodySocket: socket, Witnesses: witnesses, Log: log})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,6 +28,8 @@ const (
 	methodWitness  uint16 = 5 // custody.Closing -> nothing
 	methodTestify  uint16 = 6 // seat and new incarnation -> custody.Testimony
 	methodHistory  uint16 = 7 // keys -> EIP-3076 interchange of those that are known
+
+	methodCheckpoint uint16 = 8 // size and root of the audit log -> signature lines under its checkpoint
 )
 
 // answerPeer serves the other nodes.
@@ -45,6 +47,8 @@ func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body 
 		return n.testify(ctx, from, body)
 	case methodHistory:
 		return n.answerHistory(ctx, body)
+	case methodCheckpoint:
+		return n.signCheckpoint(ctx, body)
 	}
 	return nil, rpc.Errorf(rpc.CodeMalformed, "no method %d between nodes", method)
 }
@@ -197,6 +201,14 @@ func (n *Node) awaitActive(ctx context.Context, id [32]byte) error {
 	}
 }
 
+// call asks a node, which may be this one.
+func (n *Node) call(ctx context.Context, name string, method uint16, body []byte) ([]byte, error) {
+	if name == n.cfg.Name {
+		return n.answerPeer(ctx, name, method, body)
+	}
+	return n.peers.Call(ctx, name, method, body)
+}
+
 // askAll asks this node and every other, and returns the answers of those
 // that gave one, and why the others did not.
 func (n *Node) askAll(ctx context.Context, method uint16, body []byte) (answers [][]byte, err error) {
@@ -206,13 +218,7 @@ func (n *Node) askAll(ctx context.Context, method uint16, body []byte) (answers 
 	var g sync.WaitGroup
 	for _, r := range n.genesis.Nodes {
 		g.Go(func() {
-			var answer []byte
-			var e error
-			if r.Name == n.cfg.Name {
-				answer, e = n.answerPeer(ctx, r.Name, method, body)
-			} else {
-				answer, e = n.peers.Call(ctx, r.Name, method, body)
-			}
+			answer, e := n.call(ctx, r.Name, method, body)
 			mu.Lock()
 			defer mu.Unlock()
 			if e != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/audit"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/eth"
@@ -38,6 +39,10 @@ type Config struct {
 	// CustodySocket is the unix socket of the custody process of the
 	// validator domain.
 	CustodySocket string
+
+	// Witnesses are asked to cosign checkpoints of the audit log. The genesis
+	// has their keys.
+	Witnesses []Witness
 
 	Log *slog.Logger
 
@@ -64,6 +69,10 @@ type Node struct {
 	signer     *signer.Signer
 	anchors    anchors
 	leases     leases
+
+	signatories *audit.Signatories
+	checkpoints checkpoints
+	witnesses   witnesses
 
 	importing chan struct{}                // holds one element while a keystore is imported
 	engine    atomic.Pointer[cmtnode.Node] // nil until Run has started it
@@ -100,6 +109,10 @@ func Open(cfg Config) (*Node, error) {
 	if n.validators, err = validatorSet(n.genesis); err != nil {
 		return nil, err
 	}
+	if err := checkWitnesses(n.genesis, cfg.Witnesses); err != nil {
+		return nil, err
+	}
+	n.signatories, n.witnesses.seen = audit.NewSignatories(n.genesis, n.cluster), map[string]uint64{}
 	if n.lock, err = durable.Lock(cfg.Home); err != nil {
 		return nil, err
 	}
@@ -191,6 +204,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.driveCeremonies(ctx) })
 	g.Go(func() error { return n.reportUsage(ctx) })
 	g.Go(func() error { return n.keepLease(ctx) })
+	g.Go(func() error { return n.followLog(ctx) })
 	err = g.Wait()
 	n.stopEngine(engine)
 	return err

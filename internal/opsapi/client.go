@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/audit"
 	"github.com/quorate/quorate/internal/credential"
 	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
@@ -164,11 +165,49 @@ func (c *Client) post(ctx context.Context, path string, req, v any) error {
 	return c.do(ctx, requestTime, http.MethodPost, path, body, v)
 }
 
+// Export writes the audit log in one of the formats; f selects.
+func (c *Client) Export(ctx context.Context, w io.Writer, format string, f audit.Filter) error {
+	q := url.Values{"format": {format}}
+	for name, v := range map[string]string{"key": f.Key, "member": f.Member, "region": f.Region, "kind": f.Kind} {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	for name, t := range map[string]time.Time{"from": f.From, "to": f.To} {
+		if !t.IsZero() {
+			q.Set(name, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return c.stream(ctx, importTime, http.MethodGet, "/v1/events/export?"+q.Encode(), nil, w)
+}
+
+// Receipt writes the receipt of a transaction, which is named in hex.
+func (c *Client) Receipt(ctx context.Context, w io.Writer, tx string) error {
+	return c.stream(ctx, requestTime, http.MethodGet, "/v1/receipts/"+url.PathEscape(tx), nil, w)
+}
+
+// Checkpoint writes the newest checkpoint of the audit log.
+func (c *Client) Checkpoint(ctx context.Context, w io.Writer) error {
+	return c.stream(ctx, requestTime, http.MethodGet, "/tlog/checkpoint", nil, w)
+}
+
 func (c *Client) get(ctx context.Context, path string, v any) error {
 	return c.do(ctx, requestTime, http.MethodGet, path, nil, v)
 }
 
 func (c *Client) do(ctx context.Context, patience time.Duration, method, path string, body []byte, v any) error {
+	var raw bytes.Buffer
+	if err := c.stream(ctx, patience, method, path, body, &limited{&raw, maxAnswer}); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw.Bytes(), v); err != nil {
+		return fmt.Errorf("ask node: read answer: %w", err)
+	}
+	return nil
+}
+
+// stream asks and copies the answer.
+func (c *Client) stream(ctx context.Context, patience time.Duration, method, path string, body []byte, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, patience+5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
@@ -181,19 +220,32 @@ func (c *Client) do(ctx context.Context, patience time.Duration, method, path st
 		return fmt.Errorf("ask node: %w", err)
 	}
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if resp.StatusCode/100 == 2 {
+		if _, err := io.Copy(w, resp.Body); err != nil {
+			return fmt.Errorf("ask node: read answer: %w", err)
+		}
+		return nil
+	}
+	e := Error{Status: resp.StatusCode}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxRequest))
 	if err != nil {
 		return fmt.Errorf("ask node: read answer: %w", err)
 	}
-	if resp.StatusCode/100 != 2 {
-		e := Error{Status: resp.StatusCode}
-		if json.Unmarshal(raw, &e) != nil || e.Text == "" {
-			e.Text = resp.Status
-		}
-		return &e
+	if json.Unmarshal(raw, &e) != nil || e.Text == "" {
+		e.Text = resp.Status
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("ask node: read answer: %w", err)
+	return &e
+}
+
+// limited refuses what is over a number of bytes.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, errors.New("it is too long")
 	}
-	return nil
+	return l.w.Write(p)
 }

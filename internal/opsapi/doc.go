@@ -1,6 +1,6 @@
 // Package opsapi is what operators and consoles ask a node, as JSON over HTTP.
 //
-// Owns: the routes under /v1, their types, the server and its Go [Client].
+// Owns: the routes under /v1 and /tlog, their types, the server and its Go [Client].
 //
 // Never: duties (signerapi), decisions (the ledger), or a secret in an answer.
 // Reading needs no credentials where the server listens on loopback; changing
@@ -20,6 +20,11 @@
 //	GET  /v1/ceremonies/{id}         one ceremony
 //	POST /v1/ceremonies              open a ceremony that makes new keys
 //	GET  /v1/events?from=&limit=     the audit log
+//	GET  /v1/events/export?format=&key=&member=&region=&kind=&from=&to=
+//	                                 all of it as an audit log file, jsonl or csv
+//	GET  /v1/receipts/{tx}           the receipt file of a transaction
+//	GET  /tlog/checkpoint            the log's newest checkpoint, and its tiles
+//	GET  /tlog/tile/{path}           as C2SP tlog-tiles has them
 //
 // A member needs no token. What decides is a transaction that the member's
 // own credential signed; a session, which any credential opens for an hour,

@@ -65,7 +65,7 @@ func newFixture(t testing.TB, members ...action.MemberRecord) *fixture {
 		t.Fatal(err)
 	}
 	f.commit(st)
-	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0",
+	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Evidence: f, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0",
 		Cluster: f.cluster, Node: "node0"})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/audit"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/ledger"
 )
@@ -149,27 +150,9 @@ func (s *Server) events(r *http.Request) (any, error) {
 	size, root := view.LogRoot()
 	out := Events{Size: size, Root: hex.EncodeToString(root[:]), Events: []Event{}}
 	for i := from; i < size && i-from < min(limit, maxEvents); i++ {
-		out.Events = append(out.Events, eventOf(i, view.Event(i)))
+		out.Events = append(out.Events, audit.EntryOf(i, view.Event(i)))
 	}
 	return out, nil
-}
-
-func eventOf(i uint64, ev *ledger.Event) Event {
-	if ev == nil {
-		return Event{Index: i, Erased: true}
-	}
-	out := Event{
-		Index: i, Kind: ev.Kind.String(), Height: ev.Height, Time: blockTime(ev.Time),
-		Actor: ev.Actor, Human: ev.Human, Operator: ev.Operator, Region: ev.Region,
-		Purpose: ev.Purpose, Object: ev.Object, Exercise: ev.Exercise, Detail: ev.Detail,
-	}
-	if ev.Request != ([32]byte{}) {
-		out.Request = hex.EncodeToString(ev.Request[:])
-	}
-	if ev.Cause > 0 {
-		out.Cause = new(ev.Cause - 1)
-	}
-	return out
 }
 
 // blockTime turns milliseconds of block time into a time.

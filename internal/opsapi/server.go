@@ -58,13 +58,14 @@ type Self interface {
 	Status(ctx context.Context) Status
 }
 
-// Config says what to serve and to whom. Ledger, Keys, Self and Token are
-// needed.
+// Config says what to serve and to whom. Ledger, Keys, Evidence, Self and
+// Token are needed.
 type Config struct {
-	Ledger Ledger
-	Keys   Keys
-	Self   Self
-	Token  secret.Bytes // bearer token of requests that change something; of all, where Listen is not loopback
+	Ledger   Ledger
+	Keys     Keys
+	Evidence Evidence
+	Self     Self
+	Token    secret.Bytes // bearer token of requests that change something; of all, where Listen is not loopback
 
 	Cluster action.ClusterID
 	Node    string // this node's name
@@ -116,8 +117,8 @@ var (
 
 // New checks the configuration.
 func New(c Config) (*Server, error) {
-	if c.Ledger == nil || c.Keys == nil || c.Self == nil || c.Token.Len() == 0 {
-		return nil, errors.New("configure operator API: ledger, keys, self and token are needed")
+	if c.Ledger == nil || c.Keys == nil || c.Evidence == nil || c.Self == nil || c.Token.Len() == 0 {
+		return nil, errors.New("configure operator API: ledger, keys, evidence, self and token are needed")
 	}
 	if c.Hosts == nil {
 		c.Hosts = []string{"localhost", "127.0.0.1", "::1"}
@@ -154,6 +155,10 @@ func New(c Config) (*Server, error) {
 		"GET /v1/ceremonies/{id}":       {ordinary, s.ceremony},
 		"POST /v1/ceremonies":           {ordinary, s.open},
 		"GET /v1/events":                {ordinary, s.events},
+		"GET /v1/events/export":         {bounds{time: importTime}, s.export},
+		"GET /v1/receipts/{tx}":         {ordinary, s.receipt},
+		"GET /tlog/checkpoint":          {ordinary, s.checkpoint},
+		"GET /tlog/tile/{path...}":      {ordinary, s.tile},
 		"POST /v1/login/challenge":      {personal, s.loginChallenge},
 		"POST /v1/login":                {personal, s.login},
 		"GET /v1/login":                 {personal, s.whoami},
@@ -277,24 +282,31 @@ func (s *Server) answer(b bounds, handle func(*http.Request) (any, error)) http.
 		ctx, cancel := context.WithTimeout(r.Context(), b.time)
 		defer cancel()
 		v, err := handle(r.WithContext(ctx))
-		if err == nil {
+		if f, ok := v.(file); ok && err == nil {
+			s.send(w, r, f)
+		} else if err == nil {
 			if l, ok := v.(LoggedIn); ok {
 				http.SetCookie(w, l.cookie())
 			}
 			write(w, http.StatusOK, v)
-			return
+		} else {
+			s.refuse(w, r, err)
 		}
-		var e *Error
-		if !errors.As(err, &e) {
-			status := statusOf(err)
-			e = &Error{Status: status, Text: err.Error()}
-			if status == http.StatusInternalServerError {
-				s.config.Log.Error("request failed", "path", r.URL.Path, "cause", err)
-				e.Text = "internal error"
-			}
-		}
-		write(w, e.Status, e)
 	}
+}
+
+// refuse answers with an error.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var e *Error
+	if !errors.As(err, &e) {
+		status := statusOf(err)
+		e = &Error{Status: status, Text: err.Error()}
+		if status == http.StatusInternalServerError {
+			s.config.Log.Error("request failed", "path", r.URL.Path, "cause", err)
+			e.Text = "internal error"
+		}
+	}
+	write(w, e.Status, e)
 }
 
 // statusOf is the one map from refusals of the ledger and of holders to HTTP.

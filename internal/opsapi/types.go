@@ -3,6 +3,8 @@ package opsapi
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/quorate/quorate/internal/audit"
 )
 
 // Status is a node as it sees itself.
@@ -110,23 +112,7 @@ type Fault struct {
 }
 
 // Event is an entry of the audit log.
-type Event struct {
-	Index    uint64    `json:"index"`
-	Kind     string    `json:"kind"`
-	Height   uint64    `json:"height"`
-	Time     time.Time `json:"time"`
-	Actor    string    `json:"actor"`
-	Human    string    `json:"human,omitempty"`
-	Operator string    `json:"operator,omitempty"`
-	Region   string    `json:"region,omitempty"`
-	Purpose  string    `json:"purpose,omitempty"`
-	Object   string    `json:"object,omitempty"`
-	Request  string    `json:"request,omitempty"` // hash of the transaction
-	Cause    *uint64   `json:"cause,omitempty"`   // index of the event that caused this one
-	Exercise bool      `json:"exercise,omitempty"`
-	Detail   string    `json:"detail,omitempty"`
-	Erased   bool      `json:"erased,omitempty"` // only the commitment is left
-}
+type Event = audit.Entry
 
 // Events is a piece of the audit log.
 type Events struct {
