@@ -38,6 +38,9 @@ func TestScripts(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/quorate", "../cmd/quorate-custody").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	if out, err := exec.Command("go", "build", "-C", "../verify", "-o", bin, "./cmd/quorate-verify").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
 	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts: %v", err)
@@ -55,6 +58,7 @@ func TestScripts(t *testing.T) {
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"await": await, "load": load, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
+				"request": request, "bend": bend,
 			},
 		})
 	}
@@ -97,6 +101,28 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s did not come", args[0])
 		}
 	}
+}
+
+// request sets REQUEST to the transaction of the first event in a file.
+func request(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: request FILE")
+	}
+	var event struct{ Request string }
+	ts.Check(json.NewDecoder(strings.NewReader(ts.ReadFile(args[0]))).Decode(&event))
+	ts.Setenv("REQUEST", event.Request)
+}
+
+// bend flips a bit somewhere in a file.
+func bend(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: bend FILE")
+	}
+	raw := []byte(ts.ReadFile(args[0]))
+	at := rand.IntN(len(raw))
+	raw[at] ^= 1 << rand.IntN(8)
+	ts.Logf("bit of byte %d of %d flipped", at, len(raw))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o600))
 }
 
 func load(ts *testscript.TestScript, neg bool, args []string) {
