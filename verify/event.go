@@ -4,13 +4,20 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 )
 
 // event is what the checks need of an event's body.
 type event struct {
-	actor   []byte
-	request [32]byte
+	kind                  uint16
+	actor, object, detail []byte
+	request               [32]byte
 }
+
+const (
+	eventMember = 24
+	kindRequest = 5
+)
 
 // parseEvent holds a body to its form.
 func parseEvent(body []byte) (ev event, err error) {
@@ -18,24 +25,42 @@ func parseEvent(body []byte) (ev event, err error) {
 	if version := d.u8(); version != 1 {
 		d.fail("event of version %d", version)
 	}
-	d.u16()            // kind
+	ev.kind = d.u16()
 	d.u64()            // height
 	d.u64()            // time
 	for i := range 6 { // actor, human, operator, region, purpose, object
-		b := d.bytes(maxField)
-		if i == 0 {
+		switch b := d.bytes(maxField); i {
+		case 0:
 			ev.actor = b
+		case 5:
+			ev.object = b
 		}
 	}
 	ev.request = d.hash()
 	d.u64() // cause
 	d.bool()
-	d.bytes(maxField) // detail
+	ev.detail = d.bytes(maxField)
 	return ev, d.end()
 }
 
+// roster is whose signatures a file is read with: those whom the genesis
+// names, and members whom the file itself shows to have been enrolled.
+type roster struct {
+	g        *Genesis
+	enrolled map[string][]identity
+	asked    map[string][]identity // credentials that requests would give
+	waiting  int
+}
+
+// maxAsked bounds the credentials that wait for their enrolment.
+const maxAsked = 1 << 12
+
+func newRoster(g *Genesis) *roster {
+	return &roster{g: g, enrolled: map[string][]identity{}, asked: map[string][]identity{}}
+}
+
 // transaction checks a signed transaction against an event that it caused.
-func (g *Genesis) transaction(raw []byte, ev event, r *Transactions) error {
+func (ro *roster) transaction(raw []byte, ev event, r *Transactions) error {
 	if sha256.Sum256(raw) != ev.request {
 		return fmt.Errorf("the transaction is not the one that caused the event")
 	}
@@ -44,33 +69,76 @@ func (g *Genesis) transaction(raw []byte, ev event, r *Transactions) error {
 		d.fail("transaction of version %d", version)
 	}
 	cluster := d.hash()
-	d.u16() // kind
+	kind := d.u16()
 	class := d.u8()
 	name := d.bytes(maxName)
 	d.u64()     // nonce
 	d.fixed(16) // salt
-	d.bytes(maxTransaction)
+	body := d.bytes(maxTransaction)
 	signed := raw[:d.at]
 	sig := d.bytes(1 << 13)
 	if err := d.end(); err != nil {
 		return fmt.Errorf("the transaction: %w", err)
 	}
 	signer := map[uint8]string{1: "node/", 2: "member/"}[class] + string(name)
-	if cluster != g.Cluster || !bytes.Equal(ev.actor, []byte(signer)) {
+	if cluster != ro.g.Cluster || !bytes.Equal(ev.actor, []byte(signer)) {
 		return fmt.Errorf("the transaction is of %q, the event of %q", signer, ev.actor)
 	}
-	keys, known := g.signers[signer]
-	if !known {
-		r.Unknown++
-		return nil
+	if slices.ContainsFunc(slices.Concat(ro.g.signers[signer], ro.enrolled[signer]), func(k identity) bool { return k.verify("quorate/v1/tx", signed, sig) }) {
+		r.Verified++
+	} else {
+		r.Unverified++
 	}
-	for _, k := range keys {
-		if k.verify("quorate/v1/tx", signed, sig) {
-			r.Verified++
-			return nil
+	if kind == kindRequest {
+		ro.ask(body)
+	}
+	return nil
+}
+
+// ask remembers the credentials that the body of a request would give a
+// member: the action is member.enrol or member.update, with a member's record.
+func (ro *roster) ask(body []byte) {
+	outer := decoder{in: body}
+	d := decoder{in: outer.bytes(maxTransaction)}
+	d.u8() // version
+	if rule := string(d.bytes(maxName)); rule != "member.enrol" && rule != "member.update" {
+		return
+	}
+	d = decoder{in: d.bytes(maxTransaction)}
+	d.u8() // version
+	id := "member/" + string(d.bytes(maxName))
+	for range 3 { // name, operator, region
+		d.bytes(maxName)
+	}
+	d.bool()      // workload
+	d.u64()       // suspended until
+	for range 2 { // roles, backups
+		for range d.count(maxNodes, 4) {
+			d.bytes(maxName)
 		}
 	}
-	return fmt.Errorf("the signature of %s under the transaction does not verify", signer)
+	var keys []identity
+	for range d.count(maxNodes, 4) {
+		k, err := newIdentity(bytes.Clone(d.bytes(1 << 12)))
+		if err != nil {
+			return
+		}
+		keys = append(keys, k)
+	}
+	if d.end() != nil || ro.waiting+len(keys) > maxAsked {
+		return
+	}
+	ro.asked[id] = append(ro.asked[id], keys...)
+	ro.waiting += len(keys)
+}
+
+// enrol takes into account what an event says of a member: the credentials
+// that were asked for him count from here on.
+func (ro *roster) enrol(ev event) {
+	if ev.kind == eventMember && (string(ev.detail) == "enrolled" || string(ev.detail) == "changed") {
+		who := string(ev.object)
+		ro.enrolled[who] = append(ro.enrolled[who], ro.asked[who]...)
+	}
 }
 
 // receipt checks a receipt file.
@@ -131,5 +199,5 @@ func (g *Genesis) receipt(raw []byte, r *Report) error {
 	if len(signed) == 0 {
 		return nil
 	}
-	return g.transaction(signed, entries[0].event, &r.Transactions)
+	return newRoster(g).transaction(signed, entries[0].event, &r.Transactions)
 }

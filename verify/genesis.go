@@ -106,10 +106,16 @@ type identity struct {
 	ml  *mldsa65.PublicKey
 }
 
-func parseIdentity(s string) (id identity, err error) {
-	if id.raw, err = parseHex(s); err != nil {
-		return id, err
+func parseIdentity(s string) (identity, error) {
+	raw, err := parseHex(s)
+	if err != nil {
+		return identity{}, err
 	}
+	return newIdentity(raw)
+}
+
+func newIdentity(raw []byte) (identity, error) {
+	id := identity{raw: raw}
 	switch {
 	case len(id.raw) == 1+ed25519.PublicKeySize && id.raw[0] == suiteEd25519:
 		return id, nil

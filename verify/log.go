@@ -28,6 +28,7 @@ type logCheck struct {
 	tree    tree
 	scratch []byte
 
+	roster   *roster
 	actor    [2 * maxName]byte // of the event before, which a transaction may follow
 	event    event
 	open     bool
@@ -40,7 +41,7 @@ type logCheck struct {
 const window = maxTransaction + 1<<10
 
 func (g *Genesis) log(in *bufio.Reader, r *Report) error {
-	l := &logCheck{g: g, in: in, r: r}
+	l := &logCheck{g: g, in: in, r: r, roster: newRoster(g)}
 	err := l.header()
 	for done := false; err == nil && !done; {
 		done, err = l.record()
@@ -145,6 +146,7 @@ func (l *logCheck) readEvent() error {
 	if l.event, err = parseEvent(body); err != nil {
 		return err
 	}
+	l.roster.enrol(l.event)
 	// What the event points at will move on; of actors only those that can
 	// have signed are compared, and they are short.
 	l.event.actor = l.actor[:copy(l.actor[:], l.event.actor)]
@@ -181,7 +183,7 @@ func (l *logCheck) transaction(raw []byte) error {
 	}
 	l.open, l.attached = false, l.event.request
 	l.txs++
-	return l.g.transaction(raw, l.event, &l.r.Transactions)
+	return l.roster.transaction(raw, l.event, &l.r.Transactions)
 }
 
 func (l *logCheck) end() error {

@@ -25,8 +25,8 @@ type Report struct {
 // Transactions counts the signatures of those who asked and approved. They are
 // apart from the rest: the log stands without them.
 type Transactions struct {
-	Verified uint64 `json:"verified"`
-	Unknown  uint64 `json:"unknown_signer"` // by signers whom the genesis does not name
+	Verified   uint64 `json:"verified"`
+	Unverified uint64 `json:"unverified"` // under credentials that neither the genesis nor an enrolment in the file shows
 }
 
 // ErrUnknownKind: the file is nothing that this program checks.

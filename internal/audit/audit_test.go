@@ -241,6 +241,7 @@ func TestLines(t *testing.T) {
 		"from":      {audit.Filter{From: later}, []uint64{4}},
 		"to":        {audit.Filter{To: later}, []uint64{0, 1, 2, 3}},
 		"a cluster": {audit.Filter{Key: "0x" + strings.ToUpper(c.ID.String())}, []uint64{0}},
+		"an origin": {audit.Filter{Key: "ab", Origin: c.ID.String()}, []uint64{0}},
 		"none":      {audit.Filter{Member: "bob", Region: "region1"}, nil},
 	} {
 		var lines, table bytes.Buffer

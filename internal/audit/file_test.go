@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/audit"
 	"github.com/quorate/quorate/internal/audit/audittest"
-	"github.com/quorate/quorate/internal/ledger"
 )
 
 var update = flag.Bool("update", false, "write spec/vectors/evidence anew")
@@ -22,12 +22,14 @@ var update = flag.Bool("update", false, "write spec/vectors/evidence anew")
 const vectors = "../../spec/vectors/evidence"
 
 // story is a cluster to which something has happened: nodes report, members
-// ask and are denied, a ceremony opens.
+// ask, approve and are denied, one is enrolled, a ceremony opens.
 func story(t testing.TB) *audittest.Cluster {
 	c := audittest.New(t)
 	c.Block(c.Usage(0), c.Denied(audittest.Bob))
 	c.Block(c.Ceremony())
-	c.Block(c.Usage(1), c.Usage(2), c.Denied(audittest.Alice))
+	c.Block(c.Usage(1), c.Usage(2), c.Enrolment())
+	c.Block(c.Approval(audittest.Bob))
+	c.Block(c.Denied(audittest.Carol))
 	return c
 }
 
@@ -46,7 +48,7 @@ func writeLog(t testing.TB, c *audittest.Cluster, f audit.LogFile) []byte {
 
 func receipt(t testing.TB, c *audittest.Cluster, tx []byte) *audit.Receipt {
 	t.Helper()
-	r, err := audit.NewReceipt(c.View(), c.ID, ledger.HashTx(tx), c.Certificate(false))
+	r, err := audit.NewReceipt(c.View(), c.ID, action.HashTx(tx), c.Certificate(false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +67,7 @@ func files(t testing.TB) (genesis []byte, good, bad map[string][]byte) {
 		"complete.log":   writeLog(t, c, all),
 		"small.log":      writeLog(t, c, audit.LogFile{Transaction: c.Transaction}),
 		"withheld.log":   writeLog(t, c, audit.LogFile{Notes: notes[1:], Discloses: audit.Filter{Member: "bob"}.Match, Transaction: c.Transaction}),
+		"stranger.log":   writeLog(t, c, audit.LogFile{Discloses: audit.Filter{Member: "carol"}.Match, Transaction: c.Transaction}),
 		"validators.log": writeLog(t, c, audit.LogFile{Certificate: c.Certificate(true)}),
 		"checkpoint":     notes[1].Raw,
 	}
@@ -81,7 +84,7 @@ func files(t testing.TB) (genesis []byte, good, bad map[string][]byte) {
 		"strange-notes.log":   writeLog(t, c, audit.LogFile{Notes: []audit.Note{{Checkpoint: audit.Checkpoint{Size: 3}, Raw: c.Note(2).Raw}}}),
 		"other-tx.log":        writeLog(t, c, audit.LogFile{Transaction: func(uint64, [32]byte) []byte { return denied }}),
 		"too-few.checkpoint":  bytes.Join(bytes.SplitAfter(c.Note(4).Raw, []byte("\n"))[:9], nil),
-		"no-events.receipt":   (&audit.Receipt{Cluster: c.ID, Transaction: ledger.HashTx(denied), Certificate: encode(t, later)}).Encode(),
+		"no-events.receipt":   (&audit.Receipt{Cluster: c.ID, Transaction: action.HashTx(denied), Certificate: encode(t, later)}).Encode(),
 		"other-event.receipt": nil,
 		"other-tx.receipt":    nil,
 	}
@@ -186,7 +189,7 @@ func TestReceiptOfNothing(t *testing.T) {
 	tx := c.Usage(0)
 	before := c.Certificate(false)
 	c.Block(tx)
-	if _, err := audit.NewReceipt(c.View(), c.ID, ledger.HashTx(tx), before); !errors.Is(err, audit.ErrNoReceipt) {
+	if _, err := audit.NewReceipt(c.View(), c.ID, action.HashTx(tx), before); !errors.Is(err, audit.ErrNoReceipt) {
 		t.Error("a receipt from before the event:", err)
 	}
 }

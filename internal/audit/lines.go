@@ -55,6 +55,7 @@ func EntryOf(i uint64, ev *ledger.Event) Entry {
 // Filter selects events. A field at its zero value selects all.
 type Filter struct {
 	Key    string // public key in hex, with or without 0x
+	Origin string // with Key: what made it, "ceremony/…"; its events are the key's, too
 	Member string // who acted, or the human behind it
 	Region string
 	Kind   string
@@ -66,7 +67,7 @@ type Filter struct {
 func (f Filter) Match(ev *ledger.Event) bool {
 	at := time.UnixMilli(int64(ev.Time))
 	key := strings.ToLower(strings.TrimPrefix(f.Key, "0x"))
-	return (key == "" || ev.Object == key || strings.HasSuffix(ev.Object, "/"+key)) &&
+	return (key == "" || ev.Object == key || strings.HasSuffix(ev.Object, "/"+key) || f.Origin != "" && ev.Object == f.Origin) &&
 		(f.Member == "" || ev.Actor == "member/"+f.Member || ev.Human == f.Member) &&
 		(f.Region == "" || ev.Region == f.Region) &&
 		(f.Kind == "" || ev.Kind.String() == f.Kind) &&

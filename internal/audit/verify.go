@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/transparency-dev/merkle/compact"
@@ -39,8 +40,8 @@ type Report struct {
 
 // Transactions counts the signatures of those who asked and approved.
 type Transactions struct {
-	Verified uint64 `json:"verified"`
-	Unknown  uint64 `json:"unknown_signer"` // by signers whom the genesis does not name
+	Verified   uint64 `json:"verified"`
+	Unverified uint64 `json:"unverified"` // under credentials that neither the genesis nor an enrolment in the file shows
 }
 
 // verifier knows what the genesis says.
@@ -49,6 +50,8 @@ type verifier struct {
 	signatories *Signatories
 	client      proof.Client
 	keys        map[string][]ident.PublicKey // by signer
+	asked       map[string][]ident.PublicKey // for members, by requests that the file shows
+	waiting     int                          // of them
 }
 
 func newVerifier(genesis []byte) (*verifier, error) {
@@ -56,7 +59,7 @@ func newVerifier(genesis []byte) (*verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier{cluster: id, signatories: NewSignatories(g, id), keys: map[string][]ident.PublicKey{}}
+	v := &verifier{cluster: id, signatories: NewSignatories(g, id), keys: map[string][]ident.PublicKey{}, asked: map[string][]ident.PublicKey{}}
 	var vals []proof.Validator
 	for _, n := range g.Nodes {
 		vals = append(vals, proof.Validator{PubKey: ed25519.PublicKey(n.Vote[:]), Power: 1})
@@ -104,23 +107,44 @@ func (v *verifier) transaction(raw []byte, ev *ledger.Event, r *Report) error {
 	switch {
 	case err != nil:
 		return err
-	case ledger.HashTx(raw) != ev.Request:
+	case action.HashTx(raw) != ev.Request:
 		return errors.New("the transaction is not the one that caused the event")
 	case tx.Cluster != v.cluster || tx.Signer.String() != ev.Actor:
 		return fmt.Errorf("the transaction is of %s, the event of %s", tx.Signer, ev.Actor)
 	}
-	keys, known := v.keys[tx.Signer.String()]
-	if !known {
-		r.Transactions.Unknown++
-		return nil
+	if slices.ContainsFunc(v.keys[ev.Actor], func(k ident.PublicKey) bool { return tx.VerifySignature(k) == nil }) {
+		r.Transactions.Verified++
+	} else {
+		r.Transactions.Unverified++
 	}
-	for _, k := range keys {
-		if tx.VerifySignature(k) == nil {
-			r.Transactions.Verified++
-			return nil
-		}
+	v.noteEnrolment(tx)
+	return nil
+}
+
+// maxAsked bounds the credentials that wait for their enrolment.
+const maxAsked = 1 << 12
+
+// noteEnrolment remembers the credentials that a transaction asks to give a
+// member. They count once the log says that the member was enrolled or changed.
+func (v *verifier) noteEnrolment(tx *action.Tx) {
+	if tx.Kind != action.KindRequest {
+		return
 	}
-	return fmt.Errorf("the signature of %s does not verify", tx.Signer)
+	d := wire.NewDecoder(tx.Body)
+	a, err := action.ParseAction(d.Bytes(action.MaxAction))
+	if err != nil || a.Member == nil || v.waiting+len(a.Member.Keys) > maxAsked {
+		return
+	}
+	who := action.Signer{Class: action.SignerMember, Name: a.Member.ID}.String()
+	v.asked[who] = append(v.asked[who], a.Member.Keys...)
+	v.waiting += len(a.Member.Keys)
+}
+
+// enrol takes into account what an event says of a member.
+func (v *verifier) enrol(ev *ledger.Event) {
+	if ev.Kind == ledger.EventMember && (ev.Detail == ledger.MemberEnrolled || ev.Detail == ledger.MemberChanged) {
+		v.keys[ev.Object] = slices.Concat(v.keys[ev.Object], v.asked[ev.Object])
+	}
 }
 
 // Verify checks a file of evidence against the genesis document.
@@ -242,6 +266,7 @@ func (l *logReader) record() (done bool, err error) {
 		if l.event, err = ledger.ParseEvent(append(salt, body...)); err != nil {
 			return false, err
 		}
+		l.v.enrol(l.event)
 		return false, l.append(l.event.Leaf())
 	case recordErased:
 		leaf := l.fixed(32)

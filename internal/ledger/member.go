@@ -64,6 +64,13 @@ func (s *State) standsInFor(backup string) (ids []string) {
 	return ids
 }
 
+// What an EventMember says of a member who got credentials. Verifiers of
+// evidence read it.
+const (
+	MemberEnrolled = "enrolled"
+	MemberChanged  = "changed"
+)
+
 // executeOnMember changes who takes part. A change after which nobody could
 // change anything any more is refused.
 func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
@@ -78,7 +85,7 @@ func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
 		}
 		return refuse(CodeNotFound, "there is no member %s", id)
 	}
-	what := "enrolled"
+	what := MemberEnrolled
 	switch a.Rule {
 	case action.RuleEnrol, action.RuleUpdate:
 		m := *a.Member
@@ -92,7 +99,7 @@ func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
 			return err
 		}
 		if enrolled {
-			what, m.Suspended = "changed", old.Suspended
+			what, m.Suspended = MemberChanged, old.Suspended
 		}
 		s.putMember(&m)
 	case action.RuleRemove:

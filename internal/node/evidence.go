@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/audit"
 	"github.com/quorate/quorate/internal/durable"
-	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -272,8 +272,14 @@ func (n *Node) ExportLog(ctx context.Context, w io.Writer, f audit.Filter) error
 	return audit.WriteLog(w, log, audit.LogFile{Cluster: n.cluster, Certificate: cert, Notes: notes, Discloses: f.Match, Transaction: n.transaction})
 }
 
-// transaction returns a transaction from its block, nil when that is gone.
+// transaction returns a transaction as the ledger keeps it or from its block,
+// nil when that is gone.
 func (n *Node) transaction(height uint64, hash [32]byte) []byte {
+	if view, err := n.View(); err == nil {
+		if raw := view.Tx(hash); raw != nil {
+			return raw
+		}
+	}
 	engine := n.engine.Load()
 	if engine == nil {
 		return nil
@@ -283,7 +289,7 @@ func (n *Node) transaction(height uint64, hash [32]byte) []byte {
 		return nil
 	}
 	for _, raw := range block.Txs {
-		if ledger.HashTx(raw) == hash {
+		if action.HashTx(raw) == hash {
 			return raw
 		}
 	}

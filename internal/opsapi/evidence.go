@@ -2,11 +2,13 @@ package opsapi
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/audit"
 )
 
@@ -113,6 +115,21 @@ func (s *Server) export(r *http.Request) (any, error) {
 			}
 		}
 	}
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	if f.Key != "" {
+		raw, err := parseHex(f.Key, 48)
+		if err != nil {
+			return nil, err
+		}
+		key, err := view.Key(action.DomainValidator, raw)
+		if err != nil {
+			return nil, err
+		}
+		f.Origin = "ceremony/" + hex.EncodeToString(key.Ceremony[:])
+	}
 	ctx, format := r.Context(), q.Get("format")
 	if format == FormatLog || format == "" {
 		return file{kindBinary, func(w io.Writer) error { return s.config.Evidence.ExportLog(ctx, w, f) }}, nil
@@ -124,10 +141,6 @@ func (s *Server) export(r *http.Request) (any, error) {
 		write, kind = audit.WriteCSV, "text/csv; charset=utf-8"
 	default:
 		return nil, &Error{http.StatusBadRequest, "format " + format + " is unknown", "log, jsonl or csv"}
-	}
-	view, err := s.config.Ledger.View()
-	if err != nil {
-		return nil, err
 	}
 	size, _ := view.LogRoot()
 	return file{kind, func(w io.Writer) error { return write(w, view, size, f) }}, nil

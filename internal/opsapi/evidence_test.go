@@ -67,6 +67,8 @@ func TestEvidence(t *testing.T) {
 		{"/v1/events/export?format=jsonl", "application/jsonl", 200, `"kind":"genesis"`},
 		{"/v1/events/export?format=jsonl&kind=denied", "application/jsonl", 200, ""},
 		{"/v1/events/export?format=xml", "application/json", 400, "unknown"},
+		{"/v1/events/export?key=0x00", "application/json", 400, "96 hex digits"},
+		{"/v1/events/export?key=" + strings.Repeat("ab", 48), "application/json", 404, "not in the validator inventory"},
 		{"/v1/events/export?from=yesterday", "application/json", 400, "no time"},
 	} {
 		w := f.do("GET", c.target, "")

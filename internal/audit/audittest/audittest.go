@@ -29,12 +29,35 @@ import (
 	"github.com/quorate/quorate/internal/proof/prooftest"
 )
 
-// Members: Alice, with a hybrid key, may open ceremonies, Bob, with a
-// classical one, nothing. Witness cosigns.
+// Members: Alice, with a hybrid key, is a custodian, Bob, with a classical
+// one, approves, and Carol has to be enrolled first.
 var (
 	Alice = action.Signer{Class: action.SignerMember, Name: "alice"}
 	Bob   = action.Signer{Class: action.SignerMember, Name: "bob"}
+	Carol = action.Signer{Class: action.SignerMember, Name: "carol"}
 )
+
+const policy = `version: 1
+name: audittest
+permissions: |
+  @id("custodians")
+  permit (principal in Role::"custodian", action, resource);
+  @id("approvers")
+  permit (principal in Role::"approver", action in Action::"approve", resource);
+  @id("clock")
+  permit (principal is Clock, action, resource);
+  @id("timers")
+  @reason("timers run")
+  forbid (principal, action in Action::"timer.cancel", resource);
+tiers:
+  - name: govern
+    actions: [policy.change, member.*]
+    approvals: 1
+    approvers: [custodian, approver]
+  - name: at-once
+    actions: ["*"]
+    approvals: 0
+`
 
 // Witness is the witness that the genesis names.
 const Witness = "witness.example/w1"
@@ -106,7 +129,7 @@ func New(tb testing.TB) *Cluster {
 	}
 	g := &action.Genesis{
 		Version: 1, Time: time.UnixMilli(1_700_000_000_000).UTC(), Namespace: "root", ImportHistory: action.HistoryNone, Network: network.Config(),
-		Rules:     map[action.Rule][]string{action.RuleKeygen: {"member:custodian"}},
+		Policy:    policy,
 		Witnesses: []action.WitnessRecord{{Name: Witness, Key: action.HexKey(WitnessKey().Public().(ed25519.PublicKey))}},
 	}
 	for i := range nodes {
@@ -118,13 +141,13 @@ func New(tb testing.TB) *Cluster {
 			Custody: []action.CustodyRecord{{Domain: action.DomainValidator, Identity: key(ident.Ed25519MLDSA65, "custody of "+who.Name).Public()}},
 		})
 	}
-	for who, suite := range map[action.Signer]ident.Suite{Alice: ident.Ed25519MLDSA65, Bob: ident.Ed25519} {
+	for who, suite := range map[action.Signer]ident.Suite{Alice: ident.Ed25519MLDSA65, Bob: ident.Ed25519, Carol: ident.Ed25519MLDSA65} {
 		c.keys[who] = key(suite, who.Name)
 	}
 	for _, m := range []struct {
 		who  action.Signer
 		role string
-	}{{Alice, action.RoleCustodian}, {Bob, action.RoleObserver}} {
+	}{{Alice, action.RoleCustodian}, {Bob, action.RoleApprover}} {
 		g.Members = append(g.Members, action.MemberRecord{ID: m.who.Name, Name: m.who.Name, Operator: "op0", Region: "region0", Roles: []string{m.role}, Keys: []ident.PublicKey{c.keys[m.who].Public()}})
 	}
 	if c.Doc, err = json.MarshalIndent(g, "", "  "); err != nil {
@@ -140,7 +163,7 @@ func New(tb testing.TB) *Cluster {
 
 // View is the committed state.
 func (c *Cluster) View() *ledger.State {
-	st, err := ledger.NewState(c.ID, "root", c.kv, c.body, c.frontier)
+	st, err := ledger.NewState(c.ID, "root", c.kv, c.body, c.frontier, nil)
 	if err != nil {
 		c.tb.Fatal(err)
 	}
@@ -155,7 +178,28 @@ func (c *Cluster) Usage(node int) []byte {
 
 // Denied is a member's request that no rule allows.
 func (c *Cluster) Denied(who action.Signer) []byte {
-	return c.tx(who, action.KindGrant, ledger.GrantRequest{Action: &action.Action{Rule: action.RuleArchive, Domain: action.DomainValidator, PublicKey: make([]byte, 48)}}.Encode())
+	return c.ask(who, &action.Action{Rule: action.RuleTimerCancel, Name: "any"})
+}
+
+func (c *Cluster) ask(who action.Signer, a *action.Action) []byte {
+	return c.tx(who, action.KindRequest, ledger.Ask{Action: a, Purpose: "evidence"}.Encode())
+}
+
+// Enrolment is Alice's request to enrol Carol.
+func (c *Cluster) Enrolment() []byte {
+	return c.ask(Alice, &action.Action{Rule: action.RuleEnrol, Member: &action.MemberRecord{
+		ID: Carol.Name, Name: Carol.Name, Operator: "op1", Region: "region1", Roles: []string{action.RoleApprover}, Keys: []ident.PublicKey{c.keys[Carol].Public()}}})
+}
+
+// Approval is a member's, of the only request that waits.
+func (c *Cluster) Approval(who action.Signer) []byte {
+	var id [32]byte
+	var r *ledger.Request
+	c.View().Requests(true, func(i [32]byte, q *ledger.Request) bool {
+		id, r = i, q
+		return false
+	})
+	return c.tx(who, action.KindDecision, action.Decision{Request: id, Action: action.HashAction(c.ID, r.Action), Policy: r.Policy, Verdict: action.Approve}.Encode())
 }
 
 // Ceremony is Alice's request for keys, which makes several events.
@@ -163,7 +207,7 @@ func (c *Cluster) Ceremony() []byte {
 	roster := action.NewRoster(c.Genesis.Nodes, action.DomainValidator)
 	p := dkg.Params{Mode: dkg.ModeKeygen, Suite: dkg.SuiteG1, N: nodes, T: 3, Keys: 1, Nonce: [32]byte{byte(c.nonces[Alice])}, Cluster: c.ID, Roster: roster.Hash(c.ID),
 		Deadlines: dkg.Deadlines{Join: 60e3, Deal: 60e3, Verify: 60e3, Answer: 60e3, Confirm: 60e3, Publish: 60e3}}
-	return c.tx(Alice, action.KindCeremonyOpen, ledger.CeremonyOpen{Params: p, Purpose: "vectors"}.Encode())
+	return c.ask(Alice, &action.Action{Rule: action.RuleKeygen, Ceremony: action.Ceremony{Params: p.Encode(), Purpose: "evidence"}})
 }
 
 func (c *Cluster) tx(who action.Signer, kind action.Kind, body []byte) []byte {
@@ -197,7 +241,7 @@ func (c *Cluster) Block(txs ...[]byte) {
 		if r := st.Apply(b, verified); r.Code != ledger.OK && r.Code != ledger.CodeDenied {
 			c.tb.Fatal(r)
 		}
-		c.txs[ledger.HashTx(raw)] = raw
+		c.txs[action.HashTx(raw)] = raw
 	}
 	for _, w := range st.Writes() {
 		c.kv[string(w.Key)] = w.Value
