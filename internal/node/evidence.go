@@ -14,6 +14,7 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/audit"
 	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -250,8 +251,7 @@ func (n *Node) EventReceipt(ctx context.Context, tx [32]byte) ([]byte, error) {
 // ExportLog writes the audit log file: every event that the filter selects,
 // the commitment to each other, checkpoints, and what the ledger proves.
 func (n *Node) ExportLog(ctx context.Context, w io.Writer, f audit.Filter) error {
-	h, _ := n.app.wait()
-	cert, err := n.Certify(ctx, h.height)
+	cert, err := n.certifyNewest(ctx)
 	if err != nil {
 		return err
 	}
@@ -260,16 +260,31 @@ func (n *Node) ExportLog(ctx context.Context, w io.Writer, f audit.Filter) error
 	if err != nil {
 		return err
 	}
-	if last, err := n.newCheckpoint(ctx, size); err == nil {
-		notes = append(notes, last)
-	} else { // the certificate alone proves the log
+	last, err := n.newCheckpoint(ctx, size)
+	if err != nil { // the certificate alone proves the log
 		n.log.Warn("audit log exported without a new checkpoint", "reason", err)
+		last = n.lastCheckpoint()
+	}
+	if last.Raw != nil && last.Size <= size && (len(notes) == 0 || notes[len(notes)-1].Size < last.Size) {
+		notes = append(notes, last)
 	}
 	log, err := n.View()
 	if err != nil {
 		return err
 	}
 	return audit.WriteLog(w, log, audit.LogFile{Cluster: n.cluster, Certificate: cert, Notes: notes, Discloses: f.Match, Transaction: n.transaction})
+}
+
+// certifyNewest proves the ledger as it is; one that has halted, as it was
+// before its last block.
+func (n *Node) certifyNewest(ctx context.Context) (*proof.Certificate, error) {
+	h, _ := n.app.wait()
+	soon, cancel := context.WithTimeout(ctx, checkpointTime)
+	defer cancel()
+	if cert, err := n.Certify(soon, h.height); err == nil {
+		return cert, nil
+	}
+	return n.Certify(ctx, 0)
 }
 
 // transaction returns a transaction as the ledger keeps it or from its block,
