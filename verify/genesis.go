@@ -60,6 +60,9 @@ func ParseGenesis(doc []byte) (*Genesis, error) {
 			return nil, fmt.Errorf("read genesis: consensus key of node %q", n.Name)
 		}
 		id, err := parseIdentity(n.Identity)
+		if err == nil && id.raw[0] > suiteHybrid {
+			err = errors.New("its suite is no node's")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read genesis: identity of node %q: %w", n.Name, err)
 		}
@@ -94,7 +97,8 @@ func parseHex(s string) ([]byte, error) {
 	return hex.DecodeString(digits)
 }
 
-// Suites of identity keys.
+// Suites of identity keys. Members may have others (SSH keys, passkeys), whose
+// signatures this program does not check and counts as not verified.
 const (
 	suiteEd25519 = 1
 	suiteHybrid  = 2
@@ -122,6 +126,8 @@ func newIdentity(raw []byte) (identity, error) {
 	case len(id.raw) == 1+ed25519.PublicKeySize+mldsa65.PublicKeySize && id.raw[0] == suiteHybrid:
 		id.ml = new(mldsa65.PublicKey)
 		return id, id.ml.UnmarshalBinary(id.raw[1+ed25519.PublicKeySize:])
+	case len(id.raw) > 1 && id.raw[0] > suiteHybrid:
+		return id, nil
 	}
 	return id, fmt.Errorf("key of %d bytes of an unknown suite", len(id.raw))
 }
@@ -133,7 +139,7 @@ func (id identity) classical() ed25519.PublicKey {
 // verify judges a signature over H(tag, message): both halves must hold.
 func (id identity) verify(tag string, message, sig []byte) bool {
 	digest := taggedHash(tag, message)
-	if len(sig) < 1+ed25519.SignatureSize || sig[0] != id.raw[0] ||
+	if id.raw[0] > suiteHybrid || len(sig) < 1+ed25519.SignatureSize || sig[0] != id.raw[0] ||
 		!ed25519.Verify(id.classical(), digest[:], sig[1:1+ed25519.SignatureSize]) {
 		return false
 	}

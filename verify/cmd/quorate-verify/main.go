@@ -130,6 +130,6 @@ func (v verdict) String() string {
 		facts = append(facts, fmt.Sprintf("proven at height %d, %s", v.Height, v.Time.Format("2006-01-02 15:04:05Z")))
 	}
 	fact(v.Transactions.Verified, "signatures of transactions verified")
-	fact(v.Transactions.Unverified, "not, for want of the signer's credential")
+	fact(v.Transactions.Unverified, "not, for want of a credential that this program can check")
 	return v.File + ": verified: " + strings.Join(facts, ", ")
 }
