@@ -93,17 +93,17 @@ func loadKeys(home string) (keys, error) {
 	if err != nil {
 		return keys{}, fmt.Errorf("load node keys: %w", err)
 	}
-	_, seeds, err := seal.OpenRecord(sealer, raw)
+	header, seeds, err := seal.OpenRecord(sealer, raw)
 	if err != nil {
 		return keys{}, fmt.Errorf("load node keys: %w", err)
 	}
 	defer seeds.Destroy()
-	if seeds.Len() != ident.SeedSize+ed25519.SeedSize {
+	if seeds.Len() != ident.SeedSize+ed25519.SeedSize || len(header.Key) == 0 {
 		return keys{}, fmt.Errorf("load node keys: %d bytes of seeds", seeds.Len())
 	}
 	var k keys
 	seeds.Expose(func(b []byte) {
-		if k.identity, err = ident.FromSeed(ident.Ed25519MLDSA65, b[:ident.SeedSize]); err == nil {
+		if k.identity, err = ident.FromSeed(ident.Suite(header.Key[0]), b[:ident.SeedSize]); err == nil {
 			k.vote = secret.New(append([]byte(nil), b[ident.SeedSize:]...))
 		}
 	})
