@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -44,7 +45,20 @@ type Transactions struct {
 	Unverified uint64 `json:"unverified"` // under credentials that neither the genesis nor an enrolment in the file shows
 }
 
-// verifier knows what the genesis says.
+// Verifier checks files of one cluster.
+type Verifier struct{ v *verifier }
+
+// NewVerifier takes the genesis document.
+func NewVerifier(genesis []byte) (*Verifier, error) {
+	v, err := newVerifier(genesis)
+	if err != nil {
+		return nil, err
+	}
+	return &Verifier{v}, nil
+}
+
+// verifier knows what the genesis says, and while a file is read what that
+// says of members.
 type verifier struct {
 	cluster     action.ClusterID
 	signatories *Signatories
@@ -59,7 +73,7 @@ func newVerifier(genesis []byte) (*verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier{cluster: id, signatories: NewSignatories(g, id), keys: map[string][]ident.PublicKey{}, asked: map[string][]ident.PublicKey{}}
+	v := &verifier{cluster: id, signatories: NewSignatories(g, id), keys: map[string][]ident.PublicKey{}}
 	var vals []proof.Validator
 	for _, n := range g.Nodes {
 		vals = append(vals, proof.Validator{PubKey: ed25519.PublicKey(n.Vote[:]), Power: 1})
@@ -149,10 +163,18 @@ func (v *verifier) enrol(ev *ledger.Event) {
 
 // Verify checks a file of evidence against the genesis document.
 func Verify(file io.Reader, genesis []byte) (*Report, error) {
-	v, err := newVerifier(genesis)
+	v, err := NewVerifier(genesis)
 	if err != nil {
 		return nil, err
 	}
+	return v.Verify(file)
+}
+
+// Verify checks a file of evidence of any kind.
+func (w *Verifier) Verify(file io.Reader) (*Report, error) {
+	v := *w.v
+	v.keys, v.asked = maps.Clone(v.keys), map[string][]ident.PublicKey{}
+	var err error
 	in := bufio.NewReaderSize(file, 1<<16)
 	r := &Report{Cluster: v.cluster.String()}
 	switch magic, _ := in.Peek(8); string(magic) {

@@ -146,6 +146,10 @@ func (a *app) auditVerify(genesis string, files []string) error {
 	if err != nil {
 		return fail(exitBadUse, "--genesis FILE, the file that all operators compared", "read genesis: %w", err)
 	}
+	verifier, err := audit.NewVerifier(doc)
+	if err != nil {
+		return fail(exitBadUse, "--genesis FILE, the file that all operators compared", "%w", err)
+	}
 	var refused []string
 	verdicts := []verdict{}
 	for _, name := range files {
@@ -154,7 +158,7 @@ func (a *app) auditVerify(genesis string, files []string) error {
 			return fail(exitBadUse, "", "%w", err)
 		}
 		v := verdict{File: name}
-		v.Report, err = audit.Verify(f, doc)
+		v.Report, err = verifier.Verify(f)
 		f.Close() //nolint:errcheck // it was only read
 		if v.OK = err == nil; !v.OK {
 			v.Error = err.Error()
