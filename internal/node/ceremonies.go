@@ -192,7 +192,7 @@ func (n *Node) passTime(ctx context.Context) {
 	_, blockTime := n.Height()
 	passed := func(at uint64) bool {
 		due := time.UnixMilli(int64(min(at, math.MaxInt64)))
-		return time.Now().After(due) && !blockTime.After(due)
+		return n.now().After(due) && !blockTime.After(due)
 	}
 	at, waits, due := view.NextDue() // what waits for a height waits for a block
 	due = due || waits && passed(at)

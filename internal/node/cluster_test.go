@@ -123,16 +123,21 @@ func checkSignature(t *testing.T, ctx context.Context, n *Node, key [48]byte, du
 
 // startCluster runs a cluster whose nodes ask witnesses at an address.
 func startCluster(t *testing.T, size int, witnesses ...Witness) []*Node {
+	return startClusterWith(t, size, func(_ int, c *Config) { c.Witnesses = witnesses })
+}
+
+// startClusterWith lets a test change what a node is configured with.
+func startClusterWith(t *testing.T, size int, change func(i int, c *Config)) []*Node {
 	network, err := eth.LookupNetwork("mainnet")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startClusterOn(t, size, network, func(to string) string { return to }, witnesses...)
+	return startClusterOn(t, size, network, func(to string) string { return to }, change)
 }
 
 // startClusterOn starts a cluster for a network. lead says where the others
 // find a node's consensus that listens at an address.
-func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to string) string, witnesses ...Witness) []*Node {
+func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to string) string, change func(i int, c *Config)) []*Node {
 	dir := t.TempDir()
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network.Config(),
 		ImportHistory: action.HistoryNone, Policy: string(policy.Dev())}
@@ -191,7 +196,11 @@ func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to s
 		run("custody", func() error {
 			return custody.Run(ctx, custody.Config{Home: filepath.Join(home, "custody"), Socket: socket, AllowUID: os.Getuid(), Log: log, Unconfined: true})
 		})
-		n, err := Open(Config{Name: rec.Name, Home: home, ConsensusListen: ports[i][0], PeerListen: ports[i][1], CustodySocket: socket, Witnesses: witnesses, Log: log})
+		cfg := Config{Name: rec.Name, Home: home, ConsensusListen: ports[i][0], PeerListen: ports[i][1], CustodySocket: socket, Log: log}
+		if change != nil {
+			change(i, &cfg)
+		}
+		n, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}

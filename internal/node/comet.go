@@ -21,8 +21,10 @@ import (
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
 	"github.com/cometbft/cometbft/privval"
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	"github.com/cometbft/cometbft/proxy"
 	cmttypes "github.com/cometbft/cometbft/types"
+	cmttime "github.com/cometbft/cometbft/types/time"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/wire"
@@ -89,8 +91,11 @@ func engineGenesis(g *action.Genesis, id action.ClusterID, doc []byte) (*cmttype
 	return gd, nil
 }
 
-// votePower is each node's weight: operators are equal.
-const votePower = 1
+// votePower is each node's weight: operators are equal. It is even because
+// CometBFT halves the weight of a commit in integers to find the median of its
+// votes' times, and rounds down: three votes of weight 1 would have the lowest
+// time for their median, and one clock that lags could stop the ledger's time.
+const votePower = 2
 
 // peerAddress is how the engine finds and knows another node. The key of its
 // consensus connections is its identity's Ed25519 half, as in the genesis.
@@ -122,7 +127,7 @@ func (n *Node) startEngine(ctx context.Context, app *app) (*cmtnode.Node, error)
 	if err != nil {
 		return nil, err
 	}
-	engine, err := cmtnode.NewNodeWithContext(ctx, cfg, pv,
+	engine, err := cmtnode.NewNodeWithContext(ctx, cfg, voter{pv, n.cfg.Clock},
 		&p2p.NodeKey{PrivKey: cmted25519.PrivKey(n.keys.identity.ExposeEd25519())},
 		proxy.NewConnSyncLocalClientCreator(app),
 		func() (*cmttypes.GenesisDoc, error) { return gd, nil },
@@ -147,6 +152,20 @@ func (lingering) Close() error { return nil }
 func openLingering(c *cmtcfg.DBContext) (cmtdb.DB, error) {
 	db, err := cmtcfg.DefaultDBProvider(c)
 	return lingering{db}, err
+}
+
+// voter signs what the engine wants to vote, with the time of another clock
+// where there is one.
+type voter struct {
+	*privval.FilePV
+	clock func() time.Time // nil: the engine's
+}
+
+func (v voter) SignVote(chain string, vote *cmtproto.Vote) error {
+	if v.clock != nil {
+		vote.Timestamp = cmttime.Canonical(v.clock())
+	}
+	return v.FilePV.SignVote(chain, vote)
 }
 
 // loadVoter gives CometBFT the consensus key from memory and keeps only the

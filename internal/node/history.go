@@ -134,7 +134,7 @@ func (n *Node) export(keys []signer.Key, ask func([]signer.Key) ([]slashing.Inte
 // lying holder could else spoil a history, which is a maximum, for ever.
 func (n *Node) histories(answers [][]byte) (parts []slashing.Interchange, bad error) {
 	root, pinned := n.signer.GenesisRoot()
-	slot, known := n.network.SlotAt(time.Now().Add(clockSkew))
+	slot, known := n.network.SlotAt(n.now().Add(clockSkew))
 	epoch := n.network.EpochOf(slot) + 1
 	for _, a := range answers {
 		ic, err := slashing.ParseInterchange(a)

@@ -328,7 +328,7 @@ func (n *Node) Exit(ctx context.Context, key signer.Key, index, epoch *uint64) (
 		index = &known
 	}
 	if epoch == nil {
-		slot, ok := n.network.SlotAt(time.Now())
+		slot, ok := n.network.SlotAt(n.now())
 		if !ok {
 			return x, sig, rpc.Errorf(rpc.CodeMalformed, "the network has no present epoch (hint: give epoch)")
 		}

@@ -71,7 +71,7 @@ const maxTestimonyTries = 5
 
 // wanted is the ceiling that custody should have now.
 func (n *Node) wanted(s custody.Status) action.Ceiling {
-	most := action.CeilingAt(n.network, time.Now())
+	most := action.CeilingAt(n.network, n.now())
 	// While the chain does not finalise, sources stand still. The floor after
 	// a restart is the highest source of the lease, so it is kept as low as
 	// what is being signed.

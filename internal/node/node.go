@@ -44,6 +44,12 @@ type Config struct {
 	// has their keys.
 	Witnesses []Witness
 
+	// Clock, when set, says what time it is instead of the system, to the node
+	// and in its votes, which make the ledger's time. Its votes then say even
+	// what comes before the last block, as a liar's would. The engine's
+	// timeouts go by the system in any case.
+	Clock func() time.Time
+
 	Log *slog.Logger
 
 	// Observe is told how signing goes. May be nil.
@@ -235,6 +241,14 @@ func (n *Node) View() (*ledger.State, error) {
 	n.app.mu.Lock()
 	defer n.app.mu.Unlock()
 	return n.app.view()
+}
+
+// now is what the node's clock says.
+func (n *Node) now() time.Time {
+	if n.cfg.Clock != nil {
+		return n.cfg.Clock()
+	}
+	return time.Now()
 }
 
 // Height returns the last committed height and its block time.

@@ -97,7 +97,7 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 	network.SlotDuration, network.GenesisTime = time.Second, uint64(time.Now().Add(-time.Hour).Unix())
 	c := &cable{t: t, conns: map[net.Conn]bool{}}
 	t.Cleanup(func() { c.set(true) })
-	nodes := startClusterOn(t, 4, network, c.lead)
+	nodes := startClusterOn(t, 4, network, c.lead, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	key := makeKey(t, ctx, nodes)
