@@ -36,7 +36,7 @@ type chain struct {
 func newChain(g *action.Genesis, cluster action.ClusterID, node string, domain action.Domain) (*chain, error) {
 	var vals []proof.Validator
 	for _, n := range g.Nodes {
-		vals = append(vals, proof.Validator{PubKey: n.Vote[:], Power: 1})
+		vals = append(vals, proof.Validator{PubKey: n.Vote[:], Power: proof.VotePower})
 	}
 	set, err := proof.NewValidatorSet(vals)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	cmttime "github.com/cometbft/cometbft/types/time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -91,9 +92,9 @@ func TestMedianOfEveryCommit(t *testing.T) {
 						case i < low+high:
 							at = honest.Add(tenYears)
 						}
-						times = append(times, cmttime.NewWeightedTime(at, votePower))
+						times = append(times, cmttime.NewWeightedTime(at, proof.VotePower))
 					}
-					at := cmttime.WeightedMedian(times, votePower*int64(votes))
+					at := cmttime.WeightedMedian(times, proof.VotePower*int64(votes))
 					if at.Before(honest) || at.After(honest.Add(spread)) {
 						t.Errorf("%d votes of %d, %d far back and %d far ahead: the block is of %s", votes, n, low, high, at)
 					}

@@ -27,6 +27,7 @@ import (
 	cmttime "github.com/cometbft/cometbft/types/time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -83,19 +84,13 @@ func engineGenesis(g *action.Genesis, id action.ClusterID, doc []byte) (*cmttype
 	}
 	for _, n := range g.Nodes {
 		pub := cmted25519.PubKey(n.Vote[:])
-		gd.Validators = append(gd.Validators, cmttypes.GenesisValidator{Address: pub.Address(), PubKey: pub, Power: votePower, Name: n.Name})
+		gd.Validators = append(gd.Validators, cmttypes.GenesisValidator{Address: pub.Address(), PubKey: pub, Power: proof.VotePower, Name: n.Name})
 	}
 	if err := gd.ValidateAndComplete(); err != nil {
 		return nil, fmt.Errorf("derive the engine's genesis: %w", err)
 	}
 	return gd, nil
 }
-
-// votePower is each node's weight: operators are equal. It is even because
-// CometBFT halves the weight of a commit in integers to find the median of its
-// votes' times, and rounds down: three votes of weight 1 would have the lowest
-// time for their median, and one clock that lags could stop the ledger's time.
-const votePower = 2
 
 // peerAddress is how the engine finds and knows another node. The key of its
 // consensus connections is its identity's Ed25519 half, as in the genesis.

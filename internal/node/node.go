@@ -165,7 +165,7 @@ func (n *Node) openPeers() error {
 func validatorSet(g *action.Genesis) (proof.ValidatorSet, error) {
 	var vals []proof.Validator
 	for _, r := range g.Nodes {
-		vals = append(vals, proof.Validator{PubKey: ed25519.PublicKey(r.Vote[:]), Power: votePower})
+		vals = append(vals, proof.Validator{PubKey: ed25519.PublicKey(r.Vote[:]), Power: proof.VotePower})
 	}
 	return proof.NewValidatorSet(vals)
 }

@@ -12,6 +12,13 @@ import (
 	"github.com/quorate/quorate/internal/wire"
 )
 
+// VotePower is each node's weight in the engine: operators are equal. It is
+// even because CometBFT halves a commit's weight in integers to find the median
+// of its votes' times, and rounds down: three votes of weight 1 would have the
+// lowest time for their median, and one clock that lags could stop the
+// ledger's time.
+const VotePower = 2
+
 // maxTotalPower is CometBFT's cap; it keeps three times the power in a uint64.
 const maxTotalPower = math.MaxInt64 / 8
 

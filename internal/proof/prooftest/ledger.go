@@ -71,7 +71,7 @@ func (l *Ledger) Trust(period time.Duration) proof.Trust {
 func Validators(keys []ed25519.PrivateKey) proof.ValidatorSet {
 	var vals []proof.Validator
 	for _, k := range keys {
-		vals = append(vals, proof.Validator{PubKey: k.Public().(ed25519.PublicKey), Power: 1})
+		vals = append(vals, proof.Validator{PubKey: k.Public().(ed25519.PublicKey), Power: proof.VotePower})
 	}
 	set, err := proof.NewValidatorSet(vals)
 	if err != nil {
