@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +47,10 @@ type cluster struct {
 	keys     []bls.PublicKey
 	nodes    []clusterNode
 	partials map[emitted]map[uint16]bls.Partial
+	given    map[emitted]duty // what clients have a signature of
+
+	asked atomic.Int64 // requests for a signature
+	logs  [4]holderLog
 }
 
 // clusterNode is an entry of dev.json.
@@ -58,7 +63,7 @@ type clusterNode struct {
 // emitted is a message of a key, of which there may be partials.
 type emitted struct {
 	key  bls.PublicKey
-	root eth.SigningRoot
+	root [32]byte
 }
 
 const (
@@ -72,7 +77,7 @@ func newCluster(t *testing.T, bin string, validators int) *cluster {
 	c := &cluster{
 		t: t, bin: bin, dir: filepath.Join(t.TempDir(), "c"), slasher: slasher.New(slasher.Config{Verify: true}), holders: slasher.New(slasher.Config{}),
 		http:     &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
-		partials: map[emitted]map[uint16]bls.Partial{},
+		partials: map[emitted]map[uint16]bls.Partial{}, given: map[emitted]duty{},
 	}
 	config := map[string]string{
 		"CONFIG_NAME": "doublesign", "PRESET_BASE": "minimal", "SECONDS_PER_SLOT": "1",
@@ -322,6 +327,7 @@ const unreachable = 0
 
 // post asks a node to sign something, whatever it is.
 func (c *cluster) post(node int, key bls.PublicKey, body string) (status int, answer string) {
+	c.asked.Add(1)
 	resp, err := c.http.Post(c.node(node).Signer+"/api/v1/eth2/sign/"+key.String(), "application/json", strings.NewReader(body))
 	if err != nil {
 		return unreachable, err.Error()
@@ -344,10 +350,25 @@ func (c *cluster) sign(node int, d duty) (status int, answer string) {
 	if err == nil {
 		_, err = c.slasher.WatchDuty(c.network, d.key, d.duty, raw)
 	}
+	if err == nil {
+		c.give(d)
+	}
 	if err != nil {
 		c.t.Errorf("node%d answers 200 with %q: %v", node, answer, err)
 	}
 	return status, answer
+}
+
+// give remembers what a client has a signature of.
+func (c *cluster) give(d duty) {
+	root, err := d.duty.SigningRoot(c.network)
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.given[emitted{d.key, root.Bytes()}] = d
 }
 
 // mustSign is sign where nothing stands against it.
@@ -401,7 +422,7 @@ func (c *cluster) collect(d duty, p bls.Partial) error {
 		return err
 	}
 	c.mu.Lock()
-	at := emitted{d.key, root}
+	at := emitted{d.key, root.Bytes()}
 	if c.partials[at] == nil {
 		c.partials[at] = map[uint16]bls.Partial{}
 	}

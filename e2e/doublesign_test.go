@@ -268,6 +268,7 @@ func (c *cluster) lifeLog(i int) string {
 // it takes to turn to another node. Then nodes die in any order, and floors
 // may keep duties waiting, but not those that cannot be slashed.
 func kills(t *testing.T, bin string) {
+	const requests = 10_000
 	c := newCluster(t, bin, 24)
 	kill := func(i int) {
 		<-time.After(time.Duration(rand.IntN(1500)) * time.Millisecond) // any moment will do
@@ -280,10 +281,15 @@ func kills(t *testing.T, bin string) {
 			t.Fatalf("kill %s: %v", n.Name, err)
 		}
 		c.awaitGone(n)
+		c.readLog(i)
 		if err := c.startNode(i); err != nil {
 			t.Fatal(err)
 		}
 	}
+	var acked acknowledged
+	written := make(chan struct{})
+	var writer sync.WaitGroup
+	writer.Go(func() { c.write(written, &acked) })
 	total := 0
 	for _, victim := range rand.Perm(4)[:nightly(1, 4)] {
 		c.awaitUnfenced()
@@ -299,16 +305,28 @@ func kills(t *testing.T, bin string) {
 		kill(rand.IntN(4))
 		total++
 	}
+	c.eventually(2*time.Minute, "there were enough requests", func() error {
+		if n := c.asked.Load(); n < requests {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
 	rest()
+	close(written)
+	writer.Wait()
 	fenced := c.awaitUnfenced()
 	d := c.block(c.keys[0], c.slot()+1, 7)
 	c.mustSign(rand.IntN(4), d)
 	t.Logf("%d kills, %d signatures; the last floors passed after %s", total, c.slasher.Seen(), fenced.Round(time.Second))
+	c.account(&acked)
 }
 
 // turnAway is how long a duty may take while a node is away: a signer gives up
 // after four seconds, and then a validator client asks another one.
 const turnAway = 8 * time.Second
+
+// reveals is how many RANDAO reveals a client asks for in a slot.
+const reveals = 4
 
 // work has clients ask for what is due, slot by slot, until the function that
 // it returns is called: rivals for one block, one client for the next that
@@ -373,7 +391,9 @@ func (c *cluster) work(limit time.Duration) (rest func()) {
 					duties.Add(1)
 					insist(c.vote(key, epoch-1, epoch, slot), limit)
 				}
-				insist(c.randao(key, slot), turnAway)
+				for n := range uint64(reveals) {
+					insist(c.randao(key, reveals*slot+n), turnAway)
+				}
 			}
 		})
 	}

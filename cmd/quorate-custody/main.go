@@ -5,11 +5,13 @@
 //	quorate-custody init --home DIR --domain validator
 //	quorate-custody bind --home DIR --genesis FILE --node NAME
 //	quorate-custody run  --home DIR --socket PATH --allow-uid UID
+//	quorate-custody log  --home DIR
 //
 // Exit codes: 0 done, 1 failed, 2 bad use.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,11 +27,16 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/slashing"
 )
 
 const usage = `usage: quorate-custody init --home DIR --domain validator
        quorate-custody bind --home DIR --genesis FILE --node NAME
        quorate-custody run  --home DIR --socket PATH [--allow-uid UID]
+       quorate-custody log  --home DIR
+
+log writes what the slashing record says since it was last opened, a line of
+JSON for each use of a key, with the chain that the ledger anchors.
 `
 
 func main() {
@@ -95,8 +102,43 @@ func run(args []string) error {
 			Home: *home, Socket: *socket, AllowUID: *uid,
 			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		})
+	case "log":
+		return writeLog(*home, os.Stdout)
 	}
 	return useError("unknown verb " + args[0])
+}
+
+// logLine is a line of the log verb.
+type logLine struct {
+	Sequence    uint64  `json:"sequence"`
+	Chain       string  `json:"chain"`
+	PublicKey   string  `json:"public_key,omitempty"`
+	Kind        string  `json:"kind,omitempty"` // of the duty; none: the entry is no use of a key
+	Slot        *uint64 `json:"slot,omitempty,string"`
+	Source      *uint64 `json:"source,omitempty,string"`
+	Target      *uint64 `json:"target,omitempty,string"`
+	SigningRoot string  `json:"signing_root,omitempty"`
+}
+
+func writeLog(home string, w io.Writer) error {
+	out := bufio.NewWriter(w)
+	enc := json.NewEncoder(out)
+	err := custody.ReadLog(home, func(l slashing.Logged) {
+		line := logLine{Sequence: l.Seq, Chain: fmt.Sprintf("%x", l.Chain)}
+		if l.Facts != nil {
+			line.PublicKey = fmt.Sprintf("0x%x", l.Key)
+		}
+		switch f := l.Facts.(type) {
+		case slashing.Block:
+			line.Kind, line.Slot, line.SigningRoot = "BLOCK", &f.Slot, fmt.Sprintf("0x%x", f.Root)
+		case slashing.Attestation:
+			line.Kind, line.Source, line.Target, line.SigningRoot = "ATTESTATION", &f.Source, &f.Target, fmt.Sprintf("0x%x", f.Root)
+		case slashing.Other:
+			line.Kind, line.SigningRoot = f.Kind, fmt.Sprintf("0x%x", f.Root)
+		}
+		enc.Encode(line) //nolint:errcheck // Flush returns it
+	})
+	return errors.Join(err, out.Flush())
 }
 
 // untilOrphaned ends ctx when whoever started this process with a pipe as its

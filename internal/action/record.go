@@ -1,9 +1,11 @@
 package action
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -117,6 +119,21 @@ func (s ProposerSettings) Or(d ProposerSettings) ProposerSettings {
 
 // MaxGraffiti is the length of a block's graffiti field.
 const MaxGraffiti = 32
+
+// String says what is set, for the audit log.
+func (s ProposerSettings) String() string {
+	var set []string
+	if s.FeeRecipient != nil {
+		set = append(set, fmt.Sprintf("fee recipient 0x%x", *s.FeeRecipient))
+	}
+	if s.GasLimit != nil {
+		set = append(set, fmt.Sprintf("gas limit %d", *s.GasLimit))
+	}
+	if s.Graffiti != nil {
+		set = append(set, fmt.Sprintf("graffiti %q", *s.Graffiti))
+	}
+	return cmp.Or(strings.Join(set, ", "), "nothing set")
+}
 
 func (s ProposerSettings) encode(e *wire.Encoder) {
 	e.Bool(s.FeeRecipient != nil)

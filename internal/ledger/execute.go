@@ -51,7 +51,7 @@ func (s *State) executeOnKey(ctx txContext, a *action.Action, g *action.Grant) e
 	case action.RuleSettings:
 		key.Settings = a.Settings
 		s.putKey(key)
-		s.record(ctx, Event{Kind: EventKeySettings, Object: object})
+		s.record(ctx, Event{Kind: EventKeySettings, Object: object, Detail: a.Settings.String()})
 	case action.RuleArchive:
 		if key.State != action.KeyActive && key.State != action.KeyGenerated && key.State != action.KeyFrozen {
 			return refuse(CodeConflict, "key is %s", key.State)
