@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/eth"
@@ -39,6 +40,7 @@ type cluster struct {
 	dir     string
 	network *eth.Network
 	dev     *process
+	stop    func() // ends the whole cluster in order
 	http    *http.Client
 	slasher *slasher.Slasher // of validators
 	holders *slasher.Slasher // of holders: what each of them signs alone
@@ -50,7 +52,7 @@ type cluster struct {
 	given    map[emitted]duty // what clients have a signature of
 
 	asked atomic.Int64 // requests for a signature
-	logs  [4]holderLog
+	logs  [4]holderLog // of the first four nodes
 }
 
 // clusterNode is an entry of dev.json.
@@ -66,13 +68,32 @@ type emitted struct {
 	root [32]byte
 }
 
-const (
-	pastHours = 3
-	clusterT  = 3 // of four nodes
-)
+// pastHours lie behind a cluster's network.
+const pastHours = 3
 
-// newCluster founds a cluster and waits until it is ready.
+// newCluster founds a cluster of four and waits until it is ready.
 func newCluster(t *testing.T, bin string, validators int) *cluster {
+	t.Helper()
+	return newClusterOf(t, bin, 4, validators)
+}
+
+func newClusterOf(t *testing.T, bin string, nodes, validators int) *cluster {
+	t.Helper()
+	c := emptyCluster(t, bin)
+	base, err := freePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.stop = c.stopDev
+	c.start("--network", c.dir+".yaml", "--nodes", strconv.Itoa(nodes), "--validators", strconv.Itoa(validators), "--base-port", strconv.Itoa(base))
+	c.nameHolders(c.keys...)
+	c.awaitLeases()
+	t.Cleanup(c.end)
+	return c
+}
+
+// emptyCluster has a network, its judges, and no nodes yet.
+func emptyCluster(t *testing.T, bin string) *cluster {
 	t.Helper()
 	c := &cluster{
 		t: t, bin: bin, dir: filepath.Join(t.TempDir(), "c"), slasher: slasher.New(slasher.Config{Verify: true}), holders: slasher.New(slasher.Config{}),
@@ -93,19 +114,19 @@ func newCluster(t *testing.T, bin string, validators int) *cluster {
 	for k, v := range config {
 		fmt.Fprintf(&text, "%s: '%s'\n", k, v)
 	}
-	file := c.dir + ".yaml"
-	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+	if err := os.WriteFile(c.dir+".yaml", []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	base, err := freePorts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.start("--network", file, "--validators", strconv.Itoa(validators), "--base-port", strconv.Itoa(base))
-	c.nameHolders(c.keys...)
-	c.awaitLeases()
-	t.Cleanup(c.end)
 	return c
+}
+
+// threshold is how many holders make a signature.
+func (c *cluster) threshold() int {
+	th, err := action.DefaultThreshold(len(c.nodes))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return th.T()
 }
 
 // start runs `quorate dev` and waits for dev.json.
@@ -135,7 +156,7 @@ func (c *cluster) nameHolders(keys ...bls.PublicKey) {
 			}
 			names[i] = secret.PublicKey()
 		}
-		c.holders.Deal(key, clusterT, names)
+		c.holders.Deal(key, c.threshold(), names)
 	}
 }
 
@@ -143,7 +164,7 @@ func (c *cluster) nameHolders(keys ...bls.PublicKey) {
 func (c *cluster) awaitLeases() {
 	c.t.Helper()
 	c.eventually(20*time.Second, "every holder has a lease", func() error {
-		for i := range 4 {
+		for i := range c.nodes {
 			s, err := c.status(c.socket(i))
 			if err != nil || s.Keys > 0 && (!s.Registered || s.Ceiling.Slot < c.slot()) {
 				return fmt.Errorf("node%d: %+v, %w", i, s, err)
@@ -196,8 +217,8 @@ func (c *cluster) node(i int) clusterNode {
 	return c.nodes[i]
 }
 
-// stop ends the whole cluster in order.
-func (c *cluster) stop() {
+// stopDev ends the cluster of a `quorate dev`.
+func (c *cluster) stopDev() {
 	c.dev.signal(syscall.SIGINT)
 	<-c.dev.done
 }
@@ -432,10 +453,10 @@ func (c *cluster) collect(d duty, p bls.Partial) error {
 		all = append(all, p)
 	}
 	c.mu.Unlock()
-	if len(all) < clusterT {
+	if len(all) < c.threshold() {
 		return nil
 	}
-	sig, err := bls.Combine(clusterT, all)
+	sig, err := bls.Combine(c.threshold(), all)
 	if err != nil {
 		return err
 	}

@@ -185,7 +185,7 @@ func (c *cluster) account(acked *acknowledged) {
 				holders++
 			}
 		}
-		if holders < clusterT {
+		if holders < c.threshold() {
 			unlogged++
 			c.t.Errorf("a client has a signature of %s, and %d holders have it in their logs", d, holders)
 		}
@@ -268,7 +268,7 @@ func (c *cluster) marksMissing() (missing int) {
 				holders++
 			}
 		}
-		if holders < clusterT {
+		if holders < c.threshold() {
 			missing++
 			c.t.Errorf("a client has a signature of %s, and the watermarks of %d holders cover it", d, holders)
 		}

@@ -36,9 +36,16 @@ func (p *process) signal(s syscall.Signal) { p.cmd.Process.Signal(s) } //nolint:
 // launch starts a program.
 func launch(t *testing.T, program string, args ...string) *process {
 	t.Helper()
+	return launchWith(t, func(*exec.Cmd) {}, program, args...)
+}
+
+// launchWith lets the test change how the program runs.
+func launchWith(t *testing.T, change func(*exec.Cmd), program string, args ...string) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command(program, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	change(p.cmd)
 	started := make(chan error)
 	go func() {
 		// The kernel watches the thread that made the child, not the process.
