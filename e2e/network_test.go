@@ -32,6 +32,8 @@ type netCluster struct {
 	hub   int   // process in whose namespace the bridges are
 	rooms []int // processes in whose namespaces the nodes are
 	runs  []*process
+
+	tokens []string // of the nodes' Keymanager APIs
 }
 
 // The two networks.
@@ -72,6 +74,11 @@ func newNetCluster(t *testing.T, bin string, validators int) *netCluster {
 		c.editConfig(home, func(text string) string {
 			return strings.NewReplacer(fmt.Sprintf("127.0.0.1:%d", at+4), consensus, fmt.Sprintf("127.0.0.1:%d", at+5), peer).Replace(text)
 		})
+		token, err := os.ReadFile(filepath.Join(home, "keymanager.token"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.tokens = append(c.tokens, strings.TrimSpace(string(token)))
 		records = append(records, filepath.Join(home, "node.json"))
 		c.nodes = append(c.nodes, clusterNode{Name: fmt.Sprintf("node%d", i), Home: home,
 			Signer: fmt.Sprintf("http://127.0.0.1:%d", at), Ops: fmt.Sprintf("http://127.0.0.1:%d", at+3)})
@@ -250,13 +257,8 @@ func (c *netCluster) cut(bridges ...int) {
 
 // setRecipient changes a key's fee recipient; the ledger has to agree.
 func (c *netCluster) setRecipient(node, key, n int) (status int, answer string) {
-	token, err := os.ReadFile(filepath.Join(c.nodes[node].Home, "keymanager.token"))
-	if err != nil {
-		c.t.Error(err)
-		return unreachable, ""
-	}
 	return c.request(http.MethodPost, fmt.Sprintf("%s/eth/v1/validator/%s/feerecipient", c.nodes[node].Signer, c.keys[key]),
-		strings.TrimSpace(string(token)), fmt.Sprintf(`{"ethaddress":"0x%040x"}`, n))
+		c.tokens[node], fmt.Sprintf(`{"ethaddress":"0x%040x"}`, n))
 }
 
 // whole waits until all nodes see each other and have one ledger.

@@ -81,6 +81,36 @@ func oneRestored(t *testing.T, bin string) {
 	c.mustSign(0, c.vote(c.keys[1], c.epoch(), c.epoch()+1, 5))
 }
 
+// twoRestored kills f = 2 of seven nodes at once and puts old disks back into
+// both.
+func twoRestored(t *testing.T, bin string) {
+	c := newClusterOf(t, bin, 7, 1)
+	victims := []int{2, 5}
+	old := t.TempDir()
+	signed := map[int][]duty{}
+	for _, v := range victims {
+		c.copyHome(v, filepath.Join(old, c.node(v).Name))
+	}
+	for _, v := range victims {
+		signed[v] = c.signPartials(v)
+	}
+	for _, v := range victims {
+		c.stopNode(v, syscall.SIGKILL)
+		c.putBack(v, filepath.Join(old, c.node(v).Name))
+	}
+	c.mustSign(0, c.vote(c.keys[0], c.epoch(), c.epoch()+1, honestSalt)) // the five others do
+	for _, v := range victims {
+		if err := c.startNode(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until := time.Now().Add(c.twoEpochs())
+	for _, v := range victims {
+		c.tempt(c.socket(v), signed[v], until)
+	}
+	c.mustSign(victims[0], c.block(c.keys[0], c.slot()+2, 9))
+}
+
 // signPartials has a holder alone sign all that is due.
 func (c *cluster) signPartials(i int) []duty {
 	c.t.Helper()
