@@ -16,13 +16,14 @@ import (
 )
 
 // TestSlowDisk makes every fsync of one node, and of its custody, take a
-// second. Who asks another node does not notice.
+// second. Who asks another node gets every signature, as soon as before but for
+// the turn that a duty's leader has: one duty in four waits for it.
 func TestSlowDisk(t *testing.T) {
 	if !isNightly() {
 		return
 	}
 	bin := buildForCheck(t)
-	const slow, samples = 3, 1000
+	const slow, samples, leadTurn = 3, 400, 150 * time.Millisecond
 	c := newCluster(t, bin, 8)
 	var slot uint64
 	measure := func() (p50, p99 time.Duration) {
@@ -57,7 +58,7 @@ func TestSlowDisk(t *testing.T) {
 	})
 	slow50, slow99 := measure()
 	t.Logf("p50 %s and p99 %s; with one node at a second per fsync %s and %s, none of %d failed", p50, p99, slow50, slow99, samples)
-	if slow99 > 2*p99 {
+	if slow99 > leadTurn+2*p99 {
 		t.Errorf("p99 goes from %s to %s", p99, slow99)
 	}
 }

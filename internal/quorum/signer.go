@@ -219,8 +219,9 @@ func (r *round) follow(leader *member) bool {
 }
 
 func (r *round) run() (bls.Signature, error) {
-	r.ask(r.key.T - len(r.good) - len(r.asked))
-	hedge := time.NewTimer(r.signer.members.hedgeDelay(r.asked))
+	late := len(r.asked) // leaders whose turn is over: nobody waits for them again
+	r.ask(r.key.T - len(r.good))
+	hedge := time.NewTimer(r.signer.members.hedgeDelay(r.asked[late:]))
 	defer hedge.Stop()
 	for {
 		if len(r.good) >= r.key.T {
