@@ -17,8 +17,11 @@
 //
 // TestNoDoubleSign tells the stories that take more than a script: races,
 // kills, restored disks and clones on one-second slots, with two slashers that
-// judge every signature and every holder's partials. TestCeremonies kills
-// nodes while keys are made; the leak test looks for planted secrets.
+// judge every signature and every holder's partials; under kills everything
+// that clients were told is held against the holders' logs and the ledger.
+// TestPartitions cuts nodes off that live in network namespaces. TestCeremonies
+// kills nodes while keys are made; the leak test looks for planted secrets.
+// TestSlowDisk and TestLinearizable run at night only (QUORATE_NIGHTLY=1).
 //
 // Never: a sleep, a fixed port, or a part that is not the real one.
 //

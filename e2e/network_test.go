@@ -84,7 +84,7 @@ func newNetCluster(t *testing.T, bin string, validators int) *netCluster {
 			Signer: fmt.Sprintf("http://127.0.0.1:%d", at), Ops: fmt.Sprintf("http://127.0.0.1:%d", at+3)})
 	}
 	genesis := filepath.Join(c.dir, "genesis.json")
-	c.quorate(append([]string{"node", "genesis", "--network", c.dir + ".yaml", "--history", "none", "--rule", "sign.voluntary_exit=node", "--out", genesis}, records...)...)
+	c.quorate(append([]string{"node", "genesis", "--network", c.dir + ".yaml", "--history", "none", "--policy", "dev", "--out", genesis}, records...)...)
 	for i, n := range c.nodes {
 		c.quorate("node", "join", "--home", n.Home, "--genesis", genesis)
 		c.runs = append(c.runs, nil)
