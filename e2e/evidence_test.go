@@ -78,11 +78,10 @@ type acknowledged struct {
 func (c *cluster) write(done <-chan struct{}, acked *acknowledged) {
 	bearer := c.token()
 	for n := 1; ; n++ {
-		select {
-		case <-done:
+		if ended(done) && len(acked.imports) > 0 {
 			return
-		case <-time.After(100 * time.Millisecond):
 		}
+		<-time.After(100 * time.Millisecond)
 		node, key := rand.IntN(4), c.keys[rand.IntN(len(c.keys))]
 		ok := func(status, want int, add func()) {
 			acked.mu.Lock()
@@ -93,7 +92,7 @@ func (c *cluster) write(done <-chan struct{}, acked *acknowledged) {
 			}
 		}
 		switch {
-		case n%20 == 10:
+		case n%10 == 1 || ended(done): // one key at least moves in, however few do under kills
 			imported, err := bls.GenerateSecretKey()
 			if err != nil {
 				c.t.Error(err)
@@ -119,6 +118,15 @@ func (c *cluster) write(done <-chan struct{}, acked *acknowledged) {
 			status, _ := c.request(http.MethodPost, fmt.Sprintf("%s/eth/v1/validator/%s/feerecipient", c.node(node).Signer, key), bearer, fmt.Sprintf(`{"ethaddress":"%s"}`, address))
 			ok(status, http.StatusAccepted, func() { acked.settings = append(acked.settings, address) })
 		}
+	}
+}
+
+func ended(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }
 
