@@ -133,7 +133,7 @@ func home(t *testing.T, binary string, uid int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &action.Genesis{Version: 1, Time: time.Now().UTC(), Namespace: "root", Network: network.Config(), ImportHistory: action.HistoryRefuse,
+	g := &action.Genesis{Version: 1, Time: time.Now().UTC(), Namespace: "root", Network: network.Config(), Policy: "version: 1\n", ImportHistory: action.HistoryRefuse,
 		Nodes: []action.NodeRecord{{Name: "n", Operator: "o", Region: "r", Identity: identity.Public(), Vote: action.HexKey{1}, Custody: []action.CustodyRecord{rec}}}}
 	doc, err := json.Marshal(g)
 	if err != nil {

@@ -76,7 +76,7 @@ func newVerifier(genesis []byte) (*verifier, error) {
 	v := &verifier{cluster: id, signatories: NewSignatories(g, id), keys: map[string][]ident.PublicKey{}}
 	var vals []proof.Validator
 	for _, n := range g.Nodes {
-		vals = append(vals, proof.Validator{PubKey: ed25519.PublicKey(n.Vote[:]), Power: 1})
+		vals = append(vals, proof.Validator{PubKey: ed25519.PublicKey(n.Vote[:]), Power: proof.VotePower})
 		v.keys[action.Signer{Class: action.SignerNode, Name: n.Name}.String()] = []ident.PublicKey{n.Identity}
 	}
 	for _, m := range g.Members {

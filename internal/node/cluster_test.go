@@ -141,7 +141,11 @@ func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to s
 	dir := t.TempDir()
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network.Config(),
 		ImportHistory: action.HistoryNone, Policy: string(policy.Dev())}
-	for _, w := range witnesses {
+	var with Config
+	if change != nil {
+		change(0, &with)
+	}
+	for _, w := range with.Witnesses {
 		g.Witnesses = append(g.Witnesses, action.WitnessRecord{Name: w.Name, Key: action.HexKey(witnessKey(w.Name).Public().(ed25519.PublicKey))})
 	}
 	var ports [][2]string
