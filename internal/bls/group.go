@@ -3,6 +3,7 @@ package bls
 import (
 	"errors"
 	"fmt"
+	"math/big"
 
 	blst "github.com/supranational/blst/bindings/go"
 
@@ -48,6 +49,13 @@ func (G1) SetWeight(s *G1Scalar, weight *[16]byte) {
 	var b [scalarSize]byte
 	copy(b[:], weight[:])
 	s.s.FromLEndian(b[:])
+}
+
+// SetRatio sets s to num/den modulo r, in a time that depends on them.
+func (G1) SetRatio(s *G1Scalar, num, den *big.Int) {
+	r, _ := new(big.Int).SetString("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001", 16)
+	v := new(big.Int).ModInverse(new(big.Int).Mod(den, r), r)
+	s.s.FromBEndian(v.Mul(v, num).Mod(v, r).FillBytes(make([]byte, scalarSize)))
 }
 
 // SetScalar reads 32 big-endian bytes below r.

@@ -296,9 +296,9 @@ func (b *Board) blame(i int, kind FaultKind) {
 	b.events = append(b.events, Event{Kind: EventFault, Fault: f, Seat: uint8(i)})
 }
 
-// blameAbsent records the joined seats that did not do what absent looks for.
+// blameAbsent records the receivers that did not do what absent looks for.
 func (b *Board) blameAbsent(kind FaultKind, absent func(*place) bool) {
-	for i := range b.Joined().All() {
+	for i := range b.receivers().All() {
 		if absent(b.at(i)) {
 			b.blame(i, kind)
 		}
@@ -361,6 +361,14 @@ func (b *Board) Deadline() uint64 { return b.deadline }
 
 // Joined returns the seats that take part.
 func (b *Board) Joined() Seats { return b.which(func(s *place) bool { return s.joined }) }
+
+// receivers returns the seats that joined to get shares, dealers those that
+// joined to deal.
+func (b *Board) receivers() Seats { return b.Joined() & b.params.Members() }
+func (b *Board) dealers() Seats   { return b.Joined() & b.params.dealers() }
+
+// dealing returns the shape of every dealing.
+func (b *Board) dealing() shape { return b.params.dealing(b.receivers()) }
 
 // Dealers returns the dealers whose dealings count so far; QUAL from the
 // freeze on.

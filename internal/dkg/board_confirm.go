@@ -9,7 +9,7 @@ func (b *Board) takeConfirm(now uint64, from int, m *Confirm) error {
 	switch {
 	case b.phase != PhaseConfirm && b.phase != PhasePublish && b.phase != PhaseDone:
 		return ErrPhase
-	case !s.joined:
+	case !b.receivers().Has(from):
 		return ErrSender
 	case s.attests != nil:
 		return ErrDuplicate

@@ -12,6 +12,8 @@ func (b *Board) takeJoin(now uint64, from int, m *Join) error {
 	switch {
 	case b.phase != PhaseJoin:
 		return ErrPhase
+	case !b.params.Parties().Has(from):
+		return ErrSender
 	case s.joined || s.blamed:
 		return ErrDuplicate
 	case (len(m.HybridKey) > 0) != b.params.Hybrid:
@@ -26,7 +28,7 @@ func (b *Board) takeJoin(now uint64, from int, m *Join) error {
 	} else {
 		b.blame(from, BadPossession)
 	}
-	if b.which(func(s *place) bool { return s.joined || s.blamed }) == b.params.seats() {
+	if b.which(func(s *place) bool { return s.joined || s.blamed }) == b.params.Parties() {
 		b.endJoin(now)
 	}
 	return nil
@@ -38,16 +40,15 @@ func joinContext(cid [32]byte, from int, hybridKey []byte) [][]byte {
 
 func hybridHash(key []byte) [32]byte { return wire.Hash(wire.TagJoin, key) }
 
-// endJoin goes on with n-f seats. Who is absent gets no ciphertext; since
+// endJoin goes on with n-f receivers and enough dealers. Who is absent gets no ciphertext; since
 // commitments to its shares are made all the same, they can be repaired later.
 func (b *Board) endJoin(now uint64) {
-	for i := range b.params.seats().All() {
+	for i := range b.params.Parties().All() {
 		if s := b.at(i); !s.joined && !s.blamed {
 			b.blame(i, AbsentJoin)
 		}
 	}
-	joined := b.Joined()
-	if joined.Len() < b.params.quorum() || b.params.dealers(joined).Len() < b.params.minDealers() {
+	if b.receivers().Len() < b.params.quorum() || b.dealers().Len() < b.params.minDealers() {
 		b.abort()
 		return
 	}
@@ -55,16 +56,16 @@ func (b *Board) endJoin(now uint64) {
 }
 
 func (b *Board) takeHeader(now uint64, from int, m *Header) error {
-	s, joined, hybrid := b.at(from), b.Joined(), 0
+	s, hybrid := b.at(from), 0
 	if b.params.Hybrid {
-		hybrid = joined.Len() * kem.CiphertextSize
+		hybrid = b.receivers().Len() * kem.CiphertextSize
 	}
 	switch {
 	case b.phase != PhaseDeal:
 		return ErrPhase
-	case !b.params.dealers(joined).Has(from):
+	case !b.dealers().Has(from):
 		return ErrSender
-	case len(m.Knowledge) != b.params.Suite.pointSize()+32 || len(m.Encapsulations) != hybrid:
+	case len(m.Knowledge) != b.params.knowledge() || len(m.Encapsulations) != hybrid:
 		return ErrShape
 	}
 	name := blobName(m.Encode())
@@ -95,7 +96,7 @@ func headerContext(cid, roster [32]byte, dealer int, m *Header) [][]byte {
 }
 
 func (b *Board) takeChunk(now uint64, from int, m *Chunk) error {
-	s, shape := b.at(from), b.params.dealing(b.Joined())
+	s, shape := b.at(from), b.dealing()
 	switch {
 	case b.phase != PhaseDeal:
 		return ErrPhase
@@ -114,7 +115,7 @@ func (b *Board) takeChunk(now uint64, from int, m *Chunk) error {
 
 // complete returns the dealers whose dealing is all there.
 func (b *Board) complete() Seats {
-	chunks := b.params.dealing(b.Joined()).chunks()
+	chunks := b.dealing().chunks()
 	return b.which(func(s *place) bool {
 		return s.header != [32]byte{} && countBits(s.chunks, chunks) == chunks
 	}).Without(b.excluded)
@@ -122,14 +123,14 @@ func (b *Board) complete() Seats {
 
 // dealt ends the phase early when nobody is waited for.
 func (b *Board) dealt(now uint64) {
-	if b.params.dealers(b.Joined()).Without(b.complete()|b.excluded) == 0 {
+	if b.dealers().Without(b.complete()|b.excluded) == 0 {
 		b.endDeal(now)
 	}
 }
 
 func (b *Board) endDeal(now uint64) {
 	complete := b.complete()
-	for i := range b.params.dealers(b.Joined()).Without(complete | b.excluded).All() {
+	for i := range b.dealers().Without(complete | b.excluded).All() {
 		b.blame(i, AbsentDeal)
 	}
 	b.beginRound(now, complete)

@@ -30,7 +30,7 @@ func (b *Board) takeVerdict(now uint64, from int, m *Verdict) error {
 	switch {
 	case b.phase != PhaseVerify:
 		return ErrPhase
-	case !s.joined:
+	case !b.receivers().Has(from):
 		return ErrSender
 	case s.spoke:
 		return ErrDuplicate
@@ -46,7 +46,7 @@ func (b *Board) takeVerdict(now uint64, from int, m *Verdict) error {
 	for i := range m.Complaints {
 		b.judge(from, &m.Complaints[i])
 	}
-	if b.Joined().Without(b.which(func(s *place) bool { return s.spoke })) == 0 {
+	if b.receivers().Without(b.which(func(s *place) bool { return s.spoke })) == 0 {
 		b.endVerify(now)
 	}
 	return nil
@@ -59,7 +59,7 @@ func (b *Board) judge(from int, c *Complaint) {
 	if b.excluded.Has(dealer) {
 		return
 	}
-	d, shape := b.at(dealer), b.params.dealing(b.Joined())
+	d, shape := b.at(dealer), b.dealing()
 	root, ok := pathRoot(leafHash(c.Leaf), int(c.Key), shape.leaves, c.Path)
 	if !ok || root != d.root || len(c.Leaf) != shape.leaf || !b.opens(from, dealer, c) {
 		b.blame(from, FalseComplaint)
@@ -70,7 +70,7 @@ func (b *Board) judge(from int, c *Complaint) {
 		b.exclude(dealer, BadDealing)
 		return
 	}
-	at := int(b.params.T)*b.params.Suite.pointSize() + 32*b.Joined().before(from)
+	at := int(b.params.T)*b.params.Suite.pointSize() + 32*b.receivers().before(from)
 	open := claim{c.Dealer, uint8(from), c.Key, c.Shared, point, [32]byte(c.Leaf[at:])}
 	if b.params.Hybrid {
 		b.pending = append(b.pending, open)
@@ -131,8 +131,8 @@ func (b *Board) takeAnswer(now uint64, from int, m *Answer) error {
 	if err != nil {
 		return ErrShape
 	}
-	joined := b.Joined()
-	root, ok := pathRoot(leafHash(ciphertext), joined.before(int(c.from)), joined.Len(), m.Path)
+	receivers := b.receivers()
+	root, ok := pathRoot(leafHash(ciphertext), receivers.before(int(c.from)), receivers.Len(), m.Path)
 	if ok && root == b.at(from).encaps {
 		b.decide(c, shared[:])
 	} else {
@@ -209,7 +209,7 @@ func (b *Board) endRound(now uint64) {
 // freeze fixes QUAL. From here on complaints can only repair a share, never
 // change the key.
 func (b *Board) freeze(now uint64) {
-	if b.params.Mode == ModeImport {
+	if b.params.Mode != ModeKeygen { // the keys are what they were: δ = 0
 		b.enter(PhaseConfirm, now, b.params.Deadlines.Confirm)
 		return
 	}

@@ -3,7 +3,8 @@ package dkg
 import "fmt"
 
 // Bodies returns the names of everything stored that a participant may have
-// to read now: who joined, and the dealings that count. A caller that fetches
+// to read now: who joined, the sharing that is replaced, and the dealings that
+// count. A caller that fetches
 // from afar gathers them first.
 func (b *Board) Bodies() [][32]byte {
 	var names [][32]byte
@@ -12,7 +13,10 @@ func (b *Board) Bodies() [][32]byte {
 			names = append(names, b.at(i).join)
 		}
 	}
-	chunks := b.params.dealing(b.Joined()).chunks()
+	if b.params.Mode.Renews() && b.phase >= PhaseDeal && b.phase <= PhaseDone {
+		names = append(names, b.params.PriorChunks()...)
+	}
+	chunks := b.dealing().chunks()
 	for d := range b.set.All() {
 		s := b.at(d)
 		names = append(names, s.header)

@@ -12,14 +12,14 @@ type dealJob struct {
 	params    *Params
 	me        int
 	roster    [32]byte
-	joined    Seats
+	receivers Seats
 	coins     coins
-	masks     [][32]byte     // mask key of each joined seat
-	constants []secret.Bytes // import: f_k(0); nil: drawn
+	masks     [][32]byte     // mask key of each receiver
+	constants []secret.Bytes // import, reshare: f_k(0); nil: drawn, or 0 in a refresh
 }
 
 func (e engine[S, P]) deal(j *dealJob) ([]byte, func([32]byte) []byte, error) {
-	t, n, shape := int(j.params.T), int(j.params.N), j.params.dealing(j.joined)
+	t, n, shape := int(j.params.T), int(j.params.N), j.params.dealing(j.receivers)
 	pointBytes := t * e.g.PointSize()
 	leaves := make([]byte, 0, shape.leaf*shape.leaves)
 	constants := make([]S, shape.leaves)
@@ -41,9 +41,9 @@ func (e engine[S, P]) deal(j *dealJob) ([]byte, func([32]byte) []byte, error) {
 		encoded := e.g.AppendPoints(nil, points)
 		for k := lo; k < hi; k++ {
 			leaves = append(leaves, encoded[(k-lo)*pointBytes:(k-lo+1)*pointBytes]...)
-			for i := range j.joined.All() {
+			for i := range j.receivers.All() {
 				var mask S
-				e.mask(&mask, j.masks[j.joined.before(i)], k)
+				e.mask(&mask, j.masks[j.receivers.before(i)], k)
 				e.g.AddScalar(&mask, &shares[k-lo][i])
 				leaves = e.g.AppendScalar(leaves, &mask)
 			}
@@ -63,7 +63,12 @@ func (e engine[S, P]) draw(values []S, j *dealJob, k int) error {
 		wide := j.coins.draw("value", j.roster[:], be32(k), be32(i))
 		e.g.SetWide(&values[i], &wide)
 	}
-	if j.constants == nil {
+	switch {
+	case j.params.Mode == ModeRefresh:
+		var zero S
+		values[0] = zero
+		return nil
+	case j.constants == nil:
 		return nil
 	}
 	err := fmt.Errorf("deal key %d: secret is gone", k)
@@ -95,6 +100,9 @@ func (e engine[S, P]) publicKey(key secret.Bytes) ([]byte, error) {
 // f_k(0): c is a polynomial's argument, so that the proof is one of each and
 // not of their sum. The knowledge error is K/r.
 func (e engine[S, P]) prove(j *dealJob, root [32]byte, constants []S) []byte {
+	if j.params.Mode == ModeRefresh {
+		return nil
+	}
 	var a S
 	wide := j.coins.draw("knowledge", j.roster[:], root[:])
 	e.g.SetWide(&a, &wide)

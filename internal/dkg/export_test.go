@@ -20,7 +20,7 @@ type forger interface {
 }
 
 func (ed *Editor) leaf(key int) []byte {
-	size := ed.job.params.dealing(ed.job.joined).leaf
+	size := ed.job.params.dealing(ed.job.receivers).leaf
 	return ed.Leaves[key*size : (key+1)*size]
 }
 
@@ -35,6 +35,47 @@ func (ed *Editor) AddPoint(key, at int, enc []byte) { ed.arith.forgePoint(ed.lea
 
 // Constant makes the polynomial of a key constant.
 func (ed *Editor) Constant(key int) { ed.arith.forgeConstant(ed.job, ed.leaf(key), key) }
+
+// Suite returns the suite of the dealing.
+func (ed *Editor) Suite() Suite { return ed.job.params.Suite }
+
+// Cancel makes key 0's points cancel, in the leading difference, those of all
+// other dealers: what a dealer can do that waits for the others.
+func (ed *Editor) Cancel(b *Board, src Source) {
+	ed.arith.(interface {
+		forgeCancel(ed *Editor, b *Board, src Source)
+	}).forgeCancel(ed, b, src)
+}
+
+func (e engine[S, P]) forgeCancel(ed *Editor, b *Board, src Source) {
+	t := int(ed.job.params.T)
+	sum, err := e.points(ed.leaf(0), t)
+	if err != nil {
+		panic(err)
+	}
+	for d := range b.complete().All() {
+		body, err := readBody(src, b.dealing(), b.at(d).root, 0)
+		if err != nil {
+			panic(err)
+		}
+		v, err := e.points(body, t)
+		if err != nil {
+			panic(err)
+		}
+		for i := range sum {
+			e.g.AddPoint(&sum[i], &v[i])
+		}
+	}
+	// The last value stands in the leading difference with a sign only.
+	lead(sum, e.g.SubPoint)
+	own, _ := e.points(ed.leaf(0), t)
+	if t%2 == 1 {
+		e.g.SubPoint(&own[t-1], &sum[0])
+	} else {
+		e.g.AddPoint(&own[t-1], &sum[0])
+	}
+	copy(ed.leaf(0), e.g.AppendPoints(nil, own))
+}
 
 // OutsidePoint returns an encoded point of the curve outside the subgroup.
 func OutsidePoint(s Suite) []byte { return s.arithmetic().(forger).outsidePoint() }
@@ -51,11 +92,15 @@ func Forge(q *Participant, b *Board, src Source, edit func(*Editor)) []Message {
 	}
 	copied := *honest
 	h := &copied
-	roster, joined := b.roster(), b.Joined()
+	roster, receivers := b.roster(), b.receivers()
 	wide := q.coins.draw("rho", roster[:])
 	rho := kem.NewSecretKey(&wide)
-	job := &dealJob{params: &q.params, me: q.me, roster: roster, joined: joined, coins: q.coins, constants: q.keys}
-	for i := range joined.All() {
+	constants, err := q.constants(src)
+	if err != nil {
+		panic(err)
+	}
+	job := &dealJob{params: &q.params, me: q.me, roster: roster, receivers: receivers, coins: q.coins, constants: constants}
+	for i := range receivers.All() {
 		key, _ := kem.ParsePublicKey(b.at(i).key[:])
 		var hybrid []byte
 		if q.params.Hybrid {
@@ -72,7 +117,7 @@ func Forge(q *Participant, b *Board, src Source, edit func(*Editor)) []Message {
 		ed.Leaves = append(ed.Leaves, c.Body...)
 	}
 	edit(ed)
-	root, bodies, paths := q.params.dealing(joined).cut(ed.Leaves)
+	root, bodies, paths := q.params.dealing(receivers).cut(ed.Leaves)
 	_, prove, _ := q.params.Suite.arithmetic().deal(job)
 	h.Root, h.Knowledge = root, prove(root)
 	Resign(q, b, h)
@@ -100,7 +145,7 @@ func Accuse(q *Participant, b *Board, src Source, dealer, key int) Complaint {
 }
 
 func (e engine[S, P]) forgeShare(j *dealJob, leaf []byte, key, seat int, delta *[16]byte) {
-	at := len(leaf) - 32*(j.joined.Len()-j.joined.before(seat))
+	at := len(leaf) - 32*(j.receivers.Len()-j.receivers.before(seat))
 	var s, d S
 	if err := e.g.SetScalar(&s, leaf[at:at+32]); err != nil {
 		panic(err)
@@ -131,11 +176,11 @@ func (e engine[S, P]) forgeConstant(j *dealJob, leaf []byte, key int) {
 	for at := range int(j.params.T) {
 		copy(leaf[at*e.g.PointSize():], e.g.AppendPoints(nil, p))
 	}
-	for i := range j.joined.All() {
+	for i := range j.receivers.All() {
 		var mask S
-		e.mask(&mask, j.masks[j.joined.before(i)], key)
+		e.mask(&mask, j.masks[j.receivers.before(i)], key)
 		e.g.AddScalar(&mask, &values[0])
-		at := len(leaf) - 32*(j.joined.Len()-j.joined.before(i))
+		at := len(leaf) - 32*(j.receivers.Len()-j.receivers.before(i))
 		copy(leaf[at:], e.g.AppendScalar(nil, &mask))
 	}
 }

@@ -86,7 +86,8 @@ type scenario struct {
 	fault  dkg.FaultKind
 	out    bool // its dealing must not count
 	suite  dkg.Suite
-	hybrid bool // only there
+	hybrid bool       // only there
+	not    []dkg.Mode // elsewhere only
 }
 
 const cheat = 2
@@ -122,7 +123,7 @@ var scenarios = []scenario{
 				}
 			})
 		}},
-	{name: "identity constant term", fault: dkg.BadDealing, out: true,
+	{name: "identity constant term", fault: dkg.BadDealing, out: true, not: []dkg.Mode{dkg.ModeRefresh},
 		act: func(p dkg.Params) dkgtest.Behaviour {
 			return forge(func(ed *dkg.Editor) { ed.SetPoint(1, 0, identity(p.Suite)) })
 		}},
@@ -138,9 +139,17 @@ var scenarios = []scenario{
 		act: always(forge(func(ed *dkg.Editor) { ed.SetPoint(1, 1, dkg.OutsidePoint(dkg.SuiteG1)) }))},
 	{name: "point shifted outside the subgroup", fault: dkg.BadDealing, out: true, suite: dkg.SuiteG1,
 		act: always(forge(func(ed *dkg.Editor) { ed.AddPoint(0, 2, dkg.OutsidePoint(dkg.SuiteG1)) }))},
-	{name: "another's commitments", fault: dkg.BadDealing, out: true,
+	{name: "another's commitments", fault: dkg.BadDealing, out: true, not: []dkg.Mode{dkg.ModeRefresh},
 		act: always(copyDealing)},
-	{name: "no knowledge of the secrets", fault: dkg.BadDealing, out: true,
+	{name: "another's commitments, of which nobody proves knowledge", fault: dkg.BadShare, out: true, not: []dkg.Mode{dkg.ModeKeygen, dkg.ModeReshare},
+		act: always(copyDealing)},
+	{name: "constant term that is not 0", fault: dkg.BadDealing, out: true, not: []dkg.Mode{dkg.ModeKeygen, dkg.ModeReshare},
+		act: func(p dkg.Params) dkgtest.Behaviour {
+			return forge(func(ed *dkg.Editor) { ed.SetPoint(1, 0, dkgtest.PublicKey(p.Suite, scalar(p.Suite, 9))) })
+		}},
+	{name: "another's share", fault: dkg.BadDealing, out: true, not: []dkg.Mode{dkg.ModeKeygen, dkg.ModeRefresh},
+		act: always(forge(func(ed *dkg.Editor) { ed.Constant(1); ed.AddPoint(1, 0, dkgtest.PublicKey(ed.Suite(), scalar(ed.Suite(), 1))) }))},
+	{name: "no knowledge of the secrets", fault: dkg.BadDealing, out: true, not: []dkg.Mode{dkg.ModeRefresh},
 		act: always(alter(func(c *dkgtest.Ceremony, q *dkg.Participant, m *dkg.Header) {
 			m.Knowledge[len(m.Knowledge)-5] ^= 1
 			dkg.Resign(q, c.Board, m)
@@ -264,15 +273,20 @@ func accuse(change func(*dkg.Complaint)) dkgtest.Behaviour {
 	})
 }
 
+// applies reports whether a scenario is one of ceremonies like that.
+func (s scenario) applies(p dkg.Params) bool {
+	return (s.suite == 0 || s.suite == p.Suite) && (p.Hybrid || !s.hybrid) && !slices.Contains(s.not, p.Mode)
+}
+
 func TestFaults(t *testing.T) {
 	all := func(t *testing.T, p dkg.Params) {
 		for _, s := range scenarios {
-			if s.suite != 0 && s.suite != p.Suite || s.hybrid && !p.Hybrid {
+			if !s.applies(p) {
 				continue
 			}
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				s.check(t, p)
+				s.check(t, open(t, p))
 			})
 		}
 	}
@@ -284,8 +298,9 @@ func TestFaults(t *testing.T) {
 	t.Run("n=10", func(t *testing.T) { all(t, dkgtest.Params(dkg.SuiteRistretto, false, 10, 2)) })
 }
 
-func (s scenario) check(t *testing.T, p dkg.Params) {
-	c := open(t, p)
+func (s scenario) check(t *testing.T, c *dkgtest.Ceremony) {
+	t.Helper()
+	p := c.Board.Params()
 	c.Acts[cheat] = s.act(p)
 	finish(t, c)
 	if !c.Has(cheat, s.fault) {
@@ -299,7 +314,7 @@ func (s scenario) check(t *testing.T, p dkg.Params) {
 	if s.fault.Attributable() != c.Blamed().Has(cheat) {
 		t.Errorf("blamed %s; faults %v", c.Blamed(), c.Board.Faults())
 	}
-	want := dkg.AllSeats(int(p.N))
+	want := p.Parties()
 	if s.out {
 		want = want.Without(dkg.Seats(0).With(cheat))
 	}

@@ -1,6 +1,8 @@
 package dkg
 
 import (
+	"math/big"
+
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/kem"
 )
@@ -14,7 +16,8 @@ type group[S, P any] interface {
 
 	SetWide(s *S, uniform *[64]byte)
 	SetWeight(s *S, weight *[16]byte)
-	SetScalar(s *S, b []byte) error // canonical
+	SetRatio(s *S, num, den *big.Int) // public
+	SetScalar(s *S, b []byte) error   // canonical
 	AppendScalar(dst []byte, s *S) []byte
 	AddScalar(a, b *S) // a += b
 	SubScalar(a, b *S) // a -= b

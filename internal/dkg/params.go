@@ -10,15 +10,28 @@ import (
 	"github.com/quorate/quorate/internal/wire"
 )
 
-// Mode says what a ceremony makes. Numbers are never used again: 3 and 4 are
-// kept for refresh and reshare, which differ in the rule for V_0 and in who
-// deals, not in the machine.
+// Mode says what a ceremony makes. Modes differ in the rule for V_0, in who
+// deals and in how dealings are summed, not in the machine. Numbers are never
+// used again.
 type Mode uint8
 
 const (
-	ModeKeygen Mode = 1 // V_0 ≠ O, dealt by all, shifted by δ
-	ModeImport Mode = 2 // V_0 = existing keys, dealt by one, δ = 0
+	ModeKeygen  Mode = 1 // V_0 ≠ O, dealt by all, shifted by δ
+	ModeImport  Mode = 2 // V_0 = existing keys, dealt by one, δ = 0
+	ModeRefresh Mode = 3 // V_0 = O, dealt by all and added to what they hold, δ = 0
+	ModeReshare Mode = 4 // V_0 = Y_i of before, Lagrange-weighted, δ = 0
 )
+
+func (m Mode) String() string {
+	names := [...]string{"", "keygen", "import", "refresh", "reshare"}
+	if m >= ModeKeygen && int(m) < len(names) {
+		return names[m]
+	}
+	return fmt.Sprintf("mode %d", uint8(m))
+}
+
+// Renews reports whether the mode gives existing keys new shares.
+func (m Mode) Renews() bool { return m == ModeRefresh || m == ModeReshare }
 
 // Suite names the group of the keys.
 type Suite uint8
@@ -42,27 +55,38 @@ type Deadlines struct {
 	Join, Deal, Verify, Answer, Confirm, Publish uint32
 }
 
+// Old is the sharing that a refresh or a reshare replaces.
+type Old struct {
+	T       uint8
+	Dealers Seats  // who holds a share and deals; of a reshare not all need to
+	Epoch   uint32 // of those shares
+}
+
 // Params is all that participants agree on before a ceremony. It is hashed
 // into the ceremony id, which everything else is bound to.
 type Params struct {
-	Mode   Mode
-	Suite  Suite
-	Hybrid bool // masks need X-Wing as well as Diffie-Hellman
-	N, T   uint8
-	Keys   uint32 // number of keys made in one go
+	Mode    Mode
+	Suite   Suite
+	Hybrid  bool   // masks need X-Wing as well as Diffie-Hellman
+	N       uint8  // seats of the roster
+	T       uint8  // shares that will sign
+	Without Seats  // seats that get no share
+	Epoch   uint32 // of the shares that are made
+	Keys    uint32 // number of keys made in one go
 
 	Nonce   [32]byte
 	Cluster [32]byte
 	Roster  [32]byte // hash of the document that says who sits where
 
 	Importer uint8    // import: the seat that deals
-	Expected [32]byte // import: ExpectedKeys of the existing keys
+	Expected [32]byte // import: ExpectedKeys of the existing keys; refresh, reshare: the root of [Params.Prior]
+	Old      Old      // refresh, reshare
 
 	Deadlines Deadlines
 }
 
 // paramsSize is the length of every encoding of Params.
-const paramsSize = 1 + 1 + 1 + 1 + 1 + 4 + 3*32 + 1 + 32 + 6*4
+const paramsSize = 1 + 1 + 1 + 1 + 1 + 4 + 4 + 4 + 3*32 + 1 + 32 + 1 + 4 + 4 + 6*4
 
 // Encode returns the canonical bytes.
 func (p Params) Encode() []byte {
@@ -72,12 +96,17 @@ func (p Params) Encode() []byte {
 	e.Bool(p.Hybrid)
 	e.U8(p.N)
 	e.U8(p.T)
+	e.U32(uint32(p.Without))
+	e.U32(p.Epoch)
 	e.U32(p.Keys)
 	e.Fixed(p.Nonce[:])
 	e.Fixed(p.Cluster[:])
 	e.Fixed(p.Roster[:])
 	e.U8(p.Importer)
 	e.Fixed(p.Expected[:])
+	e.U8(p.Old.T)
+	e.U32(uint32(p.Old.Dealers))
+	e.U32(p.Old.Epoch)
 	d := p.Deadlines
 	for _, v := range [...]uint32{d.Join, d.Deal, d.Verify, d.Answer, d.Confirm, d.Publish} {
 		e.U32(v)
@@ -96,12 +125,13 @@ func ParseParams(b []byte) (Params, error) {
 }
 
 func readParams(d *wire.Decoder) Params {
-	p := Params{Mode: Mode(d.U8()), Suite: Suite(d.U8()), Hybrid: d.Bool(), N: d.U8(), T: d.U8(), Keys: d.U32()}
+	p := Params{Mode: Mode(d.U8()), Suite: Suite(d.U8()), Hybrid: d.Bool(), N: d.U8(), T: d.U8(), Without: Seats(d.U32()), Epoch: d.U32(), Keys: d.U32()}
 	d.Fixed(p.Nonce[:])
 	d.Fixed(p.Cluster[:])
 	d.Fixed(p.Roster[:])
 	p.Importer = d.U8()
 	d.Fixed(p.Expected[:])
+	p.Old = Old{T: d.U8(), Dealers: Seats(d.U32()), Epoch: d.U32()}
 	for _, v := range [...]*uint32{&p.Deadlines.Join, &p.Deadlines.Deal, &p.Deadlines.Verify,
 		&p.Deadlines.Answer, &p.Deadlines.Confirm, &p.Deadlines.Publish} {
 		*v = d.U32()
@@ -111,7 +141,7 @@ func readParams(d *wire.Decoder) Params {
 
 // Check refuses parameters that no ceremony may run with.
 func (p Params) Check() error {
-	if p.Mode != ModeKeygen && p.Mode != ModeImport {
+	if p.Mode < ModeKeygen || p.Mode > ModeReshare {
 		return fmt.Errorf("check ceremony parameters: mode %d is unknown", p.Mode)
 	}
 	if p.Suite != SuiteG1 && p.Suite != SuiteRistretto {
@@ -120,19 +150,46 @@ func (p Params) Check() error {
 	if p.N > wire.MaxNodes {
 		return fmt.Errorf("check ceremony parameters: %d seats, want at most %d", p.N, wire.MaxNodes)
 	}
-	if _, err := action.NewThreshold(int(p.T), int(p.N)); err != nil {
+	if p.Without.Without(p.seats()) != 0 {
+		return fmt.Errorf("check ceremony parameters: seats %s are not all on the roster", p.Without)
+	}
+	if _, err := action.NewThreshold(int(p.T), p.Members().Len()); err != nil {
 		return fmt.Errorf("check ceremony parameters: %w", err)
 	}
 	if p.Keys < 1 || p.Keys > wire.MaxKeysPerBatch {
 		return fmt.Errorf("check ceremony parameters: %d keys, want 1 to %d", p.Keys, wire.MaxKeysPerBatch)
 	}
-	if importing := p.Mode == ModeImport; importing != AllSeats(int(p.N)).Has(int(p.Importer)) ||
-		importing != (p.Expected != [32]byte{}) {
-		return errors.New("check ceremony parameters: an import, and nothing else, names its dealer and keys")
+	if err := p.checkMode(); err != nil {
+		return fmt.Errorf("check ceremony parameters: %w", err)
 	}
 	d := p.Deadlines
 	if min(d.Join, d.Deal, d.Verify, d.Answer, d.Confirm, d.Publish) == 0 {
 		return errors.New("check ceremony parameters: a phase without time")
+	}
+	return nil
+}
+
+// checkMode refuses what a mode cannot start from.
+func (p Params) checkMode() error {
+	if (p.Mode == ModeImport) != p.seats().Has(int(p.Importer)) || p.Mode != ModeImport && p.Importer != 0 {
+		return errors.New("an import, and nothing else, names its dealer")
+	}
+	if (p.Mode == ModeKeygen) != (p.Expected == [32]byte{}) {
+		return errors.New("a ceremony on existing keys, and no other, names them")
+	}
+	switch o := p.Old; {
+	case p.Mode == ModeKeygen && p.Epoch != 0:
+		return errors.New("new keys begin with epoch 0")
+	case !p.Mode.Renews() && o != Old{}:
+		return errors.New("a sharing to replace, and no keys that have one")
+	case !p.Mode.Renews():
+		return nil
+	case uint64(p.Epoch) != uint64(o.Epoch)+1:
+		return fmt.Errorf("epoch %d cannot follow %d", p.Epoch, o.Epoch)
+	case o.T < 1 || o.Dealers.Without(p.seats()) != 0 || o.Dealers.Len() < int(o.T):
+		return fmt.Errorf("%d shares that dealers %s do not have", o.T, o.Dealers)
+	case p.Mode == ModeRefresh && (o.Dealers != p.Members() || o.T != p.T):
+		return errors.New("a refresh changes neither holders nor threshold")
 	}
 	return nil
 }
@@ -149,24 +206,45 @@ func ExpectedKeys(keys [][]byte) [32]byte {
 	return wire.Hash(wire.TagExpected, all)
 }
 
-func (p *Params) seats() Seats { return AllSeats(int(p.N)) }
-func (p *Params) faults() int  { return (int(p.N) - 1) / 3 }
-func (p *Params) quorum() int  { return int(p.N) - p.faults() }
+// Members returns the seats that get shares.
+func (p *Params) Members() Seats { return p.seats().Without(p.Without) }
 
-// dealers returns who deals, out of those who joined.
-func (p *Params) dealers(joined Seats) Seats {
-	if p.Mode == ModeImport {
-		return joined & only(int(p.Importer))
+func (p *Params) seats() Seats { return AllSeats(int(p.N)) }
+func (p *Params) faults() int  { return (p.Members().Len() - 1) / 3 }
+func (p *Params) quorum() int  { return p.Members().Len() - p.faults() }
+
+// Parties returns the seats that have something to do: who deals and who
+// receives.
+func (p *Params) Parties() Seats { return p.Members() | p.dealers() }
+
+// dealers returns who may deal.
+func (p *Params) dealers() Seats {
+	switch p.Mode {
+	case ModeImport:
+		return only(int(p.Importer))
+	case ModeReshare:
+		return p.Old.Dealers
 	}
-	return joined
+	return p.Members()
 }
 
 // minDealers is the smallest QUAL.
 func (p *Params) minDealers() int {
-	if p.Mode == ModeImport {
+	switch p.Mode {
+	case ModeImport:
 		return 1
+	case ModeReshare:
+		return int(p.Old.T)
 	}
 	return int(p.T)
+}
+
+// knowledge is the length of a proof of constants: f(0) = 0 is known to all.
+func (p *Params) knowledge() int {
+	if p.Mode == ModeRefresh {
+		return 0
+	}
+	return p.Suite.pointSize() + 32
 }
 
 // shape describes how a list of equal leaves is cut into chunks.
@@ -187,10 +265,10 @@ func newShape(leaf, leaves int) shape {
 	return shape{leaf, leaves, per}
 }
 
-// dealing returns the shape of a dealing to the seats that joined: for each
-// key t points, then one ciphertext for each joined seat.
-func (p *Params) dealing(joined Seats) shape {
-	return newShape(int(p.T)*p.Suite.pointSize()+32*joined.Len(), int(p.Keys))
+// dealing returns the shape of a dealing: for each key t points, then one
+// ciphertext for each receiver.
+func (p *Params) dealing(receivers Seats) shape {
+	return newShape(int(p.T)*p.Suite.pointSize()+32*receivers.Len(), int(p.Keys))
 }
 
 // result returns the shape of the public result: for each key t points.

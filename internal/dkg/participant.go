@@ -15,13 +15,14 @@ import (
 // ceremony needs. The board must be proven to be the ledger's; the source
 // need not be trusted.
 type Participant struct {
-	params Params
-	cid    [32]byte
-	me     int
-	coins  coins
-	key    kem.SecretKey
-	hybrid kem.HybridKey
-	keys   []secret.Bytes // import: what this seat deals
+	params  Params
+	cid     [32]byte
+	me      int
+	coins   coins
+	key     kem.SecretKey
+	hybrid  kem.HybridKey
+	keys    []secret.Bytes // import: what this seat deals
+	holding Holding        // refresh, reshare: what this seat holds, if anything
 
 	// What was made and found last, so that a phase need not do everything
 	// again. The methods are not for use by several goroutines at once.
@@ -43,6 +44,9 @@ type Participant struct {
 // ErrNoShares is returned when this seat has no valid share of the result: it
 // came too late with a complaint. The share can be repaired by the others.
 var ErrNoShares = errors.New("this seat holds no valid shares of the result")
+
+// errNothingHeld: a reshare asks for shares that this seat does not have.
+var errNothingHeld = errors.New("this seat holds no share to deal from")
 
 var errSeed = errors.New("this seat joined with another seed")
 
@@ -103,7 +107,7 @@ func (q *Participant) Next(b *Board, src Source) ([]Message, error) {
 	if b.cid != q.cid {
 		return nil, ErrCeremony
 	}
-	s, joined := b.at(q.me), b.Joined()
+	s, receives := b.at(q.me), b.receivers().Has(q.me)
 	if s.joined && s.key != [kem.PointSize]byte(q.key.Public().Bytes()) {
 		return nil, errSeed
 	}
@@ -117,12 +121,16 @@ func (q *Participant) Next(b *Board, src Source) ([]Message, error) {
 	}
 	switch b.phase {
 	case PhaseJoin:
-		if !s.joined && !s.blamed {
+		if !s.joined && !s.blamed && b.params.Parties().Has(q.me) {
 			add(q.Join(), nil)
 		}
 	case PhaseDeal:
-		if b.params.dealers(joined).Without(b.excluded | b.complete()).Has(q.me) {
-			return q.deal(b, src)
+		if b.dealers().Without(b.excluded | b.complete()).Has(q.me) {
+			out, err := q.deal(b, src)
+			if errors.Is(err, errNothingHeld) {
+				return nil, nil // absent from the deal; its receiving goes on
+			}
+			return out, err
 		}
 	case PhaseVerify, PhaseAnswer:
 		for _, c := range b.pending {
@@ -130,14 +138,14 @@ func (q *Participant) Next(b *Board, src Source) ([]Message, error) {
 				add(q.Answer(b, src, int(c.from)))
 			}
 		}
-		if b.phase == PhaseVerify && s.joined && !s.spoke {
+		if b.phase == PhaseVerify && receives && !s.spoke {
 			add(q.Verify(b, src))
 		}
 	case PhaseConfirm, PhasePublish, PhaseDone:
-		if s.joined && s.attests == nil {
+		if receives && s.attests == nil {
 			add(q.Confirm(b, src))
 		}
-		if b.phase == PhasePublish && s.joined && err == nil {
+		if b.phase == PhasePublish && receives && err == nil {
 			chunks, e := q.Publish(b, src)
 			err = e
 			for _, c := range chunks {
@@ -181,7 +189,7 @@ func (q *Participant) Join() *Join {
 	}
 }
 
-// Deal returns this seat's dealing to the seats that joined.
+// Deal returns this seat's dealing to the receivers that joined.
 func (q *Participant) Deal(b *Board, src Source) (*Header, []*Chunk, error) {
 	if q.params.Mode == ModeImport && q.keys == nil {
 		return nil, nil, fmt.Errorf("deal: seat %d has no keys to import", q.me)
@@ -189,7 +197,7 @@ func (q *Participant) Deal(b *Board, src Source) (*Header, []*Chunk, error) {
 	if b.phase == PhaseJoin { // the roster is not final: this would not be the only dealing
 		return nil, nil, fmt.Errorf("deal in phase %s: %w", b.phase, ErrPhase)
 	}
-	roster, joined := b.roster(), b.Joined()
+	roster, receivers := b.roster(), b.receivers()
 	if q.dealt.header != nil && q.dealt.roster == roster {
 		return q.dealt.header, q.dealt.chunks, nil
 	}
@@ -197,8 +205,8 @@ func (q *Participant) Deal(b *Board, src Source) (*Header, []*Chunk, error) {
 	rho := kem.NewSecretKey(&wide)
 	h := &Header{CID: q.cid, R: rho.Public()}
 
-	masks := make([][32]byte, 0, joined.Len())
-	for i := range joined.All() {
+	masks := make([][32]byte, 0, receivers.Len())
+	for i := range receivers.All() {
 		key, err := kem.ParsePublicKey(b.at(i).key[:])
 		if err != nil {
 			return nil, nil, fmt.Errorf("deal to seat %d: %w", i, err)
@@ -214,14 +222,22 @@ func (q *Participant) Deal(b *Board, src Source) (*Header, []*Chunk, error) {
 		}
 		masks = append(masks, maskKey(roster, q.me, i, h.R.Bytes(), key.Bytes(), rho.Shared(key), hybrid))
 	}
+	constants, err := q.constants(src)
+	if err != nil {
+		return nil, nil, err
+	}
 	leaves, prove, err := q.params.Suite.arithmetic().deal(&dealJob{
-		params: &q.params, me: q.me, roster: roster, joined: joined,
-		coins: q.coins, masks: masks, constants: q.keys,
+		params: &q.params, me: q.me, roster: roster, receivers: receivers,
+		coins: q.coins, masks: masks, constants: constants,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	root, bodies, paths := q.params.dealing(joined).cut(leaves)
+	shape := q.params.dealing(receivers)
+	if err := q.checkConstants(src, leaves, shape.leaf); err != nil {
+		return nil, nil, err
+	}
+	root, bodies, paths := shape.cut(leaves)
 	h.Root, h.Knowledge = root, prove(root)
 	h.Rho = rho.Prove(wire.TagPoKRho, headerContext(q.cid, roster, q.me, h)...)
 	q.dealt.roster, q.dealt.header, q.dealt.chunks = roster, h, q.chunks(false, bodies, paths)
@@ -287,8 +303,9 @@ func (q *Participant) receive(b *Board, src Source, set Seats) (*received, error
 		return q.found.received, nil
 	}
 	j := &receiveJob{
-		params: &q.params, me: q.me, roster: b.roster(), joined: b.Joined(), set: set, coins: q.coins,
+		params: &q.params, me: q.me, roster: b.roster(), receivers: b.receivers(), set: set, coins: q.coins,
 		headers: make(map[int]*Header), masks: make(map[int][32]byte), chunk: cached(b, src),
+		prior: q.params.readPrior(src), old: q.old,
 	}
 	for d := range set.All() {
 		h, err := fetch[*Header](src, b.at(d).header)
@@ -314,7 +331,7 @@ func cached(b *Board, src Source) func(dealer, index int) ([]byte, error) {
 		index int
 		body  []byte
 	}
-	last, shape := make(map[int]kept), b.params.dealing(b.Joined())
+	last, shape := make(map[int]kept), b.dealing()
 	return func(dealer, index int) ([]byte, error) {
 		if k, ok := last[dealer]; ok && k.index == index {
 			return k.body, nil
@@ -332,7 +349,7 @@ func cached(b *Board, src Source) func(dealer, index int) ([]byte, error) {
 func (q *Participant) unmask(b *Board, dealer int, h *Header) ([32]byte, error) {
 	var hybrid []byte
 	if q.params.Hybrid {
-		at := b.Joined().before(q.me) * kem.CiphertextSize
+		at := b.receivers().before(q.me) * kem.CiphertextSize
 		shared, err := q.hybrid.Decapsulate(h.Encapsulations[at : at+kem.CiphertextSize])
 		if err != nil {
 			return [32]byte{}, err
@@ -362,7 +379,7 @@ func (q *Participant) Verify(b *Board, src Source) (*Verdict, error) {
 }
 
 func (q *Participant) complain(b *Board, src Source, dealer, key int) (Complaint, error) {
-	shape := q.params.dealing(b.Joined())
+	shape := b.dealing()
 	root := b.at(dealer).root
 	raw, err := src(chunkName(root, key/shape.perChunk))
 	if err != nil {
@@ -403,7 +420,7 @@ func (q *Participant) Answer(b *Board, src Source, recipient int) (*Answer, erro
 		Recipient: uint8(recipient),
 		Coins:     q.hybridCoins(b.roster(), recipient),
 		HybridKey: key,
-		Path:      treePath(h.encapsulations(), b.Joined().before(recipient)),
+		Path:      treePath(h.encapsulations(), b.receivers().before(recipient)),
 	}, nil
 }
 
@@ -422,7 +439,7 @@ func (q *Participant) finish(b *Board, src Source) (held, error) {
 			return nil, ErrNoShares
 		}
 		shift := b.unbias
-		if q.params.Mode == ModeImport {
+		if q.params.Mode != ModeKeygen {
 			shift = nil
 		}
 		if q.settled.held, err = r.held.settle(shift); err != nil {

@@ -1,23 +1,32 @@
 package dkg
 
-import "github.com/quorate/quorate/internal/wire"
+import (
+	"bytes"
+	"fmt"
+	"math/big"
+
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
+)
 
 // receiveJob is what a seat needs to judge the dealings of one set.
 type receiveJob struct {
-	params  *Params
-	me      int
-	roster  [32]byte
-	joined  Seats
-	set     Seats
-	headers map[int]*Header
-	masks   map[int][32]byte                        // this seat's mask key of each dealer
-	chunk   func(dealer, index int) ([]byte, error) // leaves, checked against the dealer's root
-	coins   coins
+	params    *Params
+	me        int
+	roster    [32]byte
+	receivers Seats
+	set       Seats
+	headers   map[int]*Header
+	masks     map[int][32]byte                        // this seat's mask key of each dealer
+	chunk     func(dealer, index int) ([]byte, error) // leaves, checked against the dealer's root
+	prior     func(key int) ([]byte, error)           // refresh, reshare: commitments that are replaced
+	old       func(leaf []byte) secret.Bytes          // and this seat's share of them
+	coins     coins
 }
 
 // leaf returns what a dealer made for one key.
 func (j *receiveJob) leaf(dealer, key int) ([]byte, error) {
-	shape := j.params.dealing(j.joined)
+	shape := j.params.dealing(j.receivers)
 	body, err := j.chunk(dealer, key/shape.perChunk)
 	if err != nil {
 		return nil, err
@@ -31,7 +40,7 @@ type received struct {
 	faulty  Seats       // dealers that anyone can see to be faulty
 	sums    [32]byte    // root of the sums over the others
 	accused map[int]int // dealer to a key of which it sent this seat a false share
-	held    held        // nil when some dealer is accused or none is left
+	held    held        // nil when some dealer is accused, none is left, or the share to refresh is missing
 }
 
 // holding has the sums over a set: public points, and this seat's secrets.
@@ -41,22 +50,30 @@ type holding[S, P any] struct {
 	me      int
 	points  []P        // Y_k,j at k·t+j, for j < t
 	secrets func() []S // s_k; a function so that nothing can print them
+	lacks   bool       // refresh: the share that is refreshed is not here
 }
 
 func (e engine[S, P]) receive(j *receiveJob) (*received, error) {
-	r, set := &received{}, j.set
-	for set != 0 {
-		h, bad, err := e.gather(j, set)
+	r, set, need := &received{}, j.set, 1
+	if j.params.Mode == ModeReshare {
+		need = j.params.minDealers() // fewer weigh nothing
+	}
+	for set.Len() >= need {
+		sum := e.summation(j.params, set)
+		h, bad, err := e.gather(j, set, sum)
 		var mine []P
 		if err == nil && bad == 0 {
-			mine, bad, err = e.inspect(j, set, h)
+			mine, bad, err = e.inspect(j, sum, h)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if bad == 0 {
 			r.sums = h.root()
-			r.accused, err = e.audit(j, set, r, h, mine)
+			if h.lacks {
+				return r, nil
+			}
+			r.accused, err = e.audit(j, sum, r, h, mine)
 			if r.accused == nil {
 				r.held = h
 			}
@@ -69,12 +86,74 @@ func (e engine[S, P]) receive(j *receiveJob) (*received, error) {
 	return r, nil
 }
 
+// summation says how dealings become shares: Σ λ_d·f_d over some dealers.
+type summation[S any] struct {
+	over    Seats
+	weights map[int]S // λ_d; nil: all 1
+}
+
+// summation of a reshare interpolates, at 0, the first so many of a set that
+// the old polynomial needs; elsewhere it adds all of them up.
+func (e engine[S, P]) summation(p *Params, set Seats) summation[S] {
+	if p.Mode != ModeReshare {
+		return summation[S]{over: set}
+	}
+	s := summation[S]{set.First(p.minDealers()), make(map[int]S)}
+	for i := range s.over.All() {
+		num, den := big.NewInt(1), big.NewInt(1)
+		for j := range s.over.All() {
+			if j != i {
+				num.Mul(num, big.NewInt(int64(j)))
+				den.Mul(den, big.NewInt(int64(j-i)))
+			}
+		}
+		var weight S
+		e.g.SetRatio(&weight, num, den)
+		s.weights[i] = weight
+	}
+	return s
+}
+
+// scale multiplies what a dealer dealt by its weight.
+func (e engine[S, P]) scale(s summation[S], dealer int, share *S) {
+	if w, ok := s.weights[dealer]; ok {
+		e.g.MulScalar(share, &w)
+	}
+}
+
+// add adds the weighted points of some dealers to sums.
+func (e engine[S, P]) add(s summation[S], sums []P, dealt map[int][]P) {
+	if s.weights == nil {
+		for d := range s.over.All() {
+			for i := range dealt[d] {
+				e.g.AddPoint(&sums[i], &dealt[d][i])
+			}
+		}
+		return
+	}
+	column, weights := make([]P, s.over.Len()), make([]S, 0, s.over.Len())
+	for d := range s.over.All() {
+		weights = append(weights, s.weights[d])
+	}
+	for i := range sums {
+		for d := range s.over.All() {
+			column[s.over.before(d)] = dealt[d][i]
+		}
+		sum := e.g.VarTimeMultiMult(column, weights, 255)
+		e.g.AddPoint(&sums[i], &sum)
+	}
+}
+
 // gather sums the dealings of a set, chunk by chunk, and names the dealers
 // with false points, constant terms or proofs.
-func (e engine[S, P]) gather(j *receiveJob, set Seats) (*holding[S, P], Seats, error) {
-	t, shape, size := int(j.params.T), j.params.dealing(j.joined), e.g.PointSize()
-	ciphertext := t*size + 32*j.joined.before(j.me)
+func (e engine[S, P]) gather(j *receiveJob, set Seats, sum summation[S]) (*holding[S, P], Seats, error) {
+	t, shape, size := int(j.params.T), j.params.dealing(j.receivers), e.g.PointSize()
+	ciphertext := t*size + 32*j.receivers.before(j.me)
 	points, secrets := make([]P, shape.leaves*t), make([]S, shape.leaves)
+	h := &holding[S, P]{e: e, params: j.params, me: j.me, points: points, secrets: func() []S { return secrets }}
+	if err := e.begin(j, h); err != nil {
+		return nil, 0, err
+	}
 	proofs := make(map[int]*knowledge[S, P])
 	var expected []byte
 	var bad Seats
@@ -85,23 +164,37 @@ func (e engine[S, P]) gather(j *receiveJob, set Seats) (*holding[S, P], Seats, e
 	}
 	for c := range shape.chunks() {
 		lo, hi := shape.span(c)
+		dealt := make(map[int][]P)
 		for d := range set.Without(bad).All() {
 			body, err := j.chunk(d, c)
 			if err != nil {
 				return nil, 0, err
 			}
 			constants := make([]P, hi-lo)
+			dealt[d] = make([]P, (hi-lo)*t)
 			for k := lo; k < hi && !bad.Has(d); k++ {
-				leaf := body[(k-lo)*shape.leaf : (k-lo+1)*shape.leaf]
-				if !e.addPoints(points[k*t:(k+1)*t], &constants[k-lo], leaf) {
+				leaf, v := body[(k-lo)*shape.leaf:(k-lo+1)*shape.leaf], dealt[d][(k-lo)*t:(k-lo+1)*t]
+				ok, err := e.readPoints(j, d, k, v, leaf)
+				if err != nil {
+					return nil, 0, err
+				}
+				if !ok {
 					bad = bad.With(d)
 				}
-				e.addShare(&secrets[k], leaf[ciphertext:ciphertext+32], j.masks[d], k)
+				constants[k-lo] = v[0]
+				if sum.over.Has(d) {
+					share := e.decrypt(leaf[ciphertext:ciphertext+32], j.masks[d], k)
+					e.scale(sum, d, &share)
+					e.g.AddScalar(&secrets[k], &share)
+				}
 				if j.params.Mode == ModeImport {
 					expected = append(expected, leaf[:size]...)
 				}
 			}
 			proofs[d].add(e, constants)
+		}
+		if bad == 0 { // else it is all done again without them
+			e.add(sum, points[lo*t:hi*t], dealt)
 		}
 	}
 	for d := range set.Without(bad).All() {
@@ -112,49 +205,82 @@ func (e engine[S, P]) gather(j *receiveJob, set Seats) (*holding[S, P], Seats, e
 	if j.params.Mode == ModeImport && bad == 0 && wire.Hash(wire.TagExpected, expected) != j.params.Expected {
 		bad = set
 	}
-	return &holding[S, P]{e, j.params, j.me, points, func() []S { return secrets }}, bad, nil
+	return h, bad, nil
 }
 
-// addPoints adds the t points at the front of a leaf. The identity is no
-// commitment: V_0 = O would be a dealing of nothing, and any other would
-// publish a share.
-func (e engine[S, P]) addPoints(sums []P, constant *P, leaf []byte) bool {
-	size := e.g.PointSize()
-	for i := range sums {
-		var p P
-		if e.g.SetPoint(&p, leaf[i*size:(i+1)*size]) != nil || e.g.IsIdentity(&p) {
-			return false
-		}
-		if i == 0 {
-			*constant = p
-		}
-		e.g.AddPoint(&sums[i], &p)
+// begin puts into a sum what a refresh adds to: the sharing as it is.
+func (e engine[S, P]) begin(j *receiveJob, h *holding[S, P]) error {
+	if j.params.Mode != ModeRefresh {
+		return nil
 	}
-	return true
+	t, secrets := int(j.params.T), h.secrets()
+	for k := range secrets {
+		leaf, err := j.prior(k)
+		if err != nil {
+			return err
+		}
+		v, err := e.points(leaf, t)
+		if err != nil {
+			return fmt.Errorf("read the sharing before of key %d: %w", k, err)
+		}
+		copy(h.points[k*t:], v)
+		err = errNothingHeld
+		j.old(leaf).Expose(func(b []byte) { err = e.g.SetScalar(&secrets[k], b) })
+		h.lacks = h.lacks || err != nil
+	}
+	return nil
 }
 
-// addShare adds what a ciphertext hides. One that is no canonical scalar adds
-// nothing, so that the sum comes out wrong and a complaint proves it: seats
-// do not look at each other's.
-func (e engine[S, P]) addShare(sum *S, ciphertext []byte, maskKey [32]byte, key int) {
-	var share, mask S
+// readPoints reads the t points at the front of a leaf and checks the constant
+// term. The identity is no commitment: as V_0 it would be a dealing of nothing
+// (which is what a refresh deals), and any other would publish a share.
+func (e engine[S, P]) readPoints(j *receiveJob, dealer, key int, v []P, leaf []byte) (bool, error) {
+	size := e.g.PointSize()
+	for i := range v {
+		if e.g.SetPoint(&v[i], leaf[i*size:(i+1)*size]) != nil || e.g.IsIdentity(&v[i]) != (i == 0 && j.params.Mode == ModeRefresh) {
+			return false, nil
+		}
+	}
+	if j.params.Mode != ModeReshare {
+		return true, nil
+	}
+	prior, err := j.prior(key)
+	if err != nil {
+		return false, err
+	}
+	held, ok := e.commitment(prior, int(j.params.Old.T), dealer)
+	return ok && bytes.Equal(leaf[:size], held), nil
+}
+
+// decrypt returns what a ciphertext hides. One that is no canonical scalar
+// hides 0, so that the sum comes out wrong and a complaint proves it: seats do
+// not look at each other's.
+func (e engine[S, P]) decrypt(ciphertext []byte, maskKey [32]byte, key int) (share S) {
+	var mask S
 	if e.g.SetScalar(&share, ciphertext) != nil {
-		return
+		var none S
+		return none
 	}
 	e.mask(&mask, maskKey, key)
-	e.g.AddScalar(sum, &share)
-	e.g.SubScalar(sum, &mask)
+	e.g.SubScalar(&share, &mask)
+	return share
 }
 
 // knowledge checks a dealer's proof of its constant terms as they stream by.
+// That of a refresh, whose constants are 0, is empty and holds.
 type knowledge[S, P any] struct {
 	c, power, z S
 	sum         P // A + Σ c^(k+1)·V_k,0
+	none        bool
 }
 
 func (e engine[S, P]) openProof(j *receiveJob, dealer int) *knowledge[S, P] {
 	h, size := j.headers[dealer], e.g.PointSize()
 	var p knowledge[S, P]
+	if j.params.Mode == ModeRefresh {
+		p.none = true
+		return &p
+	}
 	if e.g.SetPoint(&p.sum, h.Knowledge[:size]) != nil || e.g.SetScalar(&p.z, h.Knowledge[size:]) != nil {
 		return nil
 	}
@@ -164,6 +290,9 @@ func (e engine[S, P]) openProof(j *receiveJob, dealer int) *knowledge[S, P] {
 }
 
 func (p *knowledge[S, P]) add(e engine[S, P], constants []P) {
+	if p.none {
+		return
+	}
 	powers := make([]S, len(constants))
 	for k := range powers {
 		powers[k] = p.power
@@ -174,6 +303,9 @@ func (p *knowledge[S, P]) add(e engine[S, P], constants []P) {
 }
 
 func (p *knowledge[S, P]) holds(e engine[S, P]) bool {
+	if p.none {
+		return true
+	}
 	var left P
 	e.g.BaseMult(&left, &p.z)
 	return e.g.Equal(&left, &p.sum)
@@ -183,10 +315,15 @@ func (p *knowledge[S, P]) holds(e engine[S, P]) bool {
 // random combination would miss small orders; and every polynomial of full
 // degree. A dealing that is wrong while its sum is right harms nobody: only
 // sums are used. It returns this seat's Y_k,i on the way.
-func (e engine[S, P]) inspect(j *receiveJob, set Seats, h *holding[S, P]) (mine []P, bad Seats, err error) {
+//
+// A dealer that waits for the others' points can choose its own so that the
+// sum has too low a degree, without that its own has. It cannot know that
+// polynomial, so its shares are false and complaints will name it; nobody is
+// blamed here, and settle refuses what no complaint removed.
+func (e engine[S, P]) inspect(j *receiveJob, sum summation[S], h *holding[S, P]) (mine []P, bad Seats, err error) {
 	t := int(j.params.T)
 	if outside := e.g.Outside(h.points); len(outside) > 0 {
-		bad, err = e.culprits(j, set, outside[0]/t, func(v []P) bool { return len(e.g.Outside(v)) > 0 })
+		bad, err = e.culprits(j, sum.over, outside[0]/t, func(v []P) bool { return len(e.g.Outside(v)) > 0 })
 		return nil, bad, err
 	}
 	mine = make([]P, len(h.points)/t)
@@ -195,11 +332,13 @@ func (e engine[S, P]) inspect(j *receiveJob, set Seats, h *holding[S, P]) (mine 
 		copy(w, h.points[k*t:(k+1)*t])
 		lead(w, e.g.SubPoint)
 		if e.g.IsIdentity(&w[0]) {
-			bad, err = e.culprits(j, set, k, func(v []P) bool {
+			bad, err = e.culprits(j, sum.over, k, func(v []P) bool {
 				lead(v, e.g.SubPoint)
 				return e.g.IsIdentity(&v[0])
 			})
-			return nil, bad, err
+			if bad != 0 || err != nil {
+				return nil, bad, err
+			}
 		}
 		if j.me < t {
 			mine[k] = h.points[k*t+j.me]
@@ -226,9 +365,6 @@ func (e engine[S, P]) culprits(j *receiveJob, set Seats, key int, fails func([]P
 			bad = bad.With(d)
 		}
 	}
-	if bad == 0 { // dealings that fail only together: nobody could tell them apart
-		bad = set
-	}
 	return bad, nil
 }
 
@@ -236,7 +372,7 @@ func (e engine[S, P]) culprits(j *receiveJob, set Seats, key int, fails func([]P
 // once, with weights that nobody else can know. That is sound because inspect
 // has put every point into the subgroup. It looks closer only after a failure,
 // and returns nil when there was none.
-func (e engine[S, P]) audit(j *receiveJob, set Seats, r *received, h *holding[S, P], mine []P) (map[int]int, error) {
+func (e engine[S, P]) audit(j *receiveJob, sum summation[S], r *received, h *holding[S, P], mine []P) (map[int]int, error) {
 	secrets := h.secrets()
 	weights := e.weights(len(mine), func(k int) [16]byte {
 		wide := j.coins.draw("weight", j.roster[:], r.sums[:], be32(k))
@@ -256,7 +392,7 @@ func (e engine[S, P]) audit(j *receiveJob, set Seats, r *received, h *holding[S,
 	}
 	accused := make(map[int]int)
 	for k := range secrets {
-		if err := e.accuse(j, set, k, secrets[k], mine[k], accused); err != nil {
+		if err := e.accuse(j, sum, k, secrets[k], mine[k], accused); err != nil {
 			return nil, err
 		}
 	}
@@ -265,7 +401,7 @@ func (e engine[S, P]) audit(j *receiveJob, set Seats, r *received, h *holding[S,
 
 // accuse finds the dealers of a key whose sum is wrong, unless those accused
 // already explain it.
-func (e engine[S, P]) accuse(j *receiveJob, set Seats, key int, share S, point P, accused map[int]int) error {
+func (e engine[S, P]) accuse(j *receiveJob, sum summation[S], key int, share S, point P, accused map[int]int) error {
 	holds := func(share S, point P) bool {
 		var left P
 		e.g.BaseMult(&left, &share)
@@ -276,13 +412,17 @@ func (e engine[S, P]) accuse(j *receiveJob, set Seats, key int, share S, point P
 		if err != nil {
 			return err
 		}
+		e.scale(sum, d, &s)
+		if w, ok := sum.weights[d]; ok {
+			p = e.g.VarTimeMultiMult([]P{p}, []S{w}, 255)
+		}
 		e.g.SubScalar(&share, &s)
 		e.g.SubPoint(&point, &p)
 	}
 	if holds(share, point) {
 		return nil
 	}
-	for d := range set.All() {
+	for d := range sum.over.All() {
 		if _, known := accused[d]; known {
 			continue
 		}
@@ -307,7 +447,7 @@ func (e engine[S, P]) open(j *receiveJob, dealer, key int) (share S, point P, er
 	if err != nil {
 		return share, point, err
 	}
-	at := len(leaf) - 32*(j.joined.Len()-j.joined.before(j.me))
-	e.addShare(&share, leaf[at:at+32], j.masks[dealer], key)
+	at := len(leaf) - 32*(j.receivers.Len()-j.receivers.before(j.me))
+	share = e.decrypt(leaf[at:at+32], j.masks[dealer], key)
 	return share, extend(v, j.me, e.g.SubPoint)[j.me], nil
 }

@@ -49,6 +49,16 @@ func (s Seats) String() string {
 	return "{" + strings.Join(names, ",") + "}"
 }
 
+// First returns the n lowest members.
+func (s Seats) First(n int) (out Seats) {
+	for i := range s.All() {
+		if out.Len() < n {
+			out = out.With(i)
+		}
+	}
+	return out
+}
+
 func readSeats(d *wire.Decoder, within Seats) Seats {
 	s := Seats(d.U32())
 	if s.Without(within) != 0 {

@@ -30,11 +30,16 @@ type held interface {
 	wipe()
 }
 
+// errLowDegree: fewer than t shares would do. Dealings that hide it from each
+// other take more than f dealers who know each other's polynomials.
+var errLowDegree = errors.New("the sharing is of too low a degree")
+
 var errIdentityKey = errors.New("the key is the identity")
 
 func (h *holding[S, P]) settle(unbias func(k int) [64]byte) (held, error) {
 	t, g := int(h.params.T), h.e.g
 	points, secrets := append([]P(nil), h.points...), append([]S(nil), h.secrets()...)
+	leading := make([]P, t)
 	for k := range secrets {
 		if unbias != nil {
 			var delta S
@@ -50,8 +55,12 @@ func (h *holding[S, P]) settle(unbias func(k int) [64]byte) (held, error) {
 		if g.IsIdentity(&points[k*t]) {
 			return nil, fmt.Errorf("settle key %d: %w", k, errIdentityKey)
 		}
+		copy(leading, points[k*t:(k+1)*t])
+		if lead(leading, g.SubPoint); g.IsIdentity(&leading[0]) {
+			return nil, fmt.Errorf("settle key %d: %w", k, errLowDegree)
+		}
 	}
-	return &holding[S, P]{h.e, h.params, h.me, points, func() []S { return secrets }}, nil
+	return &holding[S, P]{e: h.e, params: h.params, me: h.me, points: points, secrets: func() []S { return secrets }}, nil
 }
 
 func (h *holding[S, P]) attest(weight func(int) [16]byte, msg []byte) []byte {

@@ -3,6 +3,8 @@ package kem
 import (
 	"errors"
 	"fmt"
+	"math/big"
+	"slices"
 
 	"github.com/gtank/ristretto255"
 
@@ -41,6 +43,16 @@ func (Ristretto) SetWeight(s *Scalar, weight *[16]byte) {
 	var b [64]byte
 	copy(b[:], weight[:])
 	s.s.FromUniformBytes(b[:])
+}
+
+// SetRatio sets s to num/den modulo the order, in a time that depends on them.
+func (Ristretto) SetRatio(s *Scalar, num, den *big.Int) {
+	order, _ := new(big.Int).SetString("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed", 16)
+	v := new(big.Int).ModInverse(new(big.Int).Mod(den, order), order)
+	var wide [64]byte
+	v.Mul(v, num).Mod(v, order).FillBytes(wide[:32])
+	slices.Reverse(wide[:32])
+	s.s.FromUniformBytes(wide[:])
 }
 
 // SetScalar reads 32 little-endian bytes below the order.

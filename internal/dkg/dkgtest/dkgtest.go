@@ -39,6 +39,7 @@ type Ceremony struct {
 
 	params       dkg.Params
 	imports      [][]byte
+	old          map[int]map[string][]byte // seat -> public key -> share
 	participants map[int]*dkg.Participant
 	blobs        map[[32]byte][]byte
 	now, height  uint64
@@ -60,12 +61,74 @@ func New(p dkg.Params, imports ...[]byte) (*Ceremony, error) {
 	c := &Ceremony{
 		Refused: make(map[int][]error), Acts: make(map[int]Behaviour),
 		params: p, imports: imports, participants: make(map[int]*dkg.Participant),
+		old: make(map[int]map[string][]byte),
 		blobs: make(map[[32]byte][]byte), now: 1_700_000_000_000,
 	}
 	var err error
 	c.Board, c.Events, err = dkg.NewBoard(p, c.now)
 	return c, err
 }
+
+// Renew opens a refresh, or what edit makes of it, of the keys of a ceremony
+// that is done, among the holders it had.
+func Renew(c *Ceremony, edit func(*dkg.Params)) (*Ceremony, error) {
+	result, err := dkg.ReadResult(c.Board, c.Source)
+	if err != nil {
+		return nil, err
+	}
+	p := c.params
+	p.Mode, p.Importer, p.Expected, p.Epoch = dkg.ModeRefresh, 0, [32]byte{}, p.Epoch+1
+	p.Old = dkg.Old{T: p.T, Dealers: p.Members(), Epoch: p.Epoch - 1}
+	p.Nonce = sha256.Sum256(p.Nonce[:])
+	if edit != nil {
+		edit(&p)
+	}
+	var commitments [][]byte
+	for k := range result.Keys() {
+		commitments = append(commitments, result.Commitment(k))
+	}
+	if p.Expected, _, err = p.Prior(commitments); err != nil {
+		return nil, err
+	}
+	next, err := New(p)
+	if err != nil {
+		return nil, err
+	}
+	_, bodies, err := p.Prior(commitments)
+	for _, b := range bodies {
+		next.blobs[b.Name] = b.Body
+	}
+	for seat := range c.Board.Holders().All() {
+		shares, err := c.Shares(seat)
+		if err != nil {
+			return nil, err
+		}
+		next.old[seat] = make(map[string][]byte)
+		for k := range shares {
+			next.old[seat][string(result.PublicKey(k))] = shares[k]
+		}
+	}
+	return next, err
+}
+
+// Restore gives a seat back what it held after another ceremony, as an old
+// disk would.
+func (c *Ceremony) Restore(seat int, of *Ceremony) {
+	result, err := dkg.ReadResult(of.Board, of.Source)
+	if err != nil {
+		panic(err)
+	}
+	shares, err := of.Shares(seat)
+	if err != nil {
+		panic(err)
+	}
+	for k := range shares {
+		c.old[seat][string(result.PublicKey(k))] = shares[k]
+	}
+}
+
+// Forget makes a seat lose what it held before the ceremony.
+func (c *Ceremony) Forget(seat int) { delete(c.old, seat) }
 
 // Participant returns a seat's participant.
 func (c *Ceremony) Participant(seat int) (*dkg.Participant, error) {
@@ -76,13 +139,21 @@ func (c *Ceremony) Participant(seat int) (*dkg.Participant, error) {
 	seed := secret.New(digest[:])
 	var q *dkg.Participant
 	var err error
-	if c.params.Mode == dkg.ModeImport && seat == int(c.params.Importer) {
+	switch {
+	case c.params.Mode.Renews():
+		q, err = dkg.NewHolder(c.params, seat, seed, func(pk []byte) (held secret.Bytes) {
+			if share := c.old[seat][string(pk)]; share != nil {
+				held = secret.New(bytes.Clone(share))
+			}
+			return held
+		})
+	case c.params.Mode == dkg.ModeImport && seat == int(c.params.Importer):
 		var keys []secret.Bytes
 		for _, k := range c.imports {
 			keys = append(keys, secret.New(bytes.Clone(k)))
 		}
 		q, err = dkg.NewImporter(c.params, seed, keys)
-	} else {
+	default:
 		q, err = dkg.NewParticipant(c.params, seat, seed)
 	}
 	c.participants[seat] = q
