@@ -53,6 +53,56 @@ type Incarnation struct {
 	Ceiling  Ceiling  // its own
 	Before   Anchored // the last of the incarnation before
 	Anchor   Anchored // its own last
+	// Handovers counts the reshares that left this custody process without a
+	// share it had, in all its lives. One that has not carried out as many
+	// takes no further ceiling.
+	Handovers uint64
+}
+
+// Handover is what the ledger says of a reshare when it commits it.
+type Handover struct {
+	// Floor lies at or above every ceiling of the old holders.
+	Floor Ceiling
+	// Floored are the seats (bit i: seat i) that sign slashable duties above
+	// the floor only: those that were no holders before, and all, when the
+	// old and the new holders could sign without an honest one in common.
+	Floored uint32
+	// Left are the seats that held a share and hold none from now on.
+	Left uint32
+}
+
+// Encode returns the record's canonical bytes.
+func (h Handover) Encode() []byte {
+	var e wire.Encoder
+	e.U8(recordVersion)
+	h.Floor.encode(&e)
+	e.U32(h.Floored)
+	e.U32(h.Left)
+	return e.Out()
+}
+
+// ParseHandover reads what Encode returned.
+func ParseHandover(b []byte) (h Handover, err error) {
+	d := wire.NewDecoder(b)
+	if v := d.U8(); d.Err() == nil && v != recordVersion {
+		d.Fail(fmt.Errorf("version %d", v))
+	}
+	h.Floor = readCeiling(d)
+	h.Floored, h.Left = d.U32(), d.U32()
+	if err := d.Finish(); err != nil {
+		return Handover{}, fmt.Errorf("parse hand-over: %w", err)
+	}
+	return h, nil
+}
+
+func (c Ceiling) encode(e *wire.Encoder) {
+	e.U64(c.Slot)
+	e.U64(c.Source)
+	e.U64(c.Target)
+}
+
+func readCeiling(d *wire.Decoder) Ceiling {
+	return Ceiling{Slot: d.U64(), Source: d.U64(), Target: d.U64()}
 }
 
 // RolledBack reports whether a record that opened at an anchor is older than
@@ -67,13 +117,11 @@ func (i Incarnation) Encode() []byte {
 	e.Fixed(i.ID[:])
 	e.Fixed(i.Previous[:])
 	e.U64(i.Height)
-	for _, c := range []Ceiling{i.Former, i.Ceiling} {
-		e.U64(c.Slot)
-		e.U64(c.Source)
-		e.U64(c.Target)
-	}
+	i.Former.encode(&e)
+	i.Ceiling.encode(&e)
 	i.Before.encode(&e)
 	i.Anchor.encode(&e)
+	e.U64(i.Handovers)
 	return e.Out()
 }
 
@@ -87,10 +135,9 @@ func ParseIncarnation(b []byte) (i Incarnation, err error) {
 	d.Fixed(i.ID[:])
 	d.Fixed(i.Previous[:])
 	i.Height = d.U64()
-	for _, c := range []*Ceiling{&i.Former, &i.Ceiling} {
-		c.Slot, c.Source, c.Target = d.U64(), d.U64(), d.U64()
-	}
+	i.Former, i.Ceiling = readCeiling(d), readCeiling(d)
 	i.Before, i.Anchor = decodeAnchored(d), decodeAnchored(d)
+	i.Handovers = d.U64()
 	if err := d.Finish(); err != nil {
 		return Incarnation{}, fmt.Errorf("parse incarnation: %w", err)
 	}

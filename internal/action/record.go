@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"github.com/quorate/quorate/internal/wire"
@@ -178,6 +179,7 @@ type KeyRecord struct {
 	Epoch    uint32
 	Ceremony [32]byte // cid of the ceremony that made this epoch's shares
 	T, N     uint16
+	Without  uint32 // bit i: seat i of the N has no share
 	// Commitment is the sharing polynomial in the exponent, t points from
 	// the public key on: from it follows what verifies each holder's partials.
 	Commitment []byte
@@ -185,6 +187,14 @@ type KeyRecord struct {
 	Created  uint64 // height
 	Settings ProposerSettings
 }
+
+// Holds reports whether a seat has a share of the key.
+func (k *KeyRecord) Holds(seat int) bool {
+	return seat >= 1 && seat <= int(k.N) && k.Without>>seat&1 == 0
+}
+
+// Holders counts the seats that have a share.
+func (k *KeyRecord) Holders() int { return int(k.N) - bits.OnesCount32(k.Without) }
 
 const recordVersion = 1
 
@@ -204,6 +214,7 @@ func (k *KeyRecord) Encode() []byte {
 	e.Fixed(k.Ceremony[:])
 	e.U16(k.T)
 	e.U16(k.N)
+	e.U32(k.Without)
 	e.Fixed(k.Commitment)
 	e.U64(k.Created)
 	k.Settings.encode(&e)
@@ -234,8 +245,9 @@ func ParseKeyRecord(b []byte) (*KeyRecord, error) {
 	d.Fixed(k.Ceremony[:])
 	k.T = d.U16()
 	k.N = d.U16()
-	if k.N > wire.MaxNodes || k.T > k.N {
-		d.Fail(fmt.Errorf("%d shares of %d", k.T, k.N))
+	k.Without = d.U32()
+	if k.N > wire.MaxNodes || k.Without>>(k.N+1) != 0 || k.Without&1 != 0 || int(k.T) > k.Holders() {
+		d.Fail(fmt.Errorf("%d shares of %d without %b", k.T, k.N, k.Without))
 	}
 	if d.Err() == nil {
 		k.Commitment = make([]byte, int(k.T)*size)

@@ -70,9 +70,14 @@ func (s *seeds) pending() (ids [][32]byte) {
 // restart is the seed in the safe; the rest is made again.
 type seat struct {
 	me     uint16
-	player *dkg.Participant
+	player *dkg.Participant // nil: this process only looks on
 	bodies map[[32]byte][]byte
 	wanted map[[32]byte]bool
+	kept   bool // the new shares are sealed beside the old ones
+}
+
+func newSeat(me uint16) *seat {
+	return &seat{me: me, bodies: map[[32]byte][]byte{}, wanted: map[[32]byte]bool{}}
 }
 
 // ceremony takes a proven state of a ceremony and answers with what this seat
@@ -89,13 +94,13 @@ func (p *Process) ceremony(body []byte) ([]byte, error) {
 	if err := d.Finish(); err != nil {
 		return nil, malformed(err)
 	}
-	board, granted, err := p.provenBoard(id, evidence)
+	board, around, err := p.provenBoard(id, evidence)
 	if err != nil {
 		return nil, err
 	}
 	p.ceremonies.Lock()
 	defer p.ceremonies.Unlock()
-	result, err := p.step(board, granted, imports)
+	result, err := p.step(board, around, imports)
 	if err != nil {
 		return nil, err
 	}
@@ -103,29 +108,39 @@ func (p *Process) ceremony(body []byte) ([]byte, error) {
 }
 
 // provenBoard returns what the ledger holds of a ceremony that is this
-// cluster's and seats whom the genesis seats, and why it was not granted: who
-// agreed is looked at when a seat is taken, not with every step.
-func (p *Process) provenBoard(id [32]byte, ev Evidence) (*dkg.Board, func() error, error) {
+// cluster's and seats whom the genesis seats, and what is to know beside it.
+func (p *Process) provenBoard(id [32]byte, ev Evidence) (*dkg.Board, circumstances, error) {
+	var none circumstances
 	v, err := p.chain.verify(ev.Certificate)
 	if err != nil {
-		return nil, nil, err
+		return nil, none, err
 	}
 	raw, ok := v.Get(p.chain.ns.Ceremony(id[:]))
 	if !ok {
-		return nil, nil, rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove ceremony %x", id[:8])
+		return nil, none, rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove ceremony %x", id[:8])
 	}
 	board, err := dkg.ParseBoard(raw)
 	if err != nil {
-		return nil, nil, malformed(err)
+		return nil, none, malformed(err)
 	}
 	params := board.Params()
 	if board.ID() != id || params.Cluster != p.cluster || params.Roster != p.roster.Hash(p.cluster) || int(params.N) != len(p.roster) {
-		return nil, nil, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x is not of this cluster and its seats", id[:8])
+		return nil, none, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x is not of this cluster and its seats", id[:8])
 	}
 	if params.Suite != dkg.SuiteG1 {
-		return nil, nil, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x makes keys of another curve than the %s domain's", id[:8], p.domain)
+		return nil, none, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x makes keys of another curve than the %s domain's", id[:8], p.domain)
 	}
-	return board, func() error { return p.ceremonyGranted(v, id, ev.Approvals) }, nil
+	c := circumstances{granted: func() error { return p.ceremonyGranted(v, id, ev.Approvals) }}
+	if params.Mode != dkg.ModeReshare || board.Phase() != dkg.PhaseDone {
+		return board, c, nil
+	}
+	if raw, ok = v.Get(p.chain.ns.Handover(id[:])); !ok {
+		return nil, none, rpc.Errorf(rpc.CodeNotGranted, "the certificate does not prove the hand-over of ceremony %x", id[:8])
+	}
+	if c.handover, err = action.ParseHandover(raw); err != nil {
+		return nil, none, malformed(err)
+	}
+	return board, c, nil
 }
 
 // ceremonyGranted checks that this ceremony was agreed on by those who have to.
@@ -141,26 +156,44 @@ func (p *Process) ceremonyGranted(v proof.Verified, id [32]byte, approvals [][]b
 	return nil
 }
 
-func (p *Process) step(board *dkg.Board, granted func() error, imports [][]byte) (StepResult, error) {
-	id, phase := board.ID(), board.Phase()
+// circumstances are what a certificate proves beside a board.
+type circumstances struct {
+	// granted says why the ceremony was not agreed on: that is looked at when
+	// a seat is taken, not with every step.
+	granted  func() error
+	handover action.Handover // of a reshare that is committed
+}
+
+func (p *Process) step(board *dkg.Board, c circumstances, imports [][]byte) (StepResult, error) {
+	id, phase, params := board.ID(), board.Phase(), board.Params()
+	me := int(p.seat.Index)
+	if phase == dkg.PhaseDone && params.Mode.Renews() {
+		if result, done, err := p.settle(board, c.handover); done || err != nil {
+			return result, err
+		}
+	}
 	_, _, over := p.seeds.get(id)
-	switch absent := !board.Joined().Has(int(p.seat.Index)); {
+	switch gone := phase == dkg.PhaseDone && !(board.Joined() & params.Members()).Has(me); {
 	case over:
 		// An older state, which may still count as fresh, says nothing any
 		// more: with another seed this seat would say two different things.
 		// After a restart no state from before the end is fresh.
 		return StepResult{}, nil
-	case phase == dkg.PhaseAborted, phase == dkg.PhaseDone && absent:
+	case phase == dkg.PhaseAborted, gone:
 		return StepResult{}, p.leave(board, imports)
 	}
-	s, err := p.takeSeat(board, granted, imports)
+	s, err := p.takeSeat(board, c.granted, imports)
 	if err != nil || s == nil {
 		return StepResult{}, err
 	}
 	if need := s.missing(board); len(need) > 0 {
 		return StepResult{Need: need}, nil
 	}
-	msgs, err := s.player.Next(board, s.source)
+	err = p.keep(board, s)
+	var msgs []dkg.Message
+	if err == nil {
+		msgs, err = s.player.Next(board, s.source)
+	}
 	if errors.Is(err, dkg.ErrNoShares) {
 		p.log.Warn("this holder has no valid share of the ceremony's keys; the others can repair it", "ceremony", fmt.Sprintf("%x", id[:8]))
 		return StepResult{}, p.leave(board, imports)
@@ -194,12 +227,12 @@ func (p *Process) step(board *dkg.Board, granted func() error, imports [][]byte)
 // different things.
 func (p *Process) takeSeat(board *dkg.Board, granted func() error, imports [][]byte) (*seat, error) {
 	id, params := board.ID(), board.Params()
-	if s := p.seats[id]; s != nil {
+	if s := p.seats[id]; s != nil && s.player != nil {
 		return s, nil
 	}
 	seed, ok, _ := p.seeds.get(id)
 	if !ok {
-		if board.Phase() != dkg.PhaseJoin || board.Joined().Has(int(p.seat.Index)) {
+		if board.Phase() != dkg.PhaseJoin || board.Joined().Has(int(p.seat.Index)) || !params.Parties().Has(int(p.seat.Index)) {
 			return nil, nil
 		}
 		if err := granted(); err != nil {
@@ -214,11 +247,23 @@ func (p *Process) takeSeat(board *dkg.Board, granted func() error, imports [][]b
 		}
 		p.seeds.put(id, seed)
 	}
-	s := &seat{me: p.seat.Index, bodies: map[[32]byte][]byte{}, wanted: map[[32]byte]bool{}}
+	s := p.seats[id] // that of an onlooker has bodies already
+	if s == nil {
+		s = newSeat(p.seat.Index)
+	}
 	var err error
-	if params.Mode == dkg.ModeImport && int(params.Importer) == int(s.me) {
+	switch {
+	case params.Mode == dkg.ModeImport && int(params.Importer) == int(s.me):
 		s.player, err = p.importer(params, seed, imports)
-	} else {
+	case params.Mode.Renews():
+		s.player, err = dkg.NewHolder(params, int(s.me), seed, func(pk []byte) secret.Bytes {
+			share, ok := p.shares.at([bls.PublicKeySize]byte(pk), params.Old.Epoch)
+			if !ok {
+				return secret.Bytes{}
+			}
+			return share
+		})
+	default:
 		s.player, err = dkg.NewParticipant(params, int(s.me), seed)
 	}
 	if err != nil {
@@ -242,9 +287,11 @@ func (p *Process) importer(params dkg.Params, seed secret.Bytes, imports [][]byt
 }
 
 // missing lists the bodies that the seat has to see before it can go on.
-func (s *seat) missing(board *dkg.Board) (need [][32]byte) {
+func (s *seat) missing(board *dkg.Board) [][32]byte { return s.lacks(board.Bodies()) }
+
+func (s *seat) lacks(names [][32]byte) (need [][32]byte) {
 	clear(s.wanted)
-	for _, name := range board.Bodies() {
+	for _, name := range names {
 		if s.bodies[name] == nil {
 			s.wanted[name] = true
 			need = append(need, name)
@@ -308,7 +355,7 @@ func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 		}
 		h := p.header(seal.KindShare, pk)
 		h.Curve, h.N, h.T, h.X = action.CurveBLS12381G1, uint16(params.N), uint16(params.T), s.me
-		h.Epoch = p.shares.nextEpoch([bls.PublicKeySize]byte(pk))
+		h.Epoch = params.Epoch
 		entries, fresh = append(entries, seal.Entry{Header: h, Secret: out.Secret}), append(fresh, pk)
 	}
 	if p.seeds.older[board.ID()] {
@@ -326,7 +373,7 @@ func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 			return nil, err
 		}
 	}
-	p.log.Info("shares sealed and active", "keys", len(keys), "seat", s.me)
+	p.log.Info("shares sealed and active", "keys", len(keys), "epoch", params.Epoch, "seat", s.me)
 	return keys, nil
 }
 
@@ -348,12 +395,22 @@ func (p *Process) leave(board *dkg.Board, keys [][]byte) error {
 			}
 		}
 	}
+	next := p.nextOf(id)
+	for _, e := range next {
+		slots = append(slots, e.Slot())
+	}
 	if err := p.safe.Destroy(slots...); err != nil {
 		return fmt.Errorf("leave ceremony %x: %w", id[:8], err)
 	}
+	for _, e := range next {
+		delete(p.next, e.Slot())
+		e.Secret.Destroy()
+	}
 	p.seeds.leave(id)
 	if s := p.seats[id]; s != nil {
-		s.player.Destroy()
+		if s.player != nil {
+			s.player.Destroy()
+		}
 		delete(p.seats, id)
 	}
 	return nil

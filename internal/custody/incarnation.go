@@ -34,6 +34,8 @@ type incarnation struct {
 	floor   action.Ceiling // of the older keys
 	ceiling action.Ceiling
 	source  uint64 // highest source epoch that was asked for
+
+	handovers uint64 // reshares that took shares away and were obeyed
 }
 
 // show takes a certificate of the incarnation's record. It need not be fresh:
@@ -67,6 +69,11 @@ func (in *incarnation) show(v proof.Verified) error {
 		// then does not cover what was signed meanwhile.
 		in.ended = true
 		return rpc.Errorf(rpc.CodeFenced, "incarnation %d of this custody was replaced", in.number)
+	}
+	// A share that others have taken over must not sign under a ceiling that
+	// they did not know of.
+	if rec.Handovers > in.handovers {
+		return rpc.Errorf(rpc.CodeFenced, "%d reshares took shares away from this custody, and it was shown %d", rec.Handovers, in.handovers)
 	}
 	in.ceiling = in.ceiling.Max(rec.Ceiling)
 	return nil
@@ -154,6 +161,13 @@ func (in *incarnation) fence() (number uint64, floor action.Ceiling, ok bool) {
 	return in.number, floor, in.number > 0
 }
 
+// obeyed counts a reshare that took shares away and was carried out.
+func (in *incarnation) obeyed(all uint64) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.handovers = all
+}
+
 // reach is the ceiling that a duty needs.
 func reach(facts eth.Slashable) (c action.Ceiling) {
 	switch f := facts.(type) {
@@ -184,7 +198,7 @@ func (in *incarnation) describe(s *Status) {
 	defer in.mu.RUnlock()
 	s.Incarnation, s.Registered, s.Ended = in.id, in.number > 0, in.ended
 	s.Floor, s.Ceiling, s.Source, s.Fenced = in.floor, in.ceiling, in.source, len(in.older) > 0
-	s.Lost = in.lost
+	s.Lost, s.Handovers = in.lost, in.handovers
 }
 
 // lease shows this process what the ledger holds of its incarnation.

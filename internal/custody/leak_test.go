@@ -122,7 +122,8 @@ func TestNothingLeaks(t *testing.T) {
 		return s.plain(ps)(i, cert)
 	})
 	for i, p := range ps {
-		share, ok := p.shares.get(key)
+		held, ok := p.shares.get(key)
+		share := held.share
 		if !ok {
 			t.Fatal("no share")
 		}

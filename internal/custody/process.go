@@ -45,6 +45,15 @@ type Config struct {
 	Log      *slog.Logger
 	// Unconfined leaves the system call filter out, for tests in one process.
 	Unconfined bool
+
+	fs durable.FS // under the safe and the record; durable.OS if nil
+}
+
+func (c Config) disk() durable.FS {
+	if c.fs == nil {
+		return durable.OS{}
+	}
+	return c.fs
 }
 
 // Process is a custody process of one domain.
@@ -76,7 +85,9 @@ type Process struct {
 	seeds      seeds
 	ceremonies sync.Mutex // guards what follows, and the order of steps
 	seats      map[[32]byte]*seat
-	imports    map[string]secret.Bytes // whole keys that wait to be dealt, by public key
+	imports    map[string]secret.Bytes  // whole keys that wait to be dealt, by public key
+	next       map[seal.Slot]seal.Entry // shares of epochs that are not committed
+	handovers  map[[32]byte]bool        // ceremonies that took shares away, and were obeyed
 }
 
 // unbound is the cluster of records that are older than the cluster: the
@@ -270,6 +281,7 @@ func open(cfg Config) (*Process, error) {
 		seen:  map[uint16]ending{},
 		seeds: seeds{byID: map[[32]byte]secret.Bytes{}, older: map[[32]byte]bool{}, over: map[[32]byte]bool{}},
 		seats: map[[32]byte]*seat{}, imports: map[string]secret.Bytes{},
+		next: map[seal.Slot]seal.Entry{}, handovers: map[[32]byte]bool{},
 		shares: shares{byKey: map[[bls.PublicKeySize]byte]held{}},
 	}
 	var ok bool
@@ -287,16 +299,19 @@ func open(cfg Config) (*Process, error) {
 		return nil, err
 	}
 	// The record first: without it no share is opened.
-	if p.record, err = slashing.Open(slashingConfig(cfg.Home, cluster, domain, p.network)); err != nil {
+	record := slashingConfig(cfg.Home, cluster, domain, p.network)
+	record.FS = cfg.disk()
+	if p.record, err = slashing.Open(record); err != nil {
 		return nil, fmt.Errorf("%w (hint: never start without it; restore the home, or let the other holders repair a new one)", err)
 	}
-	if p.safe, err = seal.Open(durable.OS{}, filepath.Join(cfg.Home, fileSafe), seal.Owner{Cluster: cluster, Domain: domain}, sealer, p.load); err != nil {
+	if p.safe, err = seal.Open(cfg.disk(), filepath.Join(cfg.Home, fileSafe), seal.Owner{Cluster: cluster, Domain: domain}, sealer, p.load); err != nil {
 		p.record.Close()
 		return nil, err
 	}
 	p.life = &incarnation{
 		network: p.network, path: p.chain.ns.Incarnation(string(node), string(domain)), older: p.shares.keys(),
 	}
+	p.life.handovers = uint64(len(p.handovers))
 	pub, memoryOnly, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -317,6 +332,11 @@ func (p *Process) load(e seal.Entry) error {
 		p.seeds.older[[32]byte(e.Key)] = true
 	case seal.KindImport:
 		p.imports[string(e.Key)] = e.Secret
+	case seal.KindNext:
+		p.next[e.Slot()] = e
+	case seal.KindHandover:
+		p.handovers[[32]byte(e.Key)] = true
+		e.Secret.Destroy()
 	default:
 		return fmt.Errorf("a record of kind %d has no place here", e.Kind)
 	}

@@ -40,6 +40,7 @@ const MaxHistoryKeys = wire.MaxFrame / 1024
 // Nodes hand the encoded request on to each other's custody unopened.
 type SignRequest struct {
 	Key      [bls.PublicKeySize]byte
+	Epoch    uint32 // of the shares that are to be combined
 	Duty     []byte // eth.EncodeDuty
 	Evidence        // empty for a duty
 }
@@ -48,6 +49,7 @@ type SignRequest struct {
 func (r SignRequest) Encode() []byte {
 	e := wire.NewEncoder(make([]byte, 0, len(r.Key)+12+len(r.Duty)+len(r.Certificate)))
 	e.Fixed(r.Key[:])
+	e.U32(r.Epoch)
 	e.Bytes(r.Duty)
 	r.Evidence.encode(e)
 	return e.Out()
@@ -57,6 +59,7 @@ func (r SignRequest) Encode() []byte {
 func ParseSignRequest(b []byte) (r SignRequest, err error) {
 	d := wire.NewDecoder(b)
 	d.Fixed(r.Key[:])
+	r.Epoch = d.U32()
 	r.Duty = d.Bytes(eth.MaxDuty)
 	r.Evidence = decodeEvidence(d)
 	if err := d.Finish(); err != nil {
@@ -65,10 +68,12 @@ func ParseSignRequest(b []byte) (r SignRequest, err error) {
 	return r, nil
 }
 
-// SignResponse is a partial signature, and which life of the holder made it:
-// the ledger and the peers listen to the newest only.
+// SignResponse is a partial signature, of which epoch it is (partials of two
+// epochs never combine), and which life of the holder made it: the ledger and
+// the peers listen to the newest only.
 type SignResponse struct {
 	Partial     [bls.PartialSize]byte
+	Epoch       uint32
 	Incarnation [32]byte
 }
 
@@ -76,6 +81,7 @@ type SignResponse struct {
 func (r SignResponse) Encode() []byte {
 	var e wire.Encoder
 	e.Fixed(r.Partial[:])
+	e.U32(r.Epoch)
 	e.Fixed(r.Incarnation[:])
 	return e.Out()
 }
@@ -84,6 +90,7 @@ func (r SignResponse) Encode() []byte {
 func ParseSignResponse(b []byte) (r SignResponse, err error) {
 	d := wire.NewDecoder(b)
 	d.Fixed(r.Partial[:])
+	r.Epoch = d.U32()
 	d.Fixed(r.Incarnation[:])
 	if err := d.Finish(); err != nil {
 		return SignResponse{}, fmt.Errorf("parse partial signature: %w", err)
@@ -101,6 +108,7 @@ type Status struct {
 	Fenced      bool           // there are keys to which the floor applies
 	Floor       action.Ceiling // above it older keys sign slashable duties
 	Ceiling     action.Ceiling // up to it
+	Handovers   uint64         // reshares that took shares away from this process and that it carried out
 	Source      uint64         // highest source epoch that a duty asked for
 	Lost        uint64         // by how many entries the record was rolled back before this life, at least
 	Anchored    uint64         // height of the header that last proved this process's nonce; 0: none
@@ -121,6 +129,7 @@ func (s Status) encode() []byte {
 		e.U64(c.Source)
 		e.U64(c.Target)
 	}
+	e.U64(s.Handovers)
 	e.U64(s.Source)
 	e.U64(s.Lost)
 	e.U64(s.Anchored)
@@ -140,6 +149,7 @@ func parseStatus(b []byte) (s Status, err error) {
 	for _, c := range []*action.Ceiling{&s.Floor, &s.Ceiling} {
 		c.Slot, c.Source, c.Target = d.U64(), d.U64(), d.U64()
 	}
+	s.Handovers = d.U64()
 	s.Source, s.Lost = d.U64(), d.U64()
 	s.Anchored = d.U64()
 	for range d.Count(maxPending, 32) {

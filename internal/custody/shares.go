@@ -17,9 +17,10 @@ type shares struct {
 }
 
 type held struct {
-	share  bls.Share
-	scalar secret.Bytes // what the share was made from, to recognise it
-	epoch  uint32
+	share   bls.Share
+	scalar  secret.Bytes // what the share was made from, to recognise it
+	epoch   uint32
+	retired bool // the ledger has committed a later epoch
 }
 
 // load takes a share from the safe. An older epoch than the one at hand is
@@ -39,15 +40,15 @@ func (s *shares) load(e seal.Entry) error {
 	if old, ok := s.byKey[pk]; ok && old.epoch > e.Epoch {
 		return nil
 	}
-	s.byKey[pk] = held{share, e.Secret, e.Epoch}
+	s.byKey[pk] = held{share: share, scalar: e.Secret, epoch: e.Epoch}
 	return nil
 }
 
-func (s *shares) get(pk [bls.PublicKeySize]byte) (bls.Share, bool) {
+func (s *shares) get(pk [bls.PublicKeySize]byte) (held, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	h, ok := s.byKey[pk]
-	return h.share, ok
+	return h, ok
 }
 
 // keys returns the keys of which there is a share.
@@ -67,14 +68,33 @@ func (s *shares) count() int {
 	return len(s.byKey)
 }
 
-// nextEpoch numbers the shares that a ceremony makes for a key.
-func (s *shares) nextEpoch(pk [bls.PublicKeySize]byte) uint32 {
+// at returns the newest share of a key, if it is of that epoch.
+func (s *shares) at(pk [bls.PublicKeySize]byte, epoch uint32) (secret.Bytes, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if h, ok := s.byKey[pk]; ok {
-		return h.epoch + 1
+	h, ok := s.byKey[pk]
+	return h.scalar, ok && h.epoch == epoch
+}
+
+// retire ends signing with a share that is of an earlier epoch than the
+// ledger's. It stays, for a ceremony that still needs it.
+func (s *shares) retire(pk [bls.PublicKeySize]byte, before uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h, ok := s.byKey[pk]; ok && h.epoch < before {
+		h.retired = true
+		s.byKey[pk] = h
 	}
-	return 0
+}
+
+// forget drops a share that was destroyed.
+func (s *shares) forget(pk [bls.PublicKeySize]byte, epoch uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h, ok := s.byKey[pk]; ok && h.epoch == epoch {
+		delete(s.byKey, pk)
+		h.scalar.Destroy()
+	}
 }
 
 // holds reports whether the newest share of a key is this very secret.

@@ -32,9 +32,12 @@ func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
-	share, ok := p.shares.get(req.Key)
+	held, ok := p.shares.get(req.Key)
 	if !ok {
 		return nil, rpc.Errorf(rpc.CodeUnknownKey, "no share of key 0x%x here", req.Key[:8])
+	}
+	if held.epoch != req.Epoch || held.retired {
+		return nil, rpc.Errorf(rpc.CodeEpoch, "the share of key 0x%x here is of epoch %d, not %d", req.Key[:8], held.epoch, req.Epoch)
 	}
 	duty, err := eth.DecodeDuty(req.Duty)
 	if err != nil {
@@ -58,11 +61,11 @@ func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
 		return nil, refusal(err)
 	}
 	// The fsync runs while the curve is busy; nothing leaves before both.
-	partial := share.SignHashed(p.hashed.get(root))
+	partial := held.share.SignHashed(p.hashed.get(root))
 	if err := ticket.Wait()[0]; err != nil {
 		return nil, refusal(err)
 	}
-	return SignResponse{Partial: partial.Bytes(), Incarnation: p.life.id}.Encode(), nil
+	return SignResponse{Partial: partial.Bytes(), Epoch: held.epoch, Incarnation: p.life.id}.Encode(), nil
 }
 
 // permitted enforces the rule key × type, whatever the node decided before.

@@ -488,7 +488,7 @@ func BenchmarkSign(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			benchPartial = share.SignPartial(root)
+			benchPartial = share.share.SignPartial(root)
 		}
 	})
 }

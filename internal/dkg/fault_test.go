@@ -148,7 +148,10 @@ var scenarios = []scenario{
 			return forge(func(ed *dkg.Editor) { ed.SetPoint(1, 0, dkgtest.PublicKey(p.Suite, scalar(p.Suite, 9))) })
 		}},
 	{name: "another's share", fault: dkg.BadDealing, out: true, not: []dkg.Mode{dkg.ModeKeygen, dkg.ModeRefresh},
-		act: always(forge(func(ed *dkg.Editor) { ed.Constant(1); ed.AddPoint(1, 0, dkgtest.PublicKey(ed.Suite(), scalar(ed.Suite(), 1))) }))},
+		act: always(forge(func(ed *dkg.Editor) {
+			ed.Constant(1)
+			ed.AddPoint(1, 0, dkgtest.PublicKey(ed.Suite(), scalar(ed.Suite(), 1)))
+		}))},
 	{name: "no knowledge of the secrets", fault: dkg.BadDealing, out: true, not: []dkg.Mode{dkg.ModeRefresh},
 		act: always(alter(func(c *dkgtest.Ceremony, q *dkg.Participant, m *dkg.Header) {
 			m.Knowledge[len(m.Knowledge)-5] ^= 1

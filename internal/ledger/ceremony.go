@@ -24,7 +24,7 @@ const (
 
 func (s *State) aboutPath(id [32]byte) proof.Path { return s.ns.Path("about", proof.Hex(id[:])) }
 func (s *State) openPath(id [32]byte) proof.Path  { return s.ns.Path("open", proof.Hex(id[:])) }
-func (s *State) importPath(key []byte) proof.Path { return s.ns.Path("import", proof.Hex(key)) }
+func (s *State) claimPath(key []byte) proof.Path  { return s.ns.Path("claim", proof.Hex(key)) }
 
 // BlobPath is where the body of a ceremony message lies, by its name.
 func BlobPath(name [32]byte) []byte { return append([]byte("blob/"), name[:]...) }
@@ -155,6 +155,10 @@ func ruleOf(mode dkg.Mode) action.Rule {
 		return action.RuleKeygen
 	case dkg.ModeImport:
 		return action.RuleImport
+	case dkg.ModeRefresh:
+		return action.RuleRefresh
+	case dkg.ModeReshare:
+		return action.RuleReshare
 	}
 	return ""
 }
@@ -178,13 +182,15 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 		return refuse(CodeCluster, "ceremony is for another cluster")
 	case p.Roster != roster.Hash(s.cluster) || int(p.N) != len(roster):
 		return refuse(CodeConflict, "ceremony seats others than the ledger: %d seats", len(roster))
+	case !p.Mode.Renews() && p.Without != 0:
+		return refuse(CodeMalformed, "keys come to be with all seats: a reshare takes shares away")
 	case s.Get(s.ns.Ceremony(id[:])) != nil:
 		return refuse(CodeConflict, "ceremony %x was opened before", id)
 	}
 	if err := s.roomFor(ctx.who); err != nil {
 		return err
 	}
-	if err := s.claimImports(p, keys, id, ctx.who, roster); err != nil {
+	if err := s.claim(p, keys, id, ctx.who, roster); err != nil {
 		return err
 	}
 	board, events, err := dkg.NewBoard(p, ctx.block.Time)
@@ -214,32 +220,51 @@ func (s *State) roomFor(who principal) error {
 	return nil
 }
 
-// claimImports makes sure that a key is imported by one ceremony at a time,
-// by the node that asked for it, and not while it signs.
-func (s *State) claimImports(p dkg.Params, keys [][]byte, id [32]byte, who principal, roster action.Roster) error {
-	if p.Mode != dkg.ModeImport {
-		if len(keys) != 0 {
-			return refuse(CodeMalformed, "only an import names keys")
+// claim makes sure that one ceremony at a time is about an existing key.
+func (s *State) claim(p dkg.Params, keys [][]byte, id [32]byte, who principal, roster action.Roster) error {
+	switch {
+	case p.Mode == dkg.ModeKeygen && len(keys) != 0:
+		return refuse(CodeMalformed, "new keys have no names yet")
+	case p.Mode == dkg.ModeImport:
+		if err := s.checkImport(p, keys, who, roster); err != nil {
+			return err
 		}
-		return nil
+	case p.Mode.Renews():
+		if err := s.checkRenewal(p, keys); err != nil {
+			return err
+		}
 	}
+	for _, k := range keys {
+		if s.Get(s.claimPath(k)) != nil {
+			return refuse(CodeConflict, "another ceremony is about key 0x%x", k)
+		}
+		s.set(s.claimPath(k), id[:])
+	}
+	return nil
+}
+
+// checkImport lets a node import keys of its own only, and none that sign.
+func (s *State) checkImport(p dkg.Params, keys [][]byte, who principal, roster action.Roster) error {
 	if len(keys) != int(p.Keys) || dkg.ExpectedKeys(keys) != p.Expected {
 		return refuse(CodeMalformed, "the keys are not those of the parameters")
 	}
 	if who.kind == kindNode && roster[p.Importer-1].Node != who.id() {
 		return refuse(CodeDenied, "a node opens imports of its own only")
 	}
+	next := uint32(0)
 	for _, k := range keys {
 		if len(k) != action.CurveBLS12381G1.PublicKeySize() {
 			return refuse(CodeMalformed, "public key of %d bytes", len(k))
 		}
-		if old, err := s.Key(action.DomainValidator, k); err == nil && old.State == action.KeyActive {
-			return refuse(CodeConflict, "key 0x%x is in use already", k)
+		if old, err := s.Key(action.DomainValidator, k); err == nil {
+			if old.State == action.KeyActive {
+				return refuse(CodeConflict, "key 0x%x is in use already", k)
+			}
+			next = max(next, old.Epoch+1)
 		}
-		if s.Get(s.importPath(k)) != nil {
-			return refuse(CodeConflict, "key 0x%x is being imported by another ceremony", k)
-		}
-		s.set(s.importPath(k), id[:])
+	}
+	if p.Epoch != next {
+		return refuse(CodeConflict, "the shares of these keys go on with epoch %d", next)
 	}
 	return nil
 }
@@ -297,7 +322,11 @@ func (s *State) advance(ctx txContext, board *dkg.Board, events []dkg.Event, mes
 		case dkg.EventPhase:
 			switch ev.Phase {
 			case dkg.PhaseDone:
-				if err := s.createKeys(ctx, board); err != nil {
+				commit := s.createKeys
+				if board.Params().Mode.Renews() {
+					commit = s.renewKeys
+				}
+				if err := commit(ctx, board); err != nil {
 					return err
 				}
 				s.close(board)
@@ -319,7 +348,7 @@ func (s *State) close(board *dkg.Board) {
 	s.delete(s.openPath(id))
 	_, about := s.Ceremony(id)
 	for _, k := range about.Keys {
-		s.delete(s.importPath(k))
+		s.delete(s.claimPath(k))
 	}
 }
 
@@ -339,10 +368,10 @@ func (s *State) createKeys(ctx txContext, board *dkg.Board) error {
 		rec := &action.KeyRecord{
 			Domain: action.DomainValidator, Curve: action.CurveBLS12381G1, PublicKey: result.PublicKey(k), State: action.KeyActive, Provenance: provenance,
 			Owner: about.Owner, Purpose: about.Purpose, Ceremony: id, T: uint16(p.T), N: uint16(p.N), Commitment: result.Commitment(k),
-			Created: uint64(ctx.block.Height),
+			Epoch: p.Epoch, Created: uint64(ctx.block.Height),
 		}
 		if old, err := s.Key(rec.Domain, rec.PublicKey); err == nil {
-			rec.Epoch, rec.Settings = old.Epoch+1, old.Settings
+			rec.Settings = old.Settings
 		}
 		s.putKey(rec)
 	}

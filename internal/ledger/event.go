@@ -42,6 +42,7 @@ const (
 	EventKeyFrozen       EventKind = 26
 	EventKeyUnfrozen     EventKind = 27
 	EventTimer           EventKind = 28 // set, cancelled or rung
+	EventKeyRenewed      EventKind = 30 // keys have shares of a new epoch
 )
 
 // Event is one entry of the audit log, the same everywhere: who did what to

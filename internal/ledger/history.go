@@ -17,7 +17,7 @@ func (k EventKind) String() string {
 		EventGenesis: "genesis", EventCeremonyOpened: "ceremony opened", EventCeremonyStep: "ceremony step", EventCeremonyFault: "ceremony fault",
 		EventCeremonyDone: "ceremony done", EventCeremonyAborted: "ceremony aborted", EventKeyCreated: "key created", EventKeySettings: "key settings",
 		EventKeyArchived: "key archived", EventGranted: "granted", EventDenied: "denied", EventUsage: "usage",
-		EventIncident: "incident", EventIncarnation: "incarnation",
+		EventIncident: "incident", EventIncarnation: "incarnation", EventKeyRenewed: "key renewed",
 	}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]

@@ -38,7 +38,7 @@ func (s *State) register(ctx txContext, tx VerifiedTx, b Registration) error {
 		return refuse(CodeConflict, "this incarnation is registered already")
 	}
 	next := action.Incarnation{Number: old.Number + 1, ID: b.ID, Previous: old.ID, Height: uint64(ctx.block.Height), Former: old.Former.Max(old.Ceiling),
-		Before: old.Anchor, Anchor: s.anchored(ctx, b.Anchor)}
+		Before: old.Anchor, Anchor: s.anchored(ctx, b.Anchor), Handovers: old.Handovers}
 	s.putIncarnation(node, b.Domain, next)
 	object := fmt.Sprintf("custody/%s/%s", node, b.Domain)
 	s.record(ctx, Event{Kind: EventIncarnation, Object: object,

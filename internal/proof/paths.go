@@ -50,6 +50,9 @@ func (ns Namespace) Member(id []byte) Path { return ns.Path("member", Hex(id)) }
 // Ceremony is a ceremony's record.
 func (ns Namespace) Ceremony(id []byte) Path { return ns.Path("ceremony", Hex(id)) }
 
+// Handover is what the commit of a reshare says to its new holders.
+func (ns Namespace) Handover(ceremony []byte) Path { return ns.Path("handover", Hex(ceremony)) }
+
 // Key is the record of a key of a domain ("validator", "secret", "user").
 func (ns Namespace) Key(domain string, publicKey []byte) Path {
 	return ns.Path("key", domain, Hex(publicKey))

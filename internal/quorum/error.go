@@ -12,6 +12,9 @@ import (
 var (
 	// ErrBelowQuorum matches every BelowQuorumError.
 	ErrBelowQuorum = errors.New("below quorum")
+	// ErrEpoch matches one that asking again may mend: holders have shares of
+	// another epoch than was asked for, or have yet to see that it began.
+	ErrEpoch = errors.New("another epoch")
 	// ErrSlashable matches one where so many holders refused because of
 	// what they had signed before that no t can be found: slashable, fenced
 	// or out of range. Asking again does not help.
@@ -31,7 +34,7 @@ type BelowQuorumError struct {
 
 func (r *round) belowQuorum(cause error) error {
 	e := &BelowQuorumError{
-		T: r.key.T, N: len(r.key.Shares), Got: len(r.good),
+		T: r.key.T, N: r.key.holders(), Got: len(r.good),
 		Failures: r.report.Failures, Blamed: r.report.Blamed, Cause: cause,
 	}
 	for _, m := range r.asked {
@@ -104,8 +107,20 @@ func (e *BelowQuorumError) verdict(codes []rpc.Code) rpc.Code {
 
 // Is matches the sentinels.
 func (e *BelowQuorumError) Is(target error) bool {
-	return target == ErrBelowQuorum ||
+	return target == ErrBelowQuorum || target == ErrEpoch && e.apart() ||
 		target == ErrSlashable && e.verdict(refusals[:protection]) != rpc.CodeUnavailable
+}
+
+// apart reports whether those that failed for their epoch could have made up
+// the quorum.
+func (e *BelowQuorumError) apart() bool {
+	n := 0
+	for _, f := range e.Failures {
+		if f.Code == rpc.CodeEpoch {
+			n++
+		}
+	}
+	return n > 0 && e.Got+n >= e.T
 }
 
 // Unwrap lets rpc.CodeOf find the code, and errors.Is the context's error.

@@ -60,10 +60,10 @@ func (ms *members) at(index uint16) *member {
 	return nil
 }
 
-// rank lists the holders of a key with n of them in the order in which to ask:
+// rank lists the holders of a key in the order in which to ask:
 // our own first, then who answers soonest, in turn among about equals, and
 // last who failed lately. Those stay on the list: they may be all there is.
-func (ms *members) rank(n int, now time.Time) []*member {
+func (ms *members) rank(shares []bls.PublicKey, now time.Time) []*member {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	type place struct {
@@ -73,7 +73,7 @@ func (ms *members) rank(n int, now time.Time) []*member {
 	ms.turn++
 	var places []place
 	for i, m := range ms.all {
-		if int(m.Index()) > n {
+		if int(m.Index()) > len(shares) || shares[m.Index()-1].IsZero() {
 			continue
 		}
 		var down, foreign int

@@ -28,24 +28,36 @@ type Holder interface {
 
 // Request is what a holder needs in order to decide and sign.
 type Request struct {
-	Key  bls.PublicKey
-	Duty []byte          // canonical encoding; the holder computes the root from it
-	Root eth.SigningRoot // what we will verify
+	Key   bls.PublicKey
+	Epoch uint32          // of the shares that are to sign
+	Duty  []byte          // canonical encoding; the holder computes the root from it
+	Root  eth.SigningRoot // what we will verify
 }
 
 // Key is a shared key as a ceremony left it.
 type Key struct {
 	PublicKey bls.PublicKey
+	Epoch     uint32
 	T         int
-	Shares    []bls.PublicKey // Y_i at i-1, one for each of the n holders
+	Shares    []bls.PublicKey // Y_i at i-1; the zero key where seat i has no share
+}
+
+// holders counts the seats that have a share.
+func (k Key) holders() (n int) {
+	for _, y := range k.Shares {
+		if !y.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 func (k Key) check() error {
 	switch {
 	case k.PublicKey.IsZero():
 		return errors.New("no public key")
-	case k.T < 1 || k.T > len(k.Shares):
-		return fmt.Errorf("threshold %d among %d holders", k.T, len(k.Shares))
+	case k.T < 1 || k.T > k.holders():
+		return fmt.Errorf("threshold %d among %d holders", k.T, k.holders())
 	}
 	return nil
 }
@@ -142,8 +154,8 @@ func (s *Signer) Sign(ctx context.Context, key Key, duty []byte, root eth.Signin
 		signer:  s,
 		ctx:     ctx,
 		key:     key,
-		request: Request{Key: key.PublicKey, Duty: duty, Root: root},
-		waiting: s.members.rank(len(key.Shares), time.Now()),
+		request: Request{Key: key.PublicKey, Epoch: key.Epoch, Duty: duty, Root: root},
+		waiting: s.members.rank(key.Shares, time.Now()),
 		answers: make(chan answer, len(s.members.all)),
 	}
 	r.lead(leaders)

@@ -17,6 +17,8 @@ const (
 	KindIdentity Kind = 2 // the seed of a custody process's identity key
 	KindSeed     Kind = 3 // what a seat's coins in one ceremony follow from; Key is the ceremony
 	KindImport   Kind = 4 // a whole key that waits to be dealt; Key is its public key
+	KindNext     Kind = 5 // a share of an epoch that is not committed: it signs nothing
+	KindHandover Kind = 6 // no secret: the shares that a ceremony took away were given up; Key is the ceremony
 )
 
 // Header says whose secret a record holds. All of it is associated data of
@@ -48,7 +50,7 @@ func (h Header) check() error {
 		return fmt.Errorf("namespace of %d bytes, want 1 to %d", len(h.Namespace), wire.MaxName)
 	}
 	switch h.Kind {
-	case KindShare:
+	case KindShare, KindNext:
 		size := h.Curve.PublicKeySize()
 		if size == 0 {
 			return fmt.Errorf("unknown curve %d", h.Curve)
@@ -59,7 +61,7 @@ func (h Header) check() error {
 		if h.X < 1 || h.X > h.N || h.T < 1 || h.T > h.N {
 			return fmt.Errorf("share %d of a %d-of-%d sharing", h.X, h.T, h.N)
 		}
-	case KindIdentity, KindSeed, KindImport:
+	case KindIdentity, KindSeed, KindImport, KindHandover:
 		if len(h.Key) == 0 || len(h.Key) > wire.MaxSealedKey {
 			return fmt.Errorf("key of %d bytes, want 1 to %d", len(h.Key), wire.MaxSealedKey)
 		}

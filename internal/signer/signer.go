@@ -105,6 +105,12 @@ type entry struct {
 	once   sync.Once
 	key    quorum.Key
 	err    error
+	former *entry // of the epoch before, since this node started
+}
+
+func (e *entry) parsed() (quorum.Key, error) {
+	e.once.Do(func() { e.key, e.err = parseKey(e.record) })
+	return e.key, e.err
 }
 
 // New connects the parts. Nothing is asked before Sign.
@@ -145,13 +151,16 @@ func (h holder) Name() string  { return h.seat.Node }
 func (h holder) Index() uint16 { return h.seat.Index }
 
 func (h holder) SignPartial(ctx context.Context, req quorum.Request) (bls.Partial, error) {
-	raw, err := h.ask(ctx, custody.SignRequest{Key: req.Key.Bytes(), Duty: req.Duty}.Encode())
+	raw, err := h.ask(ctx, custody.SignRequest{Key: req.Key.Bytes(), Epoch: req.Epoch, Duty: req.Duty}.Encode())
 	if err != nil {
 		return bls.Partial{}, err
 	}
 	answer, err := custody.ParseSignResponse(raw)
 	if err != nil {
 		return bls.Partial{}, err
+	}
+	if answer.Epoch != req.Epoch {
+		return bls.Partial{}, rpc.Errorf(rpc.CodeEpoch, "%s signed in epoch %d, not %d", h.seat.Node, answer.Epoch, req.Epoch)
 	}
 	// A clone, or a standby that was not told, answers under an older life.
 	if slashable(req.Duty) && answer.Incarnation != h.ledger.Incarnation(h.seat.Node) {
@@ -170,8 +179,7 @@ func slashable(duty []byte) bool {
 // holders refused, or that there is none.
 func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty) ([bls.SignatureSize]byte, error) {
 	none := [bls.SignatureSize]byte{}
-	k, err := s.key(key)
-	if err != nil {
+	if _, err := s.key(key); err != nil {
 		return none, err
 	}
 	root, err := duty.SigningRoot(s.cfg.Network)
@@ -186,8 +194,10 @@ func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty
 			return none, err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
 	began := time.Now()
-	sig, report, err := s.quorum.Sign(ctx, k, encoded, root, s.leaders(key, duty)...)
+	sig, report, err := s.combine(ctx, key, encoded, root, s.leaders(key, duty)...)
 	s.cfg.Observe.QuorumDone(time.Since(began), report.Asked, err == nil)
 	if report.Hedged {
 		s.cfg.Observe.Hedged()
@@ -200,6 +210,55 @@ func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty
 	}
 	s.learn(key, duty)
 	return sig.Bytes(), nil
+}
+
+// combine asks in the epoch of the key's record. While holders and this node
+// follow the ledger from one epoch to the next they may differ for a moment,
+// in either direction: it goes on with the record, and with the one before,
+// until as many as needed agree. Whoever is asked twice signs the same once.
+func (s *Signer) combine(ctx context.Context, key Key, duty []byte, root eth.SigningRoot, leaders ...uint16) (sig bls.Signature, report quorum.Report, err error) {
+	pause := time.NewTicker(epochPoll)
+	defer pause.Stop()
+	for {
+		keys, err := s.epochs(key)
+		if err != nil {
+			return sig, report, err
+		}
+		var failed error
+		for _, k := range keys {
+			if sig, report, err = s.quorum.Sign(ctx, k, duty, root, leaders...); err == nil || !errors.Is(err, quorum.ErrEpoch) {
+				return sig, report, err
+			}
+			failed = err
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return sig, report, failed
+		}
+	}
+}
+
+// epochPoll is how soon holders are asked again who were of another epoch.
+const epochPoll = 50 * time.Millisecond
+
+// epochs returns what a key signs with, and before it was renewed.
+func (s *Signer) epochs(key Key) ([]quorum.Key, error) {
+	k, err := s.key(key)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	former := s.keys[key].former
+	s.mu.RUnlock()
+	if former == nil {
+		return []quorum.Key{k}, nil
+	}
+	before, err := former.parsed()
+	if err != nil {
+		return nil, err
+	}
+	return []quorum.Key{k, before}, nil
 }
 
 // leaders ranks the holders for a duty that can be signed once: the same on
@@ -342,7 +401,13 @@ func (s *Signer) SetKey(record *action.KeyRecord) {
 	case record.State != action.KeyActive && listed:
 		s.list = slices.Delete(slices.Clone(s.list), at, at+1)
 	}
-	s.keys[key] = &entry{record: record}
+	e := &entry{record: record}
+	if old := s.keys[key]; old != nil {
+		if e.former = old.former; old.record.Epoch != record.Epoch {
+			e.former = &entry{record: old.record}
+		}
+	}
+	s.keys[key] = e
 }
 
 func compareKeys(a, b Key) int { return slices.Compare(a[:], b[:]) }
@@ -375,8 +440,7 @@ func (s *Signer) key(key Key) (quorum.Key, error) {
 	case e == nil || e.record.State != action.KeyActive:
 		return quorum.Key{}, rpc.Errorf(rpc.CodeUnknownKey, "no active key 0x%x", key)
 	}
-	e.once.Do(func() { e.key, e.err = parseKey(e.record) })
-	return e.key, e.err
+	return e.parsed()
 }
 
 func frozen(key Key) error {
@@ -391,11 +455,15 @@ func parseKey(r *action.KeyRecord) (quorum.Key, error) {
 	if err != nil {
 		return quorum.Key{}, fmt.Errorf("read key 0x%x of the inventory: %w", r.PublicKey, err)
 	}
-	k := quorum.Key{T: int(r.T)}
+	k := quorum.Key{T: int(r.T), Epoch: r.Epoch}
 	if k.PublicKey, err = bls.ParsePublicKey(r.PublicKey); err != nil {
 		return quorum.Key{}, fmt.Errorf("read key of the inventory: %w", err)
 	}
-	for _, y := range shares {
+	for i, y := range shares {
+		if !r.Holds(i + 1) {
+			k.Shares = append(k.Shares, bls.PublicKey{})
+			continue
+		}
 		pk, err := bls.ParsePublicKey(y)
 		if err != nil {
 			return quorum.Key{}, fmt.Errorf("read shares of key 0x%x: %w", r.PublicKey, err)

@@ -222,7 +222,7 @@ func TestPartialProves(t *testing.T) {
 			n.Partial(t.Context(), body) //nolint:errcheck // what custody was asked is what counts
 			got := n.requests()
 			if len(got) != 1 || string(got[0].Certificate) != e.want || got[0].Key != key || !bytes.Equal(got[0].Duty, eth.EncodeDuty(e.duty)) {
-				t.Errorf("%s: custody was asked %.200q", e.duty.Kind(), got)
+				t.Errorf("%s: custody was asked %+v", e.duty.Kind(), got)
 			}
 		}
 	}
@@ -235,7 +235,7 @@ func TestPartialProves(t *testing.T) {
 			t.Errorf("%s: %v", d.Kind(), err)
 		}
 		if got := n.requests(); len(got) != 1 || !bytes.Equal(got[0].Encode(), body) {
-			t.Errorf("%s was changed on its way: %.200q", d.Kind(), got)
+			t.Errorf("%s was changed on its way: %+v", d.Kind(), got)
 		}
 		if observed, want := n.recorded.Load()-before, d.Slashable() != nil; (observed == 1) != want {
 			t.Errorf("%s: %d observations", d.Kind(), observed)

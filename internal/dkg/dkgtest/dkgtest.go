@@ -61,7 +61,7 @@ func New(p dkg.Params, imports ...[]byte) (*Ceremony, error) {
 	c := &Ceremony{
 		Refused: make(map[int][]error), Acts: make(map[int]Behaviour),
 		params: p, imports: imports, participants: make(map[int]*dkg.Participant),
-		old: make(map[int]map[string][]byte),
+		old:   make(map[int]map[string][]byte),
 		blobs: make(map[[32]byte][]byte), now: 1_700_000_000_000,
 	}
 	var err error

@@ -1,0 +1,254 @@
+package custody
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/seal"
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/slashing"
+)
+
+// This file takes shares from one epoch to the next, so that a crash anywhere
+// leaves all or none of a ceremony's keys in the new one:
+//
+//	keep       new shares are sealed beside the old ones, then confirmed
+//	commit     the ledger has committed the epoch: the new shares sign
+//	supersede  old shares sign no more; at t + f confirmations they are destroyed
+//
+// Each step repeats itself harmlessly. The slashing record belongs to the key
+// and not to a share: it goes on.
+
+// keep seals this seat's new shares, before its confirmation leaves.
+func (p *Process) keep(board *dkg.Board, s *seat) error {
+	params, id := board.Params(), board.ID()
+	if s.kept || !params.Mode.Renews() || board.Phase() < dkg.PhaseConfirm || !(board.Joined() & params.Members()).Has(int(s.me)) {
+		return nil
+	}
+	shares, err := s.player.ExposeSecretShares(board, s.source)
+	if err != nil {
+		return err
+	}
+	keys, err := params.PriorKeys(s.source)
+	if err != nil {
+		return err
+	}
+	var stale []seal.Slot
+	var entries []seal.Entry
+	for _, out := range shares {
+		h := p.header(seal.KindNext, keys[out.Key])
+		h.Curve, h.N, h.T, h.X, h.Epoch = action.CurveBLS12381G1, uint16(params.N), uint16(params.T), s.me, params.Epoch
+		e := seal.Entry{Header: h, Secret: labelled(out.Secret, id)}
+		out.Secret.Destroy()
+		switch old, ok := p.next[h.Slot()]; {
+		case ok && old.Secret.Equal(e.Secret):
+			e.Secret.Destroy()
+			continue
+		case ok: // of a ceremony that ended unseen
+			stale = append(stale, h.Slot())
+		}
+		entries = append(entries, e)
+	}
+	if err := p.safe.Destroy(stale...); err != nil {
+		return fmt.Errorf("keep new shares: %w", err)
+	}
+	if err := p.safe.Put(entries...); err != nil {
+		return fmt.Errorf("keep %d new shares: %w", len(entries), err)
+	}
+	for _, e := range entries {
+		p.next[e.Slot()] = e
+	}
+	s.kept = true
+	return nil
+}
+
+// labelled joins a scalar and the ceremony that it is of: keys of two
+// ceremonies may be on their way to epochs of one number.
+func labelled(scalar secret.Bytes, id [32]byte) (out secret.Bytes) {
+	scalar.Expose(func(b []byte) { out = secret.New(append(bytes.Clone(b), id[:]...)) })
+	return out
+}
+
+// nextOf returns the shares that are kept for a ceremony.
+func (p *Process) nextOf(id [32]byte) (out []seal.Entry) {
+	for _, e := range p.next {
+		e.Secret.Expose(func(b []byte) {
+			if len(b) == bls.ScalarSize+len(id) && bytes.Equal(b[bls.ScalarSize:], id[:]) {
+				out = append(out, e)
+			}
+		})
+	}
+	return out
+}
+
+// commit lets the shares sign that were kept for an epoch which the ledger has
+// committed: first whatever the hand-over says of their past, then sealed
+// together, then used.
+func (p *Process) commit(board *dkg.Board, handover action.Handover) ([][]byte, error) {
+	id := board.ID()
+	var entries []seal.Entry
+	var keys, fresh [][]byte
+	for _, next := range p.nextOf(id) {
+		keys = append(keys, next.Key)
+		e := seal.Entry{Header: next.Header}
+		e.Kind = seal.KindShare
+		next.Secret.Expose(func(b []byte) { e.Secret = secret.New(bytes.Clone(b[:bls.ScalarSize])) })
+		if p.shares.holds([bls.PublicKeySize]byte(next.Key), e.Secret) {
+			e.Secret.Destroy()
+			continue
+		}
+		entries, fresh = append(entries, e), append(fresh, next.Key)
+	}
+	if p.seeds.older[id] {
+		p.life.inherit(keys)
+	}
+	if err := p.succeedOthers(fresh, handover); err != nil {
+		return nil, fmt.Errorf("hand over %d keys: %w", len(fresh), err)
+	}
+	if err := p.safe.Put(entries...); err != nil {
+		return nil, fmt.Errorf("seal %d shares: %w", len(entries), err)
+	}
+	p.life.born(keys)
+	for _, e := range entries {
+		if err := p.shares.load(e); err != nil {
+			return nil, err
+		}
+	}
+	p.log.Info("new shares sign", "keys", len(keys), "epoch", board.Params().Epoch)
+	return keys, nil
+}
+
+// succeedOthers puts keys under the floor of a hand-over, where it has one for
+// this seat. A key without a record is one that this process never held: were
+// no floor set for it, it must not sign what can be slashed.
+func (p *Process) succeedOthers(keys [][]byte, handover action.Handover) error {
+	floored := handover.Floored>>p.seat.Index&1 == 1
+	var g errgroup.Group
+	g.SetLimit(256) // they share fsyncs
+	for _, k := range keys {
+		key := slashing.Key(k)
+		history := slashing.History{Mode: slashing.HistoryRefuse}
+		if floored {
+			history = slashing.History{Mode: slashing.HistoryFloor, Floor: slashing.Floor(handover.Floor)}
+		} else if s, _ := p.record.Status(key); s.Registered {
+			continue // stopped or not: a new share changes neither
+		}
+		g.Go(func() error { return p.record.Register(key, history) })
+	}
+	return g.Wait()
+}
+
+// settle does what a committed epoch asks of everybody, whether it took part
+// or not. It is done unless this seat has yet to confirm its shares.
+func (p *Process) settle(board *dkg.Board, handover action.Handover) (result StepResult, done bool, err error) {
+	holds := board.Holders().Has(int(p.seat.Index))
+	if holds {
+		if result.Active, err = p.commit(board, handover); err != nil {
+			return StepResult{}, false, err
+		}
+	}
+	if result.Need, err = p.supersede(board, handover); err != nil || len(result.Need) > 0 {
+		return StepResult{Need: result.Need}, true, err
+	}
+	if holds {
+		return result, true, p.leave(board, nil)
+	}
+	return StepResult{}, false, nil
+}
+
+// supersede ends what a committed epoch replaced: old shares sign no more,
+// keys that others have taken over are stopped, and at t + f confirmations
+// the old shares are destroyed. It returns the bodies that it needs first.
+func (p *Process) supersede(board *dkg.Board, handover action.Handover) (need [][32]byte, err error) {
+	id, params := board.ID(), board.Params()
+	s := p.seats[id]
+	if s == nil {
+		s = newSeat(p.seat.Index)
+		p.seats[id] = s
+	}
+	if need = s.lacks(params.PriorChunks()); len(need) > 0 {
+		return need, nil
+	}
+	keys, err := params.PriorKeys(s.source)
+	if err != nil {
+		delete(p.seats, id)
+		return nil, fmt.Errorf("ceremony %x: %w", id[:8], err)
+	}
+	for _, k := range keys {
+		p.shares.retire([bls.PublicKeySize]byte(k), params.Epoch)
+	}
+	if handover.Left>>p.seat.Index&1 == 1 && !p.handovers[id] {
+		if err := p.handOver(id, keys, params.Epoch); err != nil {
+			return nil, err
+		}
+	}
+	_, underWay, _ := p.seeds.get(id)
+	if board.DepositSafe() && (!underWay || board.Holders().Has(int(p.seat.Index))) {
+		if err := p.erase(keys, params.Epoch); err != nil {
+			return nil, err
+		}
+	}
+	if s.player == nil {
+		delete(p.seats, id)
+	}
+	return nil, nil
+}
+
+// handOver stops, for good, keys whose shares a reshare gave to others, and
+// writes down that it did: only then the lease goes on.
+func (p *Process) handOver(id [32]byte, keys [][]byte, epoch uint32) error {
+	var g errgroup.Group
+	g.SetLimit(256)
+	for _, k := range keys {
+		pk := [bls.PublicKeySize]byte(k)
+		if held, ok := p.shares.get(pk); ok && held.epoch < epoch { // else it came back since
+			g.Go(func() error { return p.record.Stop(slashing.Key(k)) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("hand over %d keys: %w", len(keys), err)
+	}
+	nothing, err := secret.Random(rand.Reader, 1) // a record has to hold something
+	if err != nil {
+		return err
+	}
+	defer nothing.Destroy()
+	if err := p.safe.Put(seal.Entry{Header: p.header(seal.KindHandover, id[:]), Secret: nothing}); err != nil {
+		return fmt.Errorf("hand over %d keys: %w", len(keys), err)
+	}
+	p.handovers[id] = true
+	p.life.obeyed(uint64(len(p.handovers)))
+	p.log.Info("keys handed over", "keys", len(keys), "ceremony", fmt.Sprintf("%x", id[:8]))
+	return nil
+}
+
+// erase destroys shares of keys from before an epoch.
+func (p *Process) erase(keys [][]byte, epoch uint32) error {
+	of := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		of[string(k)] = true
+	}
+	var old []seal.Slot
+	for _, slot := range p.safe.Slots() {
+		if slot.Kind == seal.KindShare && slot.Epoch < epoch && of[slot.Key] {
+			old = append(old, slot)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	if err := p.safe.Destroy(old...); err != nil {
+		return fmt.Errorf("erase %d shares of former epochs: %w", len(old), err)
+	}
+	for _, slot := range old {
+		p.shares.forget([bls.PublicKeySize]byte([]byte(slot.Key)), slot.Epoch)
+	}
+	p.log.Info("shares of former epochs destroyed", "shares", len(old))
+	return nil
+}

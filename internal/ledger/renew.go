@@ -1,0 +1,118 @@
+package ledger
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
+)
+
+// This file gives existing keys new shares. The commit of a new epoch is the
+// end of its ceremony: n - f new holders have signed that they stored and
+// checked their shares, and from that block on the key's record names the new
+// epoch, threshold, holders and commitment, all keys of the ceremony at once.
+
+// HoldersOf returns the seats that hold a share of a key.
+func HoldersOf(k *action.KeyRecord) dkg.Seats {
+	return dkg.AllSeats(int(k.N)).Without(dkg.Seats(k.Without))
+}
+
+// checkRenewal wants keys that sign, each once, shared alike and as the
+// parameters say, and posts their commitments for the ceremony.
+func (s *State) checkRenewal(p dkg.Params, keys [][]byte) error {
+	if len(keys) != int(p.Keys) {
+		return refuse(CodeMalformed, "%d keys, the parameters have %d", len(keys), p.Keys)
+	}
+	var commitments [][]byte
+	var holders dkg.Seats
+	for i, k := range keys {
+		if i > 0 && bytes.Compare(keys[i-1], k) >= 0 {
+			return refuse(CodeMalformed, "keys are not in ascending order")
+		}
+		rec, err := s.Key(action.DomainValidator, k)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			holders = HoldersOf(rec)
+		}
+		switch {
+		case rec.State != action.KeyActive && rec.State != action.KeyGenerated:
+			return refuse(CodeConflict, "key 0x%x is %s", k, rec.State)
+		case rec.T != uint16(p.Old.T) || rec.Epoch != p.Old.Epoch || HoldersOf(rec) != holders:
+			return refuse(CodeConflict, "key 0x%x is shared %d of %s in epoch %d", k, rec.T, HoldersOf(rec), rec.Epoch)
+		}
+		commitments = append(commitments, rec.Commitment)
+	}
+	if p.Old.Dealers.Without(holders) != 0 || p.Mode == dkg.ModeRefresh && p.Old.Dealers != holders {
+		return refuse(CodeConflict, "dealers %s are not the holders %s", p.Old.Dealers, holders)
+	}
+	root, bodies, err := p.Prior(commitments)
+	if err != nil {
+		return refuse(CodeMalformed, "%w", err)
+	}
+	if root != p.Expected {
+		return refuse(CodeConflict, "the keys are shared otherwise than the parameters say")
+	}
+	for _, b := range bodies {
+		s.setBody(BlobPath(b.Name), b.Body)
+	}
+	return nil
+}
+
+// renewKeys commits the epoch that a ceremony made. What the key is otherwise,
+// its state included, stays: it may have been archived meanwhile.
+func (s *State) renewKeys(ctx txContext, board *dkg.Board) error {
+	p, id := board.Params(), board.ID()
+	_, about := s.Ceremony(id)
+	result, err := dkg.ReadResult(board, s.Source)
+	if err != nil {
+		return refuse(CodeConflict, "%w", err)
+	}
+	var before dkg.Seats
+	for k := range result.Keys() {
+		rec, err := s.Key(action.DomainValidator, result.PublicKey(k))
+		if err != nil || !bytes.Equal(rec.PublicKey, about.Keys[k]) || rec.Epoch != p.Old.Epoch {
+			// n - f holders said so all the same; it takes more than f liars.
+			return refuse(CodeConflict, "result %d is not the key that the ceremony is about", k)
+		}
+		before = HoldersOf(rec)
+		rec.Epoch, rec.Ceremony, rec.T, rec.N, rec.Without = p.Epoch, id, uint16(p.T), uint16(p.N), uint32(p.Without)
+		rec.Commitment = result.Commitment(k)
+		s.putKey(rec)
+	}
+	s.record(ctx, Event{Kind: EventKeyRenewed, Object: ceremonyName(id),
+		Detail: fmt.Sprintf("%d keys, %s to epoch %d, %d of %s", p.Keys, p.Mode, p.Epoch, p.T, p.Members())})
+	if p.Mode == dkg.ModeReshare {
+		s.handOver(ctx, p, id, before)
+	}
+	return nil
+}
+
+// handOver keeps old and new holders from signing past each other. Who no
+// longer holds a share takes no further ceiling before it has stopped; who
+// did not hold one signs above all that the others could have signed. So do
+// all, if a quorum before and one after need not meet in a holder that is
+// honest and remembers.
+func (s *State) handOver(ctx txContext, p dkg.Params, id [32]byte, before dkg.Seats) {
+	roster, members := s.Roster(action.DomainValidator), p.Members()
+	h := action.Handover{Floored: uint32(members.Without(p.Old.Dealers)), Left: uint32(before.Without(members))}
+	faults := max(1, (before.Len()-1)/3, (members.Len()-1)/3)
+	if int(p.Old.T)+int(p.T)-(before|members).Len() <= faults {
+		h.Floored = uint32(members)
+	}
+	var former action.Ceiling
+	for i := range before.All() {
+		node := roster[i-1].Node
+		in := s.Incarnation(node, action.DomainValidator)
+		former = former.Max(in.Former).Max(in.Ceiling)
+		if !members.Has(i) {
+			in.Handovers++
+			s.putIncarnation(node, action.DomainValidator, in)
+		}
+	}
+	h.Floor = action.FloorAfter(s.network(), former, time.UnixMilli(int64(ctx.block.Time)))
+	s.set(s.ns.Handover(id[:]), h.Encode())
+}
