@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,15 +15,36 @@ import (
 func (a *app) ceremonyCommand() *cobra.Command {
 	var req opsapi.OpenCeremony
 	var phase time.Duration
-	open := &cobra.Command{Use: "open", Short: "Open a ceremony that makes new keys", Args: cobra.NoArgs,
+	var keys []string
+	var all bool
+	open := &cobra.Command{Use: "open", Short: "Open a ceremony that makes new keys, or new shares of keys", Args: cobra.NoArgs,
+		Long: `Open a ceremony.
+
+--mode keygen makes --keys N new keys. --mode refresh gives keys new shares:
+shares from before, wherever copies of them are, are worth nothing afterwards.
+--mode reshare does so for other --seats or another --threshold; with --lost it
+repairs: those seats have lost their shares and receive new ones. Both take
+--all, or --keys with public keys. The keys sign all the while.`,
+		Example: `  quorate ceremony open --keys 10
+  quorate ceremony open --mode refresh --all
+  quorate ceremony open --mode reshare --all --seats 1,2,3,5
+  quorate ceremony open --mode reshare --keys 0x93247f…,0xa4b1c8… --lost 3`,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			if phase < 0 || phase > 24*time.Hour || phase != phase.Truncate(time.Millisecond) {
 				return fail(exitBadUse, "--phase-timeout takes 1ms to 24h", "phase time-out %s", phase)
 			}
 			req.PhaseTimeout = uint32(phase.Milliseconds())
+			if err := whichKeys(&req, keys, all); err != nil {
+				return err
+			}
 			return a.ceremonyOpen(ctx, req)
 		})}
-	open.Flags().IntVar(&req.Keys, "keys", 1, "how many keys to make")
+	open.Flags().StringVar(&req.Mode, "mode", "keygen", "keygen, refresh or reshare")
+	open.Flags().StringSliceVar(&keys, "keys", nil, "keygen: how many keys to make (default 1); else the public keys")
+	open.Flags().BoolVar(&all, "all", false, "refresh, reshare: every active key")
+	open.Flags().IntSliceVar(&req.Seats, "seats", nil, "reshare: the seats that hold shares afterwards (default: those that do now)")
+	open.Flags().IntVar(&req.Threshold, "threshold", 0, "reshare: how many of them sign (default: the safe one)")
+	open.Flags().IntSliceVar(&req.Lost, "lost", nil, "reshare: seats that have lost their shares")
 	open.Flags().BoolVar(&req.Hybrid, "hybrid", false, "protect dealt shares with X-Wing as well, against a quantum computer")
 	open.Flags().StringVar(&req.Suite, "suite", "", "group of the keys (default bls12-381)")
 	open.Flags().StringVar(&req.Purpose, "purpose", "", "what the keys are for; stands in the inventory")
@@ -31,6 +53,29 @@ func (a *app) ceremonyCommand() *cobra.Command {
 	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyShow)}
 	watch := &cobra.Command{Use: "watch ID", Short: "Follow a ceremony until it is done", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyWatch)}
 	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch)
+}
+
+// whichKeys reads --keys, which is a number or a list, and --all.
+func whichKeys(req *opsapi.OpenCeremony, keys []string, all bool) error {
+	switch {
+	case req.Mode != "keygen":
+		if (len(keys) > 0) == all {
+			return fail(exitBadUse, "name keys with --keys 0x…,0x…, or take --all", "which keys to %s is not clear", req.Mode)
+		}
+		req.PublicKeys = keys
+		return nil
+	case all:
+		return fail(exitBadUse, "--all goes with --mode refresh or reshare", "new keys cannot be all keys")
+	case len(keys) == 0:
+		req.Keys = 1
+		return nil
+	}
+	n, err := strconv.Atoi(strings.Join(keys, ","))
+	if err != nil {
+		return fail(exitBadUse, "--keys 10; public keys go with --mode refresh or reshare", "how many keys to make: %q is no number", strings.Join(keys, ","))
+	}
+	req.Keys = n
+	return nil
 }
 
 func (a *app) ceremonyOpen(ctx context.Context, req opsapi.OpenCeremony) error {
@@ -43,8 +88,10 @@ func (a *app) ceremonyOpen(ctx context.Context, req opsapi.OpenCeremony) error {
 		return err
 	}
 	return a.print(opened, func(t *table) {
-		t.row("opened ceremony", opened.ID)
-		t.row("follow it with:", "quorate ceremony watch "+opened.ID)
+		for _, id := range append([]string{opened.ID}, opened.More...) {
+			t.row("opened ceremony", id)
+			t.row("follow it with:", "quorate ceremony watch "+id)
+		}
 	})
 }
 
@@ -60,7 +107,7 @@ func (a *app) ceremonyList(ctx context.Context, _ []string) error {
 	return a.print(all, func(t *table) {
 		t.row("ID", "MODE", "PHASE", "KEYS", "SHARES", "BY")
 		for _, c := range all {
-			t.row(c.ID, c.Mode, c.Phase, c.Keys, shares(c.Threshold, len(c.Seats)), c.By)
+			t.row(c.ID, c.Mode, c.Phase, c.Keys, shares(c.Threshold, c.Holders), c.By)
 		}
 	})
 }
@@ -85,7 +132,7 @@ func showCeremony(t *table, c opsapi.Ceremony) {
 		t.row("until", clock(*c.Deadline))
 	}
 	t.row("keys", c.Keys)
-	t.row("shares", shares(c.Threshold, len(c.Seats)))
+	t.row("shares", shares(c.Threshold, c.Holders)+fmt.Sprintf(", epoch %d", c.Epoch))
 	t.row("opened by", c.By)
 	for _, s := range c.Seats {
 		t.row(fmt.Sprintf("seat %d", s.Index), s.Node, strings.Join(seatWords(s), ", "))
@@ -109,7 +156,7 @@ func seatWords(s opsapi.Seat) (words []string) {
 	for _, w := range []struct {
 		is   bool
 		word string
-	}{{s.Joined, "joined"}, {s.Dealt, "dealt"}, {s.Holds, "holds its shares"}} {
+	}{{!s.Member, "gets no share"}, {s.Joined, "joined"}, {s.Dealt, "dealt"}, {s.Holds, "holds its shares"}} {
 		if w.is {
 			words = append(words, w.word)
 		}
@@ -177,7 +224,7 @@ func ceremonyLine(c opsapi.Ceremony) string {
 	for _, s := range c.Seats {
 		joined, dealt, holds = joined+count(s.Joined), dealt+count(s.Dealt), holds+count(s.Holds)
 	}
-	return fmt.Sprintf("%-8s joined %d, dealt %d, confirmed %d of %d; faults %d", c.Phase, joined, dealt, holds, len(c.Seats), len(c.Faults))
+	return fmt.Sprintf("%-8s joined %d, dealt %d, confirmed %d of %d; faults %d", c.Phase, joined, dealt, holds, c.Holders, len(c.Faults))
 }
 
 func count(b bool) int {

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
@@ -17,6 +19,144 @@ import (
 // HoldersOf returns the seats that hold a share of a key.
 func HoldersOf(k *action.KeyRecord) dkg.Seats {
 	return dkg.AllSeats(int(k.N)).Without(dkg.Seats(k.Without))
+}
+
+// Renewal asks for new shares of keys.
+type Renewal struct {
+	Mode      dkg.Mode
+	Keys      [][]byte  // nil: every active key that no other ceremony is about
+	Threshold int       // reshare: 0 is the default of so many holders
+	Holders   dkg.Seats // reshare: who is to hold shares; none: who does now
+	Lost      dkg.Seats // reshare: holders that have lost theirs, and only receive
+	Purpose   string
+}
+
+// maxRenewal bounds the keys of one renewal, so that its opening fits into a
+// transaction.
+const maxRenewal = 4096
+
+// PlanRenewal turns a request into the ceremonies that it takes: one for keys
+// that are shared alike. Their nonces and deadlines are the caller's to add.
+func (s *State) PlanRenewal(r Renewal, base dkg.Params) ([]CeremonyOpen, error) {
+	if !r.Mode.Renews() || r.Mode == dkg.ModeRefresh && (r.Threshold != 0 || r.Holders|r.Lost != 0) {
+		return nil, refuse(CodeMalformed, "a refresh changes neither holders nor threshold: that takes a reshare")
+	}
+	records, err := s.renewable(r.Keys)
+	if err != nil {
+		return nil, err
+	}
+	type sharing struct {
+		epoch, without uint32
+		t              uint16
+	}
+	var order []sharing
+	alike := map[sharing][]*action.KeyRecord{}
+	for _, k := range records {
+		of := sharing{k.Epoch, k.Without, k.T}
+		if alike[of] == nil {
+			order = append(order, of)
+		}
+		alike[of] = append(alike[of], k)
+	}
+	var out []CeremonyOpen
+	for _, of := range order {
+		for batch := range slices.Chunk(alike[of], maxRenewal) {
+			open, err := planOne(r, base, batch)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, open)
+		}
+	}
+	return out, nil
+}
+
+// renewable returns the records of keys, in order.
+func (s *State) renewable(keys [][]byte) (records []*action.KeyRecord, err error) {
+	if keys == nil {
+		s.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
+			if k.State == action.KeyActive && s.Get(s.claimPath(k.PublicKey)) == nil {
+				records = append(records, k)
+			}
+			return true
+		})
+		if len(records) == 0 {
+			return nil, refuse(CodeNotFound, "there is no active key that no other ceremony is about")
+		}
+		return records, nil
+	}
+	keys = slices.Clone(keys)
+	slices.SortFunc(keys, bytes.Compare)
+	for _, k := range slices.CompactFunc(keys, bytes.Equal) {
+		rec, err := s.Key(action.DomainValidator, k)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, rec)
+	}
+	return records, nil
+}
+
+func planOne(r Renewal, p dkg.Params, keys []*action.KeyRecord) (CeremonyOpen, error) {
+	first := keys[0]
+	holders := HoldersOf(first)
+	p.Mode, p.Keys, p.T, p.Without = r.Mode, uint32(len(keys)), uint8(first.T), dkg.Seats(first.Without)
+	p.Epoch = first.Epoch + 1
+	p.Old = dkg.Old{T: uint8(first.T), Dealers: holders.Without(r.Lost), Epoch: first.Epoch}
+	if r.Holders != 0 {
+		p.Without = dkg.AllSeats(int(p.N)).Without(r.Holders)
+	}
+	if r.Mode == dkg.ModeReshare {
+		th, err := action.DefaultThreshold(p.Members().Len())
+		if r.Threshold != 0 {
+			th, err = action.NewThreshold(r.Threshold, p.Members().Len())
+		}
+		if err != nil {
+			return CeremonyOpen{}, refuse(CodeMalformed, "%w", err)
+		}
+		p.T = uint8(th.T())
+	}
+	open := CeremonyOpen{Purpose: r.Purpose}
+	var commitments [][]byte
+	for _, k := range keys {
+		open.Keys, commitments = append(open.Keys, k.PublicKey), append(commitments, k.Commitment)
+	}
+	root, _, err := p.Prior(commitments)
+	if err != nil {
+		return CeremonyOpen{}, refuse(CodeMalformed, "%w", err)
+	}
+	p.Expected = root
+	if err := p.Check(); err != nil {
+		return CeremonyOpen{}, refuse(CodeMalformed, "%w", err)
+	}
+	open.Params = p
+	return open, nil
+}
+
+// Renewals returns the ceremonies that made the present shares of keys which
+// were shared otherwise before.
+func (s *State) Renewals() (ids [][32]byte) {
+	seen := map[[32]byte]bool{}
+	s.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
+		if k.Epoch > 0 && !seen[k.Ceremony] {
+			seen[k.Ceremony] = true
+			ids = append(ids, k.Ceremony)
+		}
+		return true
+	})
+	return ids
+}
+
+// HandedOver returns the reshares that left a seat without a share it had.
+func (s *State) HandedOver(seat int) (ids [][32]byte) {
+	s.iterate(s.ns.Prefix("handover"), func(path, v []byte) bool {
+		if h := mustParse(action.ParseHandover(v)); h.Left>>seat&1 == 1 {
+			id, err := hex.DecodeString(string(path[len(s.ns.Prefix("handover")):]))
+			ids = append(ids, [32]byte(mustParse(id, err)))
+		}
+		return true
+	})
+	return ids
 }
 
 // checkRenewal wants keys that sign, each once, shared alike and as the

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
+	"github.com/quorate/quorate/internal/slashing"
 )
 
 // driveCeremonies carries every open ceremony forward: it shows custody what
@@ -26,13 +29,13 @@ import (
 // own, so that a restart at any moment goes on where the ledger stands; what
 // is posted twice the ledger refuses.
 func (n *Node) driveCeremonies(ctx context.Context) error {
-	shown := map[[32]byte][32]byte{} // ceremony -> hash of the board that custody has seen
+	d := driver{Node: n, shown: map[[32]byte][32]byte{}, wake: map[[32]byte]bool{}}
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
 	for {
 		_, moved := n.app.wait()
-		for _, id := range n.unfinished(ctx) {
-			if err := n.drive(ctx, id, shown); err != nil && ctx.Err() == nil {
+		for _, id := range d.unfinished(ctx) {
+			if err := d.drive(ctx, id); err != nil && ctx.Err() == nil {
 				n.log.Warn("carry ceremony forward", "ceremony", fmt.Sprintf("%x", id[:8]), "err", err)
 			}
 		}
@@ -46,9 +49,17 @@ func (n *Node) driveCeremonies(ctx context.Context) error {
 	}
 }
 
+// driver remembers what custody has been shown, so that it is not shown again.
+type driver struct {
+	*Node
+	shown map[[32]byte][32]byte // ceremony -> hash of the board that custody has seen
+	wake  map[[32]byte]bool     // renewals that are done, of which custody keeps old shares
+	life  [32]byte              // of custody, that has seen it
+}
+
 // unfinished returns the ceremonies that wait for somebody, and those that
 // the ledger has closed but custody has not.
-func (n *Node) unfinished(ctx context.Context) [][32]byte {
+func (n *driver) unfinished(ctx context.Context) [][32]byte {
 	view, err := n.View()
 	if err != nil {
 		return nil
@@ -58,16 +69,33 @@ func (n *Node) unfinished(ctx context.Context) [][32]byte {
 	if err != nil {
 		return ids // custody is down: whatever is open waits for it
 	}
-	for _, id := range status.Pending {
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
+	if status.Incarnation != n.life {
+		// It may have missed what became of its shares.
+		n.life = status.Incarnation
+		clear(n.shown)
+		for _, id := range view.Renewals() {
+			n.wake[id] = true
 		}
 	}
-	return ids
+	if seat, ok := n.seat(); ok && view.Incarnation(n.cfg.Name, action.DomainValidator).Handovers > status.Handovers {
+		for _, id := range view.HandedOver(seat) {
+			n.wake[id] = true
+		}
+	}
+	ids = append(ids, status.Pending...)
+	ids = slices.AppendSeq(ids, maps.Keys(n.wake))
+	slices.SortFunc(ids, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
+}
+
+// seat is where the node's own custody sits.
+func (n *Node) seat() (int, bool) {
+	seat, ok := action.NewRoster(n.genesis.Nodes, action.DomainValidator).Of(n.cfg.Name)
+	return int(seat.Index), ok
 }
 
 // drive shows custody where a ceremony stands and posts what it answers.
-func (n *Node) drive(ctx context.Context, id [32]byte, shown map[[32]byte][32]byte) error {
+func (n *driver) drive(ctx context.Context, id [32]byte) error {
 	view, err := n.View()
 	if err != nil {
 		return err
@@ -76,20 +104,31 @@ func (n *Node) drive(ctx context.Context, id [32]byte, shown map[[32]byte][32]by
 	if board == nil {
 		return nil
 	}
+	params := board.Params()
 	height, _ := n.Height() // after the board was read: what is proven is at least as new
 	stand := sha256.Sum256(board.Encode())
-	if shown[id] == stand {
+	if n.shown[id] == stand {
 		return nil
+	}
+	paths := []proof.Path{n.namespace().Ceremony(id[:])}
+	var imports [][]byte
+	switch {
+	case params.Mode == dkg.ModeImport:
+		imports = about.Keys
+	case params.Mode == dkg.ModeReshare && board.Phase() == dkg.PhaseConfirm:
+		n.bringHistory(ctx, params, about.Keys)
+	case params.Mode == dkg.ModeReshare && board.Phase() == dkg.PhaseDone:
+		paths = append(paths, n.namespace().Handover(id[:]))
 	}
 	var granted proof.Path
 	if board.Phase() == dkg.PhaseJoin {
 		granted = n.namespace().Grant(id[:])
 	}
-	evidence, err := n.evidence(ctx, view, height, granted, n.namespace().Ceremony(id[:]))
+	evidence, err := n.evidence(ctx, view, height, granted, paths...)
 	if err != nil {
 		return err
 	}
-	step, err := n.stepCustody(ctx, id, evidence, about.Keys)
+	step, err := n.stepCustody(ctx, id, evidence, imports)
 	if rpc.CodeOf(err) == rpc.CodeNotGranted {
 		n.forgetAnchor() // custody was restarted, or the anchor grew old on the way
 	}
@@ -102,8 +141,44 @@ func (n *Node) drive(ctx context.Context, id [32]byte, shown map[[32]byte][32]by
 	if err := n.post(ctx, id, step.Posts); err != nil {
 		return err
 	}
-	shown[id] = stand
+	n.shown[id] = stand
+	switch {
+	case !params.Mode.Renews() || board.Phase() < dkg.PhaseDone:
+	case board.Phase() == dkg.PhaseDone && !board.DepositSafe():
+		n.wake[id] = true // its old shares go when more holders have confirmed
+	default:
+		delete(n.wake, id)
+	}
 	return nil
+}
+
+// bringHistory takes what the holders of keys know of their past to the own
+// custody, where that is about to become a holder. What keeps it from signing
+// against them is the floor of the hand-over; this is their record, and it
+// travels with the key.
+func (n *Node) bringHistory(ctx context.Context, p dkg.Params, keys [][]byte) {
+	seat, ok := n.seat()
+	if !ok || !p.Members().Has(seat) || p.Old.Dealers.Has(seat) {
+		return
+	}
+	var names []signer.Key
+	for _, k := range keys {
+		names = append(names, signer.Key(k))
+	}
+	for batch := range slices.Chunk(names, historyBatch) {
+		answers, failed := n.askAll(ctx, methodHistory, encodeKeys(batch))
+		parts, bad := n.histories(answers)
+		ic, err := slashing.MergeMax(parts...)
+		if err == nil && len(ic.Keys) > 0 {
+			var raw []byte
+			if raw, err = ic.Encode(); err == nil {
+				err = n.custody.ImportSlashing(ctx, raw)
+			}
+		}
+		if err != nil || len(parts) == 0 {
+			n.log.Warn("bring the history of keys to their new holder", "keys", len(batch), "err", errors.Join(err, failed, bad))
+		}
+	}
 }
 
 // stepCustody hands custody the bodies it asks for until it has an answer.

@@ -68,6 +68,36 @@ func (n *Node) OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose 
 	return n.open(ctx, ledger.CeremonyOpen{Params: p, Purpose: purpose})
 }
 
+// Renew gives keys new shares and returns the ceremonies that do it: one for
+// keys that are shared alike.
+func (n *Node) Renew(ctx context.Context, r ledger.Renewal, hybrid bool, phase time.Duration) (ids [][32]byte, err error) {
+	view, err := n.View()
+	if err != nil {
+		return nil, err
+	}
+	base, err := n.ceremonyParams(1)
+	if err != nil {
+		return nil, err
+	}
+	opens, err := view.PlanRenewal(r, base)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range opens {
+		o.Params.Hybrid = hybrid
+		rand.Read(o.Params.Nonce[:])
+		if o.Params.Deadlines = deadlines(phaseTime(len(o.Keys))); phase != 0 {
+			o.Params.Deadlines = deadlines(phase)
+		}
+		id, err := n.open(ctx, o)
+		if err != nil {
+			return ids, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
 func (n *Node) open(ctx context.Context, o ledger.CeremonyOpen) ([32]byte, error) {
 	if err := n.Ask(ctx, o.Ask()); err != nil {
 		return [32]byte{}, fmt.Errorf("open ceremony: %w", err)
@@ -166,6 +196,9 @@ func (n *Node) importKey(ctx context.Context, key signer.Key) error {
 	seat, _ := action.NewRoster(n.genesis.Nodes, action.DomainValidator).Of(n.cfg.Name)
 	keys := [][]byte{key[:]}
 	p.Mode, p.Importer, p.Expected, p.Hybrid = dkg.ModeImport, uint8(seat.Index), dkg.ExpectedKeys(keys), true
+	if r, ok := n.signer.Record(key); ok {
+		p.Epoch = r.Epoch + 1
+	}
 	id, err := n.open(ctx, ledger.CeremonyOpen{Params: p, Purpose: "import", Keys: keys})
 	if err != nil {
 		return unavailable(err)
@@ -209,20 +242,39 @@ func (n *Node) call(ctx context.Context, name string, method uint16, body []byte
 	return n.peers.Call(ctx, name, method, body)
 }
 
-// askAll asks this node and every other, and returns the answers of those
-// that gave one, and why the others did not.
+// holders returns the nodes that hold a share of a key.
+func (n *Node) holders(record *action.KeyRecord) (nodes []string) {
+	for _, seat := range action.NewRoster(n.genesis.Nodes, action.DomainValidator) {
+		if record.Holds(int(seat.Index)) {
+			nodes = append(nodes, seat.Node)
+		}
+	}
+	return nodes
+}
+
+// askAll asks this node and every other.
 func (n *Node) askAll(ctx context.Context, method uint16, body []byte) (answers [][]byte, err error) {
+	var all []string
+	for _, r := range n.genesis.Nodes {
+		all = append(all, r.Name)
+	}
+	return n.ask(ctx, all, method, body)
+}
+
+// ask asks some nodes and returns the answers of those that gave one, and why
+// the others did not.
+func (n *Node) ask(ctx context.Context, nodes []string, method uint16, body []byte) (answers [][]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var mu sync.Mutex
 	var g sync.WaitGroup
-	for _, r := range n.genesis.Nodes {
+	for _, name := range nodes {
 		g.Go(func() {
-			answer, e := n.call(ctx, r.Name, method, body)
+			answer, e := n.call(ctx, name, method, body)
 			mu.Lock()
 			defer mu.Unlock()
 			if e != nil {
-				err = errors.Join(err, fmt.Errorf("%s: %w", r.Name, e))
+				err = errors.Join(err, fmt.Errorf("%s: %w", name, e))
 				return
 			}
 			answers = append(answers, answer)
@@ -248,11 +300,11 @@ func (n *Node) DeleteKey(ctx context.Context, key signer.Key) (history slashing.
 			return history, false, err
 		}
 	}
-	th, err := action.NewThreshold(int(record.T), int(record.N))
+	th, err := action.NewThreshold(int(record.T), record.Holders())
 	if err != nil {
 		return history, stopped, err
 	}
-	answers, failed := n.askAll(ctx, methodStop, key[:])
+	answers, failed := n.ask(ctx, n.holders(record), methodStop, key[:])
 	if len(answers) < th.StopQuorum() {
 		return history, stopped, rpc.Errorf(rpc.CodeUnavailable, "%d of %d holders stopped, %d have to; ask again when they are back: %v", len(answers), th.N(), th.StopQuorum(), failed)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -17,6 +18,12 @@ func (s *Server) open(r *http.Request) (any, error) {
 	var req OpenCeremony
 	if err := decode(r, &req, `{"keys":1}`); err != nil {
 		return nil, err
+	}
+	if req.Mode != "" && req.Mode != dkg.ModeKeygen.String() {
+		return s.renew(r, req)
+	}
+	if len(req.PublicKeys)+len(req.Seats)+len(req.Lost)+req.Threshold != 0 {
+		return nil, &Error{Status: http.StatusBadRequest, Text: "new keys are held by all seats, with the default threshold", Hint: "for existing keys say mode refresh or reshare"}
 	}
 	if req.Keys < 1 || req.Keys > wire.MaxKeysPerBatch {
 		return nil, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("keys is %d, want 1 to %d", req.Keys, wire.MaxKeysPerBatch)}
@@ -33,6 +40,50 @@ func (s *Server) open(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return Opened{ID: hex.EncodeToString(id[:])}, nil
+}
+
+// renew opens ceremonies on existing keys.
+func (s *Server) renew(r *http.Request, req OpenCeremony) (any, error) {
+	bad := func(text, hint string) error { return &Error{http.StatusBadRequest, text, hint} }
+	renewal := ledger.Renewal{Threshold: req.Threshold, Purpose: req.Purpose}
+	switch req.Mode {
+	case dkg.ModeRefresh.String():
+		renewal.Mode = dkg.ModeRefresh
+	case dkg.ModeReshare.String():
+		renewal.Mode = dkg.ModeReshare
+	default:
+		return nil, bad(fmt.Sprintf("mode %q is unknown", req.Mode), "keygen, refresh or reshare")
+	}
+	if req.Keys != 0 || req.Suite != "" || len(req.Purpose) > wire.MaxName {
+		return nil, bad("a "+req.Mode+" is of keys that there are", "name them with pubkeys, or none for all")
+	}
+	for _, k := range req.PublicKeys {
+		raw, err := parseHex(k, 48)
+		if err != nil {
+			return nil, err
+		}
+		renewal.Keys = append(renewal.Keys, raw)
+	}
+	for _, list := range []struct {
+		to   *dkg.Seats
+		from []int
+	}{{&renewal.Holders, req.Seats}, {&renewal.Lost, req.Lost}} {
+		for _, i := range list.from {
+			if i < 1 || i > wire.MaxNodes {
+				return nil, bad(fmt.Sprintf("there is no seat %d", i), "quorate ceremony show lists the seats")
+			}
+			*list.to = list.to.With(i)
+		}
+	}
+	ids, err := s.config.Ledger.Renew(r.Context(), renewal, req.Hybrid, time.Duration(req.PhaseTimeout)*time.Millisecond)
+	if err != nil {
+		return nil, err
+	}
+	opened := Opened{ID: hex.EncodeToString(ids[0][:])}
+	for _, id := range ids[1:] {
+		opened.More = append(opened.More, hex.EncodeToString(id[:]))
+	}
+	return opened, nil
 }
 
 // decode reads a body that holds no secret: an error may repeat parts of it.

@@ -42,10 +42,11 @@ type fixture struct {
 	cluster       action.ClusterID
 	height        uint64
 
-	opened []OpenCeremony
-	keys   keyRoom
-	refuse error
-	server *Server
+	opened  []OpenCeremony
+	renewed []ledger.Renewal
+	keys    keyRoom
+	refuse  error
+	server  *Server
 }
 
 const token = "0123456789abcdef0123456789abcdef"
@@ -107,6 +108,11 @@ func (f *fixture) SubmitSigned(_ context.Context, raw []byte) (uint64, error) {
 
 func (f *fixture) View() (*ledger.State, error) {
 	return ledger.NewState(f.cluster, "root", f.state, f.bodies, f.frontier, nil)
+}
+
+func (f *fixture) Renew(_ context.Context, r ledger.Renewal, hybrid bool, phase time.Duration) ([][32]byte, error) {
+	f.renewed = append(f.renewed, r)
+	return [][32]byte{{1}, {2}}, nil
 }
 
 func (f *fixture) OpenCeremony(_ context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {

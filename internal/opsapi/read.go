@@ -49,7 +49,7 @@ func keyOf(view *ledger.State, k *action.KeyRecord) Key {
 	out := Key{
 		PublicKey: "0x" + hex.EncodeToString(k.PublicKey), Domain: string(k.Domain),
 		State: k.State.String(), Provenance: k.Provenance.String(), Owner: k.Owner, Purpose: k.Purpose, Exercise: k.Exercise,
-		Epoch: k.Epoch, Threshold: int(k.T), Holders: int(k.N), Ceremony: hex.EncodeToString(k.Ceremony[:]), Created: k.Created,
+		Epoch: k.Epoch, Threshold: int(k.T), Holders: k.Holders(), Ceremony: hex.EncodeToString(k.Ceremony[:]), Created: k.Created,
 		GasLimit: k.Settings.GasLimit, Graffiti: k.Settings.Graffiti,
 	}
 	if a := k.Settings.FeeRecipient; a != nil {
@@ -94,15 +94,15 @@ func (s *Server) ceremony(r *http.Request) (any, error) {
 func ceremonyOf(b *dkg.Board, about ledger.About, roster action.Roster) Ceremony {
 	p, id := b.Params(), b.ID()
 	c := Ceremony{
-		ID: hex.EncodeToString(id[:]), Mode: modeName(p.Mode), Suite: suiteName(p.Suite), Hybrid: p.Hybrid,
-		Phase: b.Phase().String(), Keys: int(p.Keys), Threshold: int(p.T),
+		ID: hex.EncodeToString(id[:]), Mode: p.Mode.String(), Suite: suiteName(p.Suite), Hybrid: p.Hybrid,
+		Phase: b.Phase().String(), Keys: int(p.Keys), Threshold: int(p.T), Epoch: p.Epoch, Holders: p.Members().Len(),
 		Purpose: about.Purpose, By: about.By, Opened: about.Opened,
 	}
 	if ms := b.Deadline(); ms != 0 && b.Phase() < dkg.PhaseDone {
 		c.Deadline = new(blockTime(ms))
 	}
 	for i := 1; i <= int(p.N); i++ {
-		seat := Seat{Index: i, Joined: b.Joined().Has(i), Dealt: b.Dealers().Has(i), Holds: b.Holders().Has(i)}
+		seat := Seat{Index: i, Member: p.Members().Has(i), Joined: b.Joined().Has(i), Dealt: b.Dealers().Has(i), Holds: b.Holders().Has(i)}
 		if i <= len(roster) {
 			seat.Node = roster[i-1].Node
 		}
@@ -112,16 +112,6 @@ func ceremonyOf(b *dkg.Board, about ledger.About, roster action.Roster) Ceremony
 		c.Faults = append(c.Faults, Fault{int(f.Seat), f.Kind.String(), f.Kind.Attributable()})
 	}
 	return c
-}
-
-func modeName(m dkg.Mode) string {
-	switch m {
-	case dkg.ModeKeygen:
-		return "keygen"
-	case dkg.ModeImport:
-		return "import"
-	}
-	return "unknown"
 }
 
 func suiteName(s dkg.Suite) string {

@@ -35,6 +35,8 @@ type Ledger interface {
 	// SubmitSigned hands over a transaction that somebody else signed and
 	// returns the height of the block that carries it. A refusal is a *ledger.Error.
 	SubmitSigned(ctx context.Context, raw []byte) (height uint64, err error)
+	// Renew does so for new shares of keys; it may take several ceremonies.
+	Renew(ctx context.Context, r ledger.Renewal, hybrid bool, phase time.Duration) ([][32]byte, error)
 }
 
 // Keys is what the node does with single keys. A refusal carries an rpc.Code.

@@ -88,6 +88,8 @@ type Ceremony struct {
 	Deadline  *time.Time `json:"deadline,omitempty"` // of the phase, in block time
 	Keys      int        `json:"keys"`
 	Threshold int        `json:"threshold"`
+	Epoch     uint32     `json:"epoch"` // of the shares that it makes
+	Holders   int        `json:"holders"`
 	Seats     []Seat     `json:"seats"`
 	Faults    []Fault    `json:"faults,omitempty"`
 	Purpose   string     `json:"purpose,omitempty"`
@@ -99,6 +101,7 @@ type Ceremony struct {
 type Seat struct {
 	Index  int    `json:"index"`
 	Node   string `json:"node"`
+	Member bool   `json:"member"` // gets shares
 	Joined bool   `json:"joined"`
 	Dealt  bool   `json:"dealt"` // among the dealers whose dealings count
 	Holds  bool   `json:"holds"` // proved that it holds its shares
@@ -121,20 +124,32 @@ type Events struct {
 	Events []Event `json:"events"`
 }
 
-// OpenCeremony asks for new keys.
+// OpenCeremony asks for new keys, or for new shares of keys.
 type OpenCeremony struct {
-	Keys    int    `json:"keys"`
+	Mode    string `json:"mode,omitempty"`  // "keygen" (the default), "refresh" or "reshare"
+	Keys    int    `json:"keys,omitempty"`  // keygen: how many
 	Hybrid  bool   `json:"hybrid"`          // encrypt to seats with X-Wing as well
 	Suite   string `json:"suite,omitempty"` // "bls12-381" (the default)
 	Purpose string `json:"purpose,omitempty"`
 	// PhaseTimeout is how many milliseconds of block time each phase may take;
 	// 0 leaves it to the node. Who is silent for so long is left out.
 	PhaseTimeout uint32 `json:"phase_timeout_ms,omitempty"`
+
+	PublicKeys []string `json:"pubkeys,omitempty"` // refresh, reshare: which keys; none: every active one
+	// Reshare only: who holds shares afterwards, and how many sign. 0 is the
+	// default for so many holders. Lost are holders without their share, which
+	// receive and do not deal.
+	Seats     []int `json:"seats,omitempty"`
+	Threshold int   `json:"threshold,omitempty"`
+	Lost      []int `json:"lost,omitempty"`
 }
 
 // Opened answers OpenCeremony.
 type Opened struct {
 	ID string `json:"id"`
+	// More are the other ceremonies, where keys that are shared differently
+	// take several.
+	More []string `json:"more,omitempty"`
 }
 
 // ImportKeystore hands over a key that was whole. On the wire the password is
