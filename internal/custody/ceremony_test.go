@@ -18,6 +18,7 @@ import (
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/keystore"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/seal"
 	"github.com/quorate/quorate/internal/secret"
@@ -33,6 +34,9 @@ type stage struct {
 	blobs   map[[32]byte][]byte
 	time    uint64
 	certs   [][]byte // one of each state so far
+	paths   []proof.Path
+	// handover is what the ledger says when it commits a reshare.
+	handover action.Handover
 }
 
 func (w *world) params(mode dkg.Mode, keys int) dkg.Params {
@@ -64,19 +68,20 @@ func (s *stage) set(board *dkg.Board) {
 	s.board = board
 	s.ledger.Set(ns.Ceremony(id[:]), board.Encode())
 	p := board.Params()
-	rule := action.RuleKeygen
-	if p.Mode == dkg.ModeImport {
-		rule = action.RuleImport
-	}
+	rule := map[dkg.Mode]action.Rule{dkg.ModeKeygen: action.RuleKeygen, dkg.ModeImport: action.RuleImport,
+		dkg.ModeRefresh: action.RuleRefresh, dkg.ModeReshare: action.RuleReshare}[p.Mode]
 	a := action.Action{Rule: rule, Ceremony: action.Ceremony{Params: p.Encode()}}
 	g := action.Grant{Request: action.Request{Action: a.Encode(), By: "node/node0"}}
 	s.ledger.Set(ns.Grant(id[:]), g.Encode())
-	s.certs = append(s.certs, s.certify(ns.Ceremony(id[:]), ns.Grant(id[:])))
+	if s.paths = append(s.paths[:0], ns.Ceremony(id[:]), ns.Grant(id[:])); board.Phase() == dkg.PhaseDone && p.Mode == dkg.ModeReshare {
+		s.ledger.Set(ns.Handover(id[:]), s.handover.Encode())
+		s.paths = append(s.paths, ns.Handover(id[:]))
+	}
+	s.certs = append(s.certs, s.certify(s.paths...))
 }
 
 func (s *stage) cert() []byte {
-	id := s.board.ID()
-	return s.prove(ns.Ceremony(id[:]), ns.Grant(id[:]))
+	return s.prove(s.paths...)
 }
 
 // step shows a process a proven state, hands over the bodies that it asks for

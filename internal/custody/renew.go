@@ -188,8 +188,10 @@ func (p *Process) supersede(board *dkg.Board, handover action.Handover) (need []
 			return nil, err
 		}
 	}
+	// A member that has yet to confirm makes its new shares from the old.
 	_, underWay, _ := p.seeds.get(id)
-	if board.DepositSafe() && (!underWay || board.Holders().Has(int(p.seat.Index))) {
+	underWay = underWay && params.Members().Has(int(p.seat.Index)) && !board.Holders().Has(int(p.seat.Index))
+	if board.DepositSafe() && !underWay {
 		if err := p.erase(keys, params.Epoch); err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/proof"
@@ -43,6 +44,8 @@ type world struct {
 	ledger  *prooftest.Ledger
 	lives   int
 	log     io.Writer
+	disks   map[int]durable.FS // under nodes' safes and records; durable.OS elsewhere
+	shares  uint32             // the epoch that signatures are asked for in
 }
 
 const ns = proof.Namespace("root")
@@ -102,7 +105,7 @@ func (w *world) logger() *slog.Logger {
 // open starts the custody of node i, without socket, lock and confinement.
 func (w *world) open(i int) *Process {
 	w.t.Helper()
-	p, err := open(Config{Home: w.home(i), Log: w.logger()})
+	p, err := open(Config{Home: w.home(i), Log: w.logger(), fs: w.disks[i]})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -250,7 +253,7 @@ func (w *world) block(slot uint64, body byte) eth.Duty {
 
 // sign asks for a partial signature.
 func (w *world) sign(p *Process, key [bls.PublicKeySize]byte, duty eth.Duty, cert []byte) (SignResponse, error) {
-	raw, err := ask(p, MethodSign, SignRequest{Key: key, Duty: eth.EncodeDuty(duty), Evidence: Evidence{Certificate: cert}}.Encode())
+	raw, err := ask(p, MethodSign, SignRequest{Key: key, Epoch: w.shares, Duty: eth.EncodeDuty(duty), Evidence: Evidence{Certificate: cert}}.Encode())
 	if err != nil {
 		return SignResponse{}, err
 	}

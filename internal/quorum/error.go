@@ -111,8 +111,8 @@ func (e *BelowQuorumError) Is(target error) bool {
 		target == ErrSlashable && e.verdict(refusals[:protection]) != rpc.CodeUnavailable
 }
 
-// apart reports whether those that failed for their epoch could have made up
-// the quorum.
+// apart reports whether those that failed for their epoch, with those that had
+// no time to answer, could have made up the quorum.
 func (e *BelowQuorumError) apart() bool {
 	n := 0
 	for _, f := range e.Failures {
@@ -120,7 +120,7 @@ func (e *BelowQuorumError) apart() bool {
 			n++
 		}
 	}
-	return n > 0 && e.Got+n >= e.T
+	return n > 0 && e.Got+n+len(e.Silent) >= e.T
 }
 
 // Unwrap lets rpc.CodeOf find the code, and errors.Is the context's error.
