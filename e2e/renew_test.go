@@ -128,10 +128,10 @@ func (c *cluster) eachThree(keys []bls.PublicKey) {
 func renewWithoutOne(t *testing.T, bin string) {
 	const dead = 3
 	c := newCluster(t, bin, 8)
-	for round, wait := range []time.Duration{0, 150 * time.Millisecond, 600 * time.Millisecond} {
+	for round, wait := range []time.Duration{300 * time.Millisecond, 1200 * time.Millisecond, 1900 * time.Millisecond} {
 		stop := c.duties([]int{0, 1, 2}, c.keys)
 		from := time.Now()
-		id := c.open(0, "--mode", "refresh", "--all", "--phase-timeout", "3s")
+		id := c.open(0, "--mode", "refresh", "--all", "--phase-timeout", "2s")
 		time.Sleep(wait) // the moment is the test
 		c.stopNode(dead, syscall.SIGKILL)
 		one, err := c.ops(0).Ceremony(t.Context(), id)

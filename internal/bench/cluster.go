@@ -28,6 +28,9 @@ type KeyMaker interface {
 	// inventory, and how long that took from the request on. When it returns,
 	// every node can sign with them.
 	Make(ctx context.Context, keys int) (made []bls.PublicKey, took time.Duration, err error)
+	// Refresh gives keys new shares. When it returns, every node has confirmed
+	// that it holds its own.
+	Refresh(ctx context.Context, keys []bls.PublicKey) (took time.Duration, err error)
 }
 
 func (c *Cluster) pids() (all []int) {

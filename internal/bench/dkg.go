@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
 )
 
 // DKG measures what a ceremony costs its participants, in processor time:
@@ -125,12 +126,31 @@ func batch(n, keys int) (Figure, error) {
 	return f.duration(median(each), mean(before, after)), nil
 }
 
-// Ceremony measures whole ceremonies on a cluster of real processes: from the
-// request until the keys stand in the inventory, and what each operator's
-// processes spent until all of them can sign.
-func Ceremony(ctx context.Context, c *Cluster, keys int) (Figure, error) {
+// Ceremony measures whole ceremonies on a cluster of real processes, one that
+// makes keys and one that gives them new shares: from the request until the
+// inventory says so, and what each operator's processes spent until all of
+// them hold their shares.
+func Ceremony(ctx context.Context, c *Cluster, keys int) ([]Figure, error) {
+	var made []bls.PublicKey
+	keygen, err := c.ceremony("ceremony_seconds", keys, func() (took time.Duration, err error) {
+		if made, took, err = c.Keys.Make(ctx, keys); err == nil && len(made) != keys {
+			err = fmt.Errorf("%d keys were asked for and %d made", keys, len(made))
+		}
+		return took, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("measure a ceremony: %w", err)
+	}
+	refresh, err := c.ceremony("refresh_seconds", keys, func() (time.Duration, error) { return c.Keys.Refresh(ctx, made) })
+	if err != nil {
+		return nil, fmt.Errorf("measure a refresh: %w", err)
+	}
+	return []Figure{keygen, refresh}, nil
+}
+
+func (c *Cluster) ceremony(name string, keys int, run func() (time.Duration, error)) (Figure, error) {
 	n := len(c.Nodes)
-	f := Figure{Name: "ceremony_seconds", N: n, T: c.T, Keys: keys, Unit: "s",
+	f := Figure{Name: name, N: n, T: c.T, Keys: keys, Unit: "s",
 		LimitIs: "the operators' group operations on all cores (see dkg_batch), no consensus, network or disk"}
 	limit, err := operatorLimit(n, c.T, keys)
 	if err != nil {
@@ -140,12 +160,9 @@ func Ceremony(ctx context.Context, c *Cluster, keys int) (Figure, error) {
 	if err != nil {
 		return f, err
 	}
-	made, took, err := c.Keys.Make(ctx, keys)
+	took, err := run()
 	if err != nil {
 		return f, err
-	}
-	if len(made) != keys {
-		return f, fmt.Errorf("measure a ceremony: %d keys were asked for and %d made", keys, len(made))
 	}
 	after, err := cpuOf(c.pids())
 	if err != nil {

@@ -41,6 +41,9 @@ func (s *State) PlanRenewal(r Renewal, base dkg.Params) ([]CeremonyOpen, error) 
 	if !r.Mode.Renews() || r.Mode == dkg.ModeRefresh && (r.Threshold != 0 || r.Holders|r.Lost != 0) {
 		return nil, refuse(CodeMalformed, "a refresh changes neither holders nor threshold: that takes a reshare")
 	}
+	if beyond := (r.Holders | r.Lost).Without(dkg.AllSeats(int(base.N))); beyond != 0 {
+		return nil, refuse(CodeMalformed, "seats %s are not on the roster", beyond)
+	}
 	records, err := s.renewable(r.Keys)
 	if err != nil {
 		return nil, err

@@ -293,3 +293,67 @@ func TestRefusedRenewals(t *testing.T) {
 	}
 	w.want(OK, w.Tx(alice, action.KindCeremonyOpen, w.renewing(2, keys, nil).Encode()))
 }
+
+// TestPlanRenewal: keys that are shared alike go together, in ceremonies that
+// the ledger takes.
+func TestPlanRenewal(t *testing.T) {
+	w := newWorld(t, 5)
+	first := w.open(alice, CeremonyOpen{Params: w.Params(4, 1)})
+	first.run()
+	keys := w.inventory()
+	plan := func(r Renewal) []CeremonyOpen {
+		t.Helper()
+		opens, err := w.view().PlanRenewal(r, w.Params(1, 9))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opens
+	}
+	all := plan(Renewal{Mode: dkg.ModeRefresh, Purpose: "p"})
+	if len(all) != 1 || len(all[0].Keys) != 4 || all[0].Params.Epoch != 1 || all[0].Purpose != "p" {
+		t.Fatalf("%+v", all)
+	}
+	// A part of them moves on, and to fewer seats.
+	some := plan(Renewal{Mode: dkg.ModeReshare, Keys: [][]byte{keys[2], keys[0], keys[2]}, Holders: seatsOf(1, 2, 3, 5), Lost: seatsOf(3)})
+	if len(some) != 1 || len(some[0].Keys) != 2 || some[0].Params.T != 3 || some[0].Params.Members() != seatsOf(1, 2, 3, 5) || some[0].Params.Old.Dealers != seatsOf(1, 2, 4, 5) {
+		t.Fatalf("%+v", some)
+	}
+	r := w.follow(first, some[0])
+	if free := plan(Renewal{Mode: dkg.ModeRefresh}); len(free) != 1 || len(free[0].Keys) != 2 {
+		t.Fatalf("keys of an open ceremony are planned for: %+v", free)
+	}
+	r.run()
+	if n := len(w.view().HandedOver(4)); n != 1 {
+		t.Errorf("seat 4 handed over in %d ceremonies", n)
+	}
+	if n := len(w.view().HandedOver(3)); n != 0 {
+		t.Errorf("seat 3 handed over in %d ceremonies", n)
+	}
+	if ids := w.view().Renewals(); len(ids) != 1 || ids[0] != r.id {
+		t.Errorf("renewals %x", ids)
+	}
+	both := plan(Renewal{Mode: dkg.ModeRefresh})
+	if len(both) != 2 || len(both[0].Keys) != 2 || len(both[1].Keys) != 2 {
+		t.Fatalf("%+v", both)
+	}
+	for i, o := range both {
+		o.Params.Nonce[0] = byte(100 + i)
+		w.want(OK, w.Tx(alice, action.KindCeremonyOpen, o.Encode()))
+	}
+	for name, r := range map[string]Renewal{
+		"no key is free":           {Mode: dkg.ModeRefresh},
+		"keygen":                   {Mode: dkg.ModeKeygen},
+		"refresh of other holders": {Mode: dkg.ModeRefresh, Keys: keys, Holders: seatsOf(1, 2, 3, 4)},
+		"refresh with a threshold": {Mode: dkg.ModeRefresh, Keys: keys, Threshold: 3},
+		"refresh of lost shares":   {Mode: dkg.ModeRefresh, Keys: keys, Lost: seatsOf(1)},
+		"an unknown key":           {Mode: dkg.ModeRefresh, Keys: [][]byte{make([]byte, 48)}},
+		"an unsafe threshold":      {Mode: dkg.ModeReshare, Keys: keys, Threshold: 2},
+		"three holders":            {Mode: dkg.ModeReshare, Keys: keys, Holders: seatsOf(1, 2, 3)},
+		"a seat that is not":       {Mode: dkg.ModeReshare, Keys: keys, Holders: seatsOf(1, 2, 3, 4, 6)},
+		"too many lost":            {Mode: dkg.ModeReshare, Keys: keys[1:2], Lost: seatsOf(1, 2)},
+	} {
+		if _, err := w.view().PlanRenewal(r, w.Params(1, 9)); err == nil {
+			t.Errorf("%s: planned", name)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package opsapi
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -213,15 +214,31 @@ func TestOpen(t *testing.T) {
 	f := newFixture(t)
 	auth := []string{"Authorization", "Bearer " + token}
 	for _, body := range []string{``, `{}`, `[]`, `{"keys":0}`, `{"keys":-1}`, `{"keys":10001}`, `{"keys":1}x`, `{"keys":1,"other":1}`,
-		`{"keys":1,"suite":"rot13"}`, `{"keys":1,"phase_timeout_ms":-1}`, `{"keys":1,"phase_timeout_ms":4294967296}`, `{"keys":1,"purpose":"` + strings.Repeat("x", 65) + `"}`, strings.Repeat(" ", maxRequest) + `{"keys":1}`} {
+		`{"keys":1,"suite":"rot13"}`, `{"keys":1,"phase_timeout_ms":-1}`, `{"keys":1,"phase_timeout_ms":4294967296}`, `{"keys":1,"purpose":"` + strings.Repeat("x", 65) + `"}`, strings.Repeat(" ", maxOpen) + `{"keys":1}`,
+		`{"keys":1,"pubkeys":["0x` + strings.Repeat("ab", 48) + `"]}`, `{"keys":1,"threshold":3}`, `{"mode":"rot13"}`, `{"mode":"import","keys":1}`,
+		`{"mode":"refresh","keys":1}`, `{"mode":"refresh","suite":"bls12-381"}`, `{"mode":"refresh","pubkeys":["0x12"]}`, `{"mode":"reshare","seats":[0]}`,
+		`{"mode":"reshare","seats":[17]}`, `{"mode":"reshare","lost":[-1]}`, `{"mode":"refresh","purpose":"` + strings.Repeat("x", 65) + `"}`} {
 		if w := f.do("POST", "/v1/ceremonies", body, auth...); w.Code != 400 {
 			t.Errorf("body %.40q: %d, want 400", body, w.Code)
 		}
 	}
-	if len(f.opened) != 0 {
-		t.Fatalf("opened %v", f.opened)
+	if len(f.opened)+len(f.renewed) != 0 {
+		t.Fatalf("opened %v %v", f.opened, f.renewed)
 	}
-	w := f.do("POST", "/v1/ceremonies", `{"keys":3,"hybrid":true,"purpose":"test","suite":"bls12-381","phase_timeout_ms":1500}`, auth...)
+	key := strings.Repeat("ab", 48)
+	w := f.do("POST", "/v1/ceremonies", `{"mode":"reshare","pubkeys":["0x`+key+`"],"seats":[1,2,4,5],"threshold":3,"lost":[4],"purpose":"p"}`, auth...)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `"id": "01`) || !strings.Contains(w.Body.String(), `"more": [`) {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if w := f.do("POST", "/v1/ceremonies", `{"mode":"refresh"}`, auth...); w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	raw, _ := hex.DecodeString(key)
+	if diff := cmp.Diff([]ledger.Renewal{{Mode: dkg.ModeReshare, Keys: [][]byte{raw}, Threshold: 3, Holders: 1<<1 | 1<<2 | 1<<4 | 1<<5, Lost: 1 << 4, Purpose: "p"},
+		{Mode: dkg.ModeRefresh}}, f.renewed); diff != "" {
+		t.Error(diff)
+	}
+	w = f.do("POST", "/v1/ceremonies", `{"keys":3,"hybrid":true,"purpose":"test","suite":"bls12-381","phase_timeout_ms":1500}`, auth...)
 	if w.Code != 200 || !strings.Contains(w.Body.String(), `"id": "ab00`) {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -294,8 +311,8 @@ func TestCeremony(t *testing.T) {
 	deadline := time.UnixMilli(1001).UTC()
 	id := board.ID()
 	want := Ceremony{ID: fmt.Sprintf("%x", id), Mode: "keygen", Suite: "bls12-381", Phase: "join", Deadline: &deadline,
-		Keys: 2, Threshold: 3, By: "node/a", Opened: 5,
-		Seats: []Seat{{Index: 1, Node: "a"}, {Index: 2, Node: "b"}, {Index: 3}, {Index: 4}}}
+		Keys: 2, Threshold: 3, Holders: 4, By: "node/a", Opened: 5,
+		Seats: []Seat{{Index: 1, Node: "a", Member: true}, {Index: 2, Node: "b", Member: true}, {Index: 3, Member: true}, {Index: 4, Member: true}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

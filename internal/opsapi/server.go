@@ -96,6 +96,7 @@ type Server struct {
 
 const (
 	maxRequest  = 64 << 10
+	maxOpen     = wire.MaxKeysPerBatch*128 + 1<<10 // a ceremony that names its keys
 	maxImport   = wire.MaxKeystore + 2*wire.MaxPassword + 1<<10
 	requestTime = 30 * time.Second // opening a ceremony takes a few blocks
 	importTime  = 10 * time.Minute // a ceremony that waits for a node that is down
@@ -155,7 +156,7 @@ func New(c Config) (*Server, error) {
 		"POST /v1/slashing":             {bounds{body: wire.MaxImportBody, time: importTime}, s.importSlashing},
 		"GET /v1/ceremonies":            {ordinary, s.ceremonies},
 		"GET /v1/ceremonies/{id}":       {ordinary, s.ceremony},
-		"POST /v1/ceremonies":           {ordinary, s.open},
+		"POST /v1/ceremonies":           {bounds{body: maxOpen, time: requestTime}, s.open},
 		"GET /v1/events":                {ordinary, s.events},
 		"GET /v1/events/export":         {bounds{time: importTime}, s.export},
 		"GET /v1/receipts/{tx}":         {ordinary, s.receipt},

@@ -69,11 +69,12 @@ const (
 	fenced
 	outOfRange
 	silent // until withdrawn
+	otherEpoch
 	conducts
 )
 
 func (c conduct) String() string {
-	return [...]string{"honest", "wrong root", "wrong index", "no partial", "down", "slashable", "fenced", "out of range", "silent"}[c]
+	return [...]string{"honest", "wrong root", "wrong index", "no partial", "down", "slashable", "fenced", "out of range", "silent", "another epoch"}[c]
 }
 
 func (c conduct) lies() bool { return c == wrongRoot || c == wrongIndex || c == noPartial }
@@ -108,6 +109,8 @@ func (h *holder) SignPartial(ctx context.Context, req Request) (bls.Partial, err
 		return bls.Partial{}, rpc.Errorf(rpc.CodeFenced, "no ceiling yet")
 	case outOfRange:
 		return bls.Partial{}, rpc.Errorf(rpc.CodeOutOfRange, "slot 9")
+	case otherEpoch:
+		return bls.Partial{}, rpc.Errorf(rpc.CodeEpoch, "epoch 0, not 1")
 	case silent:
 		<-ctx.Done()
 		return bls.Partial{}, ctx.Err()

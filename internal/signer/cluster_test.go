@@ -80,6 +80,7 @@ type node struct {
 	shares   map[Key]bls.Share
 	refuse   func(custody.SignRequest) error // custody's decision
 	life     [32]byte                        // under which custody answers
+	epoch    uint32                          // of its shares
 	asked    []custody.SignRequest
 	actions  []*action.Action // granted
 	proofErr error
@@ -147,7 +148,7 @@ func (n *node) Relay(_ context.Context, method uint16, body []byte) ([]byte, err
 	}
 	n.mu.Lock()
 	n.asked = append(n.asked, req)
-	refuse, share, life := n.refuse, n.shares[req.Key], n.life
+	refuse, share, life, epoch := n.refuse, n.shares[req.Key], n.life, n.epoch
 	n.mu.Unlock()
 	if refuse != nil {
 		if err := refuse(req); err != nil {
@@ -162,7 +163,7 @@ func (n *node) Relay(_ context.Context, method uint16, body []byte) ([]byte, err
 	if err != nil {
 		return nil, rpc.Errorf(rpc.CodeMalformed, "%v", err)
 	}
-	return custody.SignResponse{Partial: share.SignPartial(root).Bytes(), Incarnation: life}.Encode(), nil
+	return custody.SignResponse{Partial: share.SignPartial(root).Bytes(), Epoch: epoch, Incarnation: life}.Encode(), nil
 }
 
 // Call is the network between nodes.
