@@ -246,7 +246,7 @@ func TestImportCeremony(t *testing.T) {
 	w.commit(s)
 
 	open := CeremonyOpen{Params: ledgertest.Import(w.Params(2, 1), 2, keys), Purpose: "import", Keys: keys}
-	w.want(CodeConflict, w.Tx(node1, action.KindCeremonyOpen, open.Encode())) // epoch 0 again
+	w.want(CodeConflict, w.Tx(node1, action.KindRequest, open.Encode())) // epoch 0 again
 	open.Params.Epoch = 5
 	board := w.open(node1, open, secrets...).run()
 	if board.Phase() != dkg.PhaseDone || len(board.Faults()) != 0 {

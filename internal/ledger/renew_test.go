@@ -109,7 +109,7 @@ func TestRefreshCommitsAnEpoch(t *testing.T) {
 			}
 		}
 		// Another ceremony on one of them is refused meanwhile.
-		w.want(CodeConflict, w.Tx(alice, action.KindCeremonyOpen, w.renewing(9, keys[1:], nil).Encode()))
+		w.want(CodeConflict, w.Tx(alice, action.KindRequest, w.renewing(9, keys[1:], nil).Encode()))
 		r.step()
 	}
 	board := r.run()
@@ -134,7 +134,7 @@ func TestRefreshCommitsAnEpoch(t *testing.T) {
 		}
 	}
 	// Keys of two epochs do not go together; each alone does.
-	w.want(CodeConflict, w.Tx(alice, action.KindCeremonyOpen, w.renewing(3, keys, nil).Encode()))
+	w.want(CodeConflict, w.Tx(alice, action.KindRequest, w.renewing(3, keys, nil).Encode()))
 	w.follow(r, w.renewing(4, keys[:2], nil)).run()
 	if rec, _ := w.view().Key(action.DomainValidator, keys[0]); rec.Epoch != 2 {
 		t.Errorf("epoch %d", rec.Epoch)
@@ -229,7 +229,7 @@ func TestArchivedMeanwhile(t *testing.T) {
 	if rec, _ = w.view().Key(action.DomainValidator, keys[0]); rec.State != action.KeyArchived || rec.Epoch != 1 {
 		t.Errorf("%+v", rec)
 	}
-	w.want(CodeConflict, w.Tx(alice, action.KindCeremonyOpen, w.renewing(3, keys, nil).Encode()))
+	w.want(CodeConflict, w.Tx(alice, action.KindRequest, w.renewing(3, keys, nil).Encode()))
 }
 
 // TestAbortedRenewal leaves the key as it was, and free.
@@ -289,9 +289,9 @@ func TestRefusedRenewals(t *testing.T) {
 		if c.by.Name == "" {
 			c.by = alice
 		}
-		t.Run(name, func(t *testing.T) { w.want(c.code, w.Tx(c.by, action.KindCeremonyOpen, o.Encode())) })
+		t.Run(name, func(t *testing.T) { w.want(c.code, w.Tx(c.by, action.KindRequest, o.Encode())) })
 	}
-	w.want(OK, w.Tx(alice, action.KindCeremonyOpen, w.renewing(2, keys, nil).Encode()))
+	w.want(OK, w.Tx(alice, action.KindRequest, w.renewing(2, keys, nil).Encode()))
 }
 
 // TestPlanRenewal: keys that are shared alike go together, in ceremonies that
@@ -338,7 +338,7 @@ func TestPlanRenewal(t *testing.T) {
 	}
 	for i, o := range both {
 		o.Params.Nonce[0] = byte(100 + i)
-		w.want(OK, w.Tx(alice, action.KindCeremonyOpen, o.Encode()))
+		w.want(OK, w.Tx(alice, action.KindRequest, o.Encode()))
 	}
 	for name, r := range map[string]Renewal{
 		"no key is free":           {Mode: dkg.ModeRefresh},
