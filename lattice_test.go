@@ -118,6 +118,8 @@ var exposers = map[string]string{
 	"internal/dkg/coins.go":         "a ceremony's coins derive from its seed (decision 0002)",
 	"internal/dkg/deal.go":          "the imported key is the constant term that its dealer shares",
 	"internal/audit/checkpoint.go":  "the classical line of a checkpoint is a plain Ed25519 signature, as other tools verify it",
+	"internal/dkg/receive.go":       "a refresh adds to the share that its holder has",
+	"internal/custody/renew.go":     "a new share is labelled with its ceremony while its epoch is not committed",
 	"internal/custody/process.go":   "the identity key is rebuilt from its sealed seed",
 	"internal/custody/shares.go":    "a share leaves the safe and becomes one that signs",
 	"internal/custody/ceremony.go":  "new shares and imported keys go into the safe",
