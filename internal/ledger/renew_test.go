@@ -207,7 +207,8 @@ func TestHandoverFloor(t *testing.T) {
 	if err != nil || !h.Floor.Covers(high) {
 		t.Fatalf("%+v, %v", h, err)
 	}
-	w.want(OK, w.Tx(action.Signer{Class: action.SignerNode, Name: node}, action.KindRegistration, Registration{Domain: action.DomainValidator, ID: [32]byte{2}}.Encode()))
+	id, anchor := w.Life(2, action.Anchor{})
+	w.want(OK, w.Tx(action.Signer{Class: action.SignerNode, Name: node}, action.KindRegistration, Registration{Domain: action.DomainValidator, ID: id, Anchor: anchor}.Encode()))
 	if in := w.view().Incarnation(node, action.DomainValidator); in.Handovers != 1 || in.Number != 4 || !in.Former.Covers(high) {
 		t.Errorf("%+v", in)
 	}

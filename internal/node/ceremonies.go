@@ -165,20 +165,35 @@ func (n *Node) bringHistory(ctx context.Context, p dkg.Params, keys [][]byte) {
 	for _, k := range keys {
 		names = append(names, signer.Key(k))
 	}
-	for batch := range slices.Chunk(names, historyBatch) {
-		answers, failed := n.askAll(ctx, methodHistory, encodeKeys(batch))
-		parts, bad := n.histories(answers)
-		ic, err := slashing.MergeMax(parts...)
-		if err == nil && len(ic.Keys) > 0 {
-			var raw []byte
-			if raw, err = ic.Encode(); err == nil {
-				err = n.custody.ImportSlashing(ctx, raw)
-			}
-		}
-		if err != nil || len(parts) == 0 {
-			n.log.Warn("bring the history of keys to their new holder", "keys", len(batch), "err", errors.Join(err, failed, bad))
+	for batch := range slices.Chunk(names, custody.MaxHistoryKeys) {
+		if err := n.bringBatch(ctx, batch); err != nil {
+			n.log.Warn("bring the history of keys to their new holder", "keys", len(batch), "err", err)
 		}
 	}
+}
+
+func (n *Node) bringBatch(ctx context.Context, keys []signer.Key) error {
+	answers, failed := n.askAll(ctx, methodHistory, encodeKeys(keys))
+	parts, bad := n.histories(answers)
+	if len(parts) == 0 {
+		return errors.Join(errors.New("nobody told any"), failed, bad)
+	}
+	ic, err := slashing.MergeMax(parts...)
+	if err != nil {
+		return err
+	}
+	ic.Keys = slices.DeleteFunc(ic.Keys, func(h slashing.KeyHistory) bool { return !slices.Contains(keys, signer.Key(h.Key)) })
+	if len(ic.Keys) == 0 {
+		return nil // it has signed nothing that counts
+	}
+	raw, err := ic.Encode()
+	if err != nil {
+		return err
+	}
+	if err := (signerLedger{n}).Grant(ctx, custody.HistoryAction(raw, len(ic.Keys))); err != nil {
+		return err
+	}
+	return n.takeHistory(ctx, raw)
 }
 
 // stepCustody hands custody the bodies it asks for until it has an answer.
