@@ -145,6 +145,9 @@ func Accuse(q *Participant, b *Board, src Source, dealer, key int) Complaint {
 }
 
 func (e engine[S, P]) forgeShare(j *dealJob, leaf []byte, key, seat int, delta *[16]byte) {
+	if !j.receivers.Has(seat) {
+		return // it has not joined: nothing is for it
+	}
 	at := len(leaf) - 32*(j.receivers.Len()-j.receivers.before(seat))
 	var s, d S
 	if err := e.g.SetScalar(&s, leaf[at:at+32]); err != nil {
