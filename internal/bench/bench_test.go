@@ -215,14 +215,11 @@ func TestGroupwork(t *testing.T) {
 	if w.verify() == nil || w.settle() == nil {
 		t.Error("points that are none were not read")
 	}
-	c, err := newConfirmations(4)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newConfirmations(4)
 	if err := c.verify(); err != nil {
 		t.Error(err)
 	}
-	c.claims[0], c.claims[1] = bls.Confirmed{Key: c.claims[0].Key, Confirmation: c.claims[1].Confirmation}, c.claims[0]
+	c.encoded[0], c.encoded[1] = c.encoded[1], c.encoded[0]
 	if c.verify() == nil {
 		t.Error("false confirmations verify")
 	}

@@ -38,10 +38,7 @@ func oneKey(n int) ([]Figure, error) {
 		return nil, err
 	}
 	w := newGroupwork(n, th.T(), 1)
-	c, err := newConfirmations(n)
-	if err != nil {
-		return nil, err
-	}
+	c := newConfirmations(n)
 	works := []func() error{w.deal, w.verify, func() error {
 		if err := w.settle(); err != nil {
 			return err

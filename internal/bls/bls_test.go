@@ -335,14 +335,10 @@ func TestDestroyedSignsNothing(t *testing.T) {
 	root := hashed("destroyed")
 	key, shares := deal(1, 1)
 	share := shares[1]
-	public := share.PublicShare()
 	share.Destroy()
 	key.Destroy()
 	if share.SignHashed(root) != (Partial{}) || !share.PublicShare().IsZero() || !key.PublicKey().IsZero() {
 		t.Error("a destroyed secret still works")
-	}
-	if VerifyConfirmation(public, []byte("m"), share.SignConfirmation([]byte("m"))) {
-		t.Error("a destroyed share confirms")
 	}
 	if (Share{}).SignHashed(root) != (Partial{}) {
 		t.Error("the zero share signs")
@@ -388,9 +384,6 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		if s, err := ParseSignature(b); !errors.Is(err, ErrPoint) {
 			t.Errorf("signature, %s: %s, %v", name, s, err)
-		}
-		if _, err := ParseConfirmation(b); !errors.Is(err, ErrPoint) {
-			t.Errorf("confirmation, %s: %v", name, err)
 		}
 	}
 	raw := Partial{index: 1, sig: Signature{point: *new(blst.P2Affine).Uncompress(sig[:96])}}.Bytes()

@@ -3,7 +3,7 @@
 //
 // Owns: the typed keys, shares, partial signatures and signatures; signing,
 // combining, verifying and finding who sent a bad partial; the group
-// operations that ceremonies need (group*.go). It alone imports blst.
+// operations that ceremonies need (group.go, group_large.go). It alone imports blst.
 //
 // Never: a signature over bytes that the caller chose. Duties are signed over
 // an [eth.SigningRoot], which only package eth can build from a duty, and

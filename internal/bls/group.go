@@ -152,16 +152,6 @@ func (G1) Attest(s *G1Scalar, msg []byte) []byte {
 	return h.MultAssign(&s.s).Compress()
 }
 
-// VerifyAttestation checks what Attest made for the point s·G.
-func (G1) VerifyAttestation(p *G1Point, msg, attestation []byte) bool {
-	pk := p.p.ToAffine()
-	var sig blst.P2Affine
-	if sig.Uncompress(attestation) == nil {
-		return false
-	}
-	return sig.Verify(true, pk, true, msg, attestDST)
-}
-
 func affine(ps []G1Point) blst.P1Affines {
 	if len(ps) == 0 {
 		return nil

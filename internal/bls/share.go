@@ -15,7 +15,7 @@ import (
 var ErrIndex = errors.New("share index is zero")
 
 // Share is one holder's part of a key: the value of the sharing polynomial at
-// Index. It signs partial signatures and confirmations and nothing else.
+// Index. It signs partial signatures and nothing else.
 type Share struct {
 	secret.Redacted
 	index  uint16
@@ -53,11 +53,6 @@ func (s Share) SignHashed(root HashedRoot) Partial {
 		return Partial{}
 	}
 	return Partial{index: s.index, sig: Signature{point: p}}
-}
-
-// SignConfirmation signs what a ceremony confirms, under our own tag.
-func (s Share) SignConfirmation(msg []byte) Confirmation {
-	return Confirmation{point: multiply(blst.HashToG2(msg, dstConfirm), s.scalar)}
 }
 
 // Expose calls use with the scalar, big-endian, and wipes it afterwards. It

@@ -9,11 +9,8 @@ import (
 	"github.com/quorate/quorate/internal/eth"
 )
 
-// Domain-separation tags of the hash to G2.
-var (
-	dstEthereum = []byte("BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_")
-	dstConfirm  = []byte("QUORATE-V1-CONFIRM-BLS12381G2_XMD:SHA-256_SSWU_RO_")
-)
+// The domain-separation tag of the hash to G2.
+var dstEthereum = []byte("BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_")
 
 // HashedRoot is a signing root hashed to G2, about half the work of signing.
 // Attestations of one slot share it over all keys.
@@ -44,22 +41,6 @@ func (s Signature) Bytes() [SignatureSize]byte { return [SignatureSize]byte(s.po
 
 // String is the compressed form in hex, as Ethereum writes it.
 func (s Signature) String() string { return "0x" + hex.EncodeToString(s.point.Compress()) }
-
-// Confirmation is a share-holder's signature under a ceremony's result. It is
-// a type of its own so that it never passes for a partial.
-type Confirmation struct{ point blst.P2Affine }
-
-// ParseConfirmation decodes the compressed form with the checks of ParseSignature.
-func ParseConfirmation(b []byte) (Confirmation, error) {
-	p, err := parseG2(b)
-	if err != nil {
-		return Confirmation{}, fmt.Errorf("parse confirmation: %w", err)
-	}
-	return Confirmation{point: p}, nil
-}
-
-// Bytes is the compressed form.
-func (c Confirmation) Bytes() [SignatureSize]byte { return [SignatureSize]byte(c.point.Compress()) }
 
 func parseG2(b []byte) (blst.P2Affine, error) {
 	var p blst.P2Affine

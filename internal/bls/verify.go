@@ -19,12 +19,6 @@ func VerifyHashed(key PublicKey, root HashedRoot, sig Signature) bool {
 	return verifyOne(&root.point, claim{key: key, sig: sig.point})
 }
 
-// VerifyConfirmation reports whether c is the confirmation of msg by the
-// holder of the public share key.
-func VerifyConfirmation(key PublicKey, msg []byte, c Confirmation) bool {
-	return verifyOne(blst.HashToG2(msg, dstConfirm), claim{key: key, sig: c.point})
-}
-
 // Signed claims that Sig is Key's signature of Root.
 type Signed struct {
 	Key  PublicKey
@@ -73,22 +67,6 @@ func VerifyPartials(random io.Reader, root HashedRoot, publicShares []PublicKey,
 		bad = append(bad, partials[i].index)
 	}
 	return bad, err
-}
-
-// Confirmed claims that Confirmation was made by the holder of Key.
-type Confirmed struct {
-	Key          PublicKey
-	Confirmation Confirmation
-}
-
-// VerifyConfirmations returns the positions of the claims over msg that are
-// false. random is as for VerifyBatch.
-func VerifyConfirmations(random io.Reader, msg []byte, confirmed []Confirmed) (bad []int, err error) {
-	b := batch{hashes: []blst.P2{*blst.HashToG2(msg, dstConfirm)}}
-	for _, c := range confirmed {
-		b.claims = append(b.claims, claim{key: c.Key, sig: c.Confirmation.point})
-	}
-	return b.findBad(random)
 }
 
 // claim is e(key, hashes[hash]) = e(G, sig).

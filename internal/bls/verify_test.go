@@ -102,35 +102,6 @@ func TestNoRandomnessIsAnError(t *testing.T) {
 	}
 }
 
-// A confirmation is never a signature of a duty, nor the other way round.
-func TestConfirmation(t *testing.T) {
-	_, shares := deal(2, 1, 2)
-	a, b := shares[1], shares[2]
-	msg := make([]byte, 32)
-	c := must(ParseConfirmation(sliceOf(a.SignConfirmation(msg).Bytes())))
-	if !VerifyConfirmation(a.PublicShare(), msg, c) {
-		t.Error("a confirmation does not verify")
-	}
-	if VerifyConfirmation(b.PublicShare(), msg, c) || VerifyConfirmation(a.PublicShare(), msg[1:], c) {
-		t.Error("a confirmation verifies for another holder or message")
-	}
-	ethereum := HashedRoot{point: *blst.HashToG2(msg, dstEthereum)}
-	if VerifyHashed(a.PublicShare(), ethereum, Signature(c)) {
-		t.Error("a confirmation is a signature of Ethereum's")
-	}
-	if VerifyConfirmation(a.PublicShare(), msg, Confirmation(a.SignHashed(ethereum).sig)) {
-		t.Error("a signature of Ethereum's is a confirmation")
-	}
-	confirmed := []Confirmed{
-		{a.PublicShare(), c},
-		{b.PublicShare(), c},
-		{b.PublicShare(), b.SignConfirmation(msg)},
-	}
-	if bad, err := VerifyConfirmations(rand.Reader, msg, confirmed); err != nil || !slices.Equal(bad, []int{1}) {
-		t.Errorf("bad are %v (%v), want 1", bad, err)
-	}
-}
-
 func sliceOf(b [SignatureSize]byte) []byte { return b[:] }
 
 func BenchmarkSignHashed(b *testing.B) {

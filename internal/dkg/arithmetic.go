@@ -2,6 +2,7 @@ package dkg
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/kem"
@@ -26,8 +27,9 @@ type arithmetic interface {
 	matches(point, ciphertext []byte, maskKey [32]byte, key int) bool
 	// weigh adds the weighted points of some leaves of the result to acc.
 	weigh(acc, body []byte, t int, weight func(int) [16]byte) ([]byte, error)
-	// attested checks seat i's confirmation against what weigh summed up.
-	attested(acc []byte, t, i int, msg, attestation []byte) bool
+	// attested checks confirmations, one at least, against what weigh summed
+	// up, and returns the seats whose own is false.
+	attested(acc []byte, t int, seats []int, msg []byte, attestations [][]byte) (bad []int)
 	// commitments returns the points of a result leaf at 0, …, n.
 	commitments(leaf []byte, t, n int) ([][]byte, error)
 }
@@ -131,12 +133,20 @@ func (e engine[S, P]) weights(keys int, weight func(int) [16]byte) []S {
 	return out
 }
 
-func (e engine[S, P]) attested(acc []byte, t, i int, msg, attestation []byte) bool {
+func (e engine[S, P]) attested(acc []byte, t int, seats []int, msg []byte, attestations [][]byte) (bad []int) {
 	v, err := e.points(acc, t)
-	if err != nil {
-		return false
+	if err != nil || len(e.g.Outside(v)) > 0 { // then nothing can be said of any
+		return seats
 	}
-	return e.g.VerifyAttestation(&extend(v, i, e.g.SubPoint)[i], msg, attestation)
+	all := extend(v, slices.Max(seats), e.g.SubPoint)
+	points := make([]P, len(seats))
+	for k, i := range seats {
+		points[k] = all[i]
+	}
+	for _, k := range e.g.VerifyAttestations(points, msg, attestations) {
+		bad = append(bad, seats[k])
+	}
+	return bad
 }
 
 // challenge is the Fiat-Shamir challenge of a dealer's proof of knowledge.

@@ -1,6 +1,10 @@
 package dkg
 
-import "github.com/quorate/quorate/internal/wire"
+import (
+	"slices"
+
+	"github.com/quorate/quorate/internal/wire"
+)
 
 // This file takes a ceremony from the frozen QUAL to a key that n-f seats hold.
 
@@ -28,7 +32,7 @@ func (b *Board) takeConfirm(now uint64, from int, m *Confirm) error {
 		b.settle()
 	case PhaseDone:
 		b.compare(from)
-		b.hold(from)
+		b.hold()
 	}
 	return nil
 }
@@ -95,29 +99,38 @@ func (b *Board) settle() {
 	if countBits(b.published, chunks) < chunks {
 		return
 	}
-	for i := range b.Joined().All() {
-		b.hold(i)
-	}
+	b.hold()
 	if b.Holders().Len() >= b.params.quorum() {
 		b.enter(PhaseDone, 0, 0)
 		b.safe(0)
 	}
 }
 
-// hold verifies one confirmation of the agreed result.
-func (b *Board) hold(i int) {
-	s := b.at(i)
-	if s.attests == nil || s.checked || s.result != b.result {
+// hold verifies the confirmations of the agreed result that nobody has looked
+// at yet, together: apart, they would be most of what a small ceremony costs
+// the ledger.
+func (b *Board) hold() {
+	var seats []int
+	var attestations [][]byte
+	for i := range b.seats {
+		if s := &b.seats[i]; s.attests != nil && !s.checked && s.result == b.result {
+			s.checked = true
+			seats, attestations = append(seats, i+1), append(attestations, s.attests)
+		}
+	}
+	if len(seats) == 0 {
 		return
 	}
-	s.checked = true
 	before := b.Holders().Len()
-	if !b.params.Suite.arithmetic().attested(b.weighted, int(b.params.T), i, attestMessage(b.cid, b.result), s.attests) {
-		b.blame(i, BadConfirm)
-		return
+	bad := b.params.Suite.arithmetic().attested(b.weighted, int(b.params.T), seats, attestMessage(b.cid, b.result), attestations)
+	for _, i := range seats {
+		if slices.Contains(bad, i) {
+			b.blame(i, BadConfirm)
+			continue
+		}
+		b.at(i).holds = true
+		b.events = append(b.events, Event{Kind: EventConfirmed, Seat: uint8(i)})
 	}
-	s.holds = true
-	b.events = append(b.events, Event{Kind: EventConfirmed, Seat: uint8(i)})
 	b.safe(before)
 }
 

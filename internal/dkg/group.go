@@ -34,7 +34,7 @@ type group[S, P any] interface {
 	VarTimeMultiMult(ps []P, public []S, bits int) P
 
 	Attest(s *S, msg []byte) []byte
-	VerifyAttestation(p *P, msg, attestation []byte) bool
+	VerifyAttestations(inside []P, msg []byte, attestations [][]byte) (bad []int)
 }
 
 var (

@@ -5,6 +5,7 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -167,7 +168,9 @@ func TestRistretto(t *testing.T) {
 			t.Fatalf("a scalar does not come back: %v", err)
 		}
 		msg := []byte("result")
-		if att := g.Attest(&a, msg); !g.VerifyAttestation(&p, msg, att) || g.VerifyAttestation(&q, msg, att) || g.VerifyAttestation(&p, nil, att) {
+		att := g.Attest(&a, msg)
+		bad := g.VerifyAttestations([]Point{p, q, p}, msg, [][]byte{att, att, nil})
+		if !slices.Equal(bad, []int{1, 2}) || len(g.VerifyAttestations([]Point{p}, nil, [][]byte{att})) != 1 {
 			t.Fatal("an attestation is worth nothing")
 		}
 	})

@@ -127,13 +127,17 @@ func (Ristretto) Attest(s *Scalar, msg []byte) []byte {
 	return proof[:]
 }
 
-// VerifyAttestation checks what Attest made for the point s·B.
-func (Ristretto) VerifyAttestation(p *Point, msg, attestation []byte) bool {
-	if len(attestation) != ProofSize {
-		return false
+// VerifyAttestations returns the positions of those that Attest did not make
+// over msg for the point beside them.
+func (Ristretto) VerifyAttestations(points []Point, msg []byte, attestations [][]byte) (bad []int) {
+	for i := range points {
+		pk, err := ParsePublicKey(points[i].element().Encode(nil))
+		if err != nil || len(attestations[i]) != ProofSize ||
+			!pk.VerifyProof(Proof(attestations[i]), wire.TagConfirm, msg) {
+			bad = append(bad, i)
+		}
 	}
-	pk, err := ParsePublicKey(p.element().Encode(nil))
-	return err == nil && pk.VerifyProof(Proof(attestation), wire.TagConfirm, msg)
+	return bad
 }
 
 // element makes the zero value of Point the identity.
