@@ -5,6 +5,10 @@ import "time"
 // Every limit on what comes from outside stands here, with its reason.
 const (
 	MaxNodes        = 16        // seats of a cluster and of a ceremony held by nodes
+	MaxParticipants = 4096      // seats of a large ceremony
+	MaxDealers      = 256       // of them who deal; up to as many participants, everybody does
+	MaxArchive      = 512 << 20 // archive of a large ceremony; 4096 participants of which 128 deal make 50 MB
+	MaxCertificate  = 4 << 20   // its light certificate: 0.63 MB
 	MaxName         = 64        // names of nodes, operators, regions, members
 	MaxKeysPerBatch = 10_000    // keys of one ceremony
 	MaxTx           = 512 << 10 // one transaction; larger dealings go in chunks

@@ -1,0 +1,192 @@
+package assembly
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Certificate is the light transcript of a ceremony: it alone proves that the
+// key is a t-of-n sharing, that QUAL's dealers knew what they dealt, and that
+// those it names hold their shares.
+type Certificate struct {
+	params  Params
+	roster  [32]byte // who joined with which keys
+	block   [32]byte // randomness after the freeze
+	qual    []int
+	headers map[int]*Header
+	points  []byte // encoded Y_0, …, Y_n
+	holders Seats
+	proofs  []byte // attestations of the holders
+}
+
+// Certificate returns that of a ceremony that is done.
+func (b *Board) Certificate() (*Certificate, error) {
+	if b.phase != PhaseDone {
+		return nil, fmt.Errorf("certify ceremony in phase %s: %w", b.phase, ErrPhase)
+	}
+	c := &Certificate{params: b.params, roster: b.roster, block: b.block, qual: b.set, headers: map[int]*Header{},
+		points: g1.AppendPoints(nil, b.points), holders: b.holders}
+	for _, d := range b.set {
+		c.headers[d] = b.header(d)
+	}
+	for _, i := range b.Holders() {
+		c.proofs = append(c.proofs, b.at(i).confirm.Attestation[:]...)
+	}
+	return c, nil
+}
+
+// Encode returns the canonical bytes.
+func (c *Certificate) Encode() []byte {
+	var e wire.Encoder
+	e.Fixed([]byte(certificateMagic))
+	e.Fixed(c.params.Encode())
+	e.Fixed(c.roster[:])
+	e.Fixed(c.block[:])
+	e.Count(len(c.qual))
+	for _, d := range c.qual {
+		e.U16(uint16(d))
+		e.Fixed(c.headers[d].fields())
+	}
+	e.Fixed(c.points)
+	e.Fixed(c.holders)
+	e.Fixed(c.proofs)
+	return e.Out()
+}
+
+// ParseCertificate reads what Encode wrote. It proves nothing before Verify.
+func ParseCertificate(raw []byte) (*Certificate, error) {
+	if len(raw) > wire.MaxCertificate || len(raw) < len(certificateMagic) || string(raw[:len(certificateMagic)]) != certificateMagic {
+		return nil, errors.New("parse certificate: not a ceremony's certificate")
+	}
+	d := wire.NewDecoder(raw)
+	d.Fixed(make([]byte, len(certificateMagic)))
+	c := &Certificate{params: readParams(d), headers: map[int]*Header{}}
+	if d.Err() != nil {
+		return nil, fmt.Errorf("parse certificate: %w", d.Err())
+	}
+	d.Fixed(c.roster[:])
+	d.Fixed(c.block[:])
+	n, cid := int(c.params.N), c.params.ID()
+	for range d.Count(wire.MaxDealers, 2+headerSize) {
+		i := int(d.U16())
+		if i < 1 || i > n || len(c.qual) > 0 && i <= c.qual[len(c.qual)-1] {
+			d.Fail(errOrder)
+		}
+		c.qual = append(c.qual, i)
+		c.headers[i] = readHeader(d, cid)
+	}
+	c.points = take(d, (n+1)*pointSize)
+	c.holders = Seats(take(d, (n+7)/8))
+	c.proofs = take(d, len(c.holders.List())*attestationSize)
+	if held := c.holders.List(); len(held) > 0 && held[len(held)-1] > n {
+		d.Fail(errSeat)
+	}
+	if err := d.Finish(); err != nil {
+		return nil, fmt.Errorf("parse certificate: %w", err)
+	}
+	return c, nil
+}
+
+// take reads a field of known size, which what is left bounds.
+func take(d *wire.Decoder, n int) []byte {
+	if n > d.Len() {
+		d.Fail(errors.New("it ends early"))
+		return nil
+	}
+	out := make([]byte, n)
+	d.Fixed(out)
+	return out
+}
+
+// Reasons why a certificate proves nothing.
+var (
+	errQual      = errors.New("fewer dealers than the ceremony wants")
+	errProofs    = errors.New("a dealer's proofs are false")
+	errPoint     = errors.New("not a point of the subgroup")
+	errConstants = errors.New("the key is not the sum of what was dealt")
+	errDegree    = errors.New("the points are not those of a polynomial of degree t-1")
+	errHolders   = errors.New("fewer than n-f participants confirmed it")
+)
+
+// Verify checks everything that the certificate says.
+func (c *Certificate) Verify() error {
+	if err := c.verify(); err != nil {
+		return fmt.Errorf("verify certificate: %w", err)
+	}
+	return nil
+}
+
+func (c *Certificate) verify() error {
+	p := &c.params
+	held := c.holders.List()
+	switch {
+	case len(c.qual) < p.minDealers() || p.Dealers > 0 && len(c.qual) > int(p.Cohorts)*int(p.Dealers):
+		return errQual
+	case len(held) < p.quorum():
+		return errHolders
+	}
+	var constants bls.G1Point
+	for _, d := range c.qual {
+		h := c.headers[d]
+		if (h.Mail != digest{}) != p.Hybrid || !h.valid(c.roster, d) {
+			return fmt.Errorf("dealer %d: %w", d, errProofs)
+		}
+		var v bls.G1Point
+		if err := g1.SetPoint(&v, h.Constant[:]); err != nil {
+			return fmt.Errorf("dealer %d: %w", d, err)
+		}
+		g1.AddPoint(&constants, &v)
+	}
+	points := make([]bls.G1Point, int(p.N)+1)
+	if j := readPoints(points, func(j int) []byte { return c.points[j*pointSize : (j+1)*pointSize] }); j >= 0 {
+		return fmt.Errorf("point %d: %w", j, errPoint)
+	}
+	if outside := g1.Outside(points); len(outside) > 0 {
+		return fmt.Errorf("point %d: %w", outside[0], errPoint)
+	}
+	cid, result := p.ID(), newTreeOf(c.points, pointSize).root()
+	if !lowDegree(points, int(p.T), cid[:], result[:]) || !fullDegree(points, int(p.T)) {
+		return errDegree
+	}
+	if err := c.unbiased(points, &constants); err != nil {
+		return err
+	}
+	var keys []bls.G1Point
+	var attestations [][]byte
+	for k, i := range held {
+		keys = append(keys, points[i])
+		attestations = append(attestations, c.proofs[k*attestationSize:(k+1)*attestationSize])
+	}
+	if bad := g1.VerifyAttestations(keys, attestMessage(cid, result), attestations); len(bad) > 0 {
+		return fmt.Errorf("confirmation of participant %d is false", held[bad[0]])
+	}
+	return nil
+}
+
+// unbiased checks that Y_0 = Σ V_0 + δ·G. δ comes out of a hash of the points
+// as they were before it was added. So Y_0 - Σ V_0 is taken off all of them,
+// and the δ that then comes out has to be its logarithm.
+func (c *Certificate) unbiased(points []bls.G1Point, constants *bls.G1Point) error {
+	by := points[0]
+	g1.SubPoint(&by, constants)
+	before := append([]bls.G1Point(nil), points...)
+	for j := range before {
+		g1.SubPoint(&before[j], &by)
+	}
+	_, root := rootOf(before)
+	d := delta(transcript(c.roster, c.qual, func(i int) *Header { return c.headers[i] }), root, c.block)
+	var want bls.G1Point
+	g1.BaseMult(&want, &d)
+	if !g1.Equal(&want, &by) {
+		return errConstants
+	}
+	return nil
+}
+
+// PublicKey returns the key; of a certificate that verified it is one.
+func (c *Certificate) PublicKey() (bls.PublicKey, error) {
+	return bls.ParsePublicKey(c.points[:pointSize])
+}
