@@ -33,7 +33,7 @@ var levels = [][]string{
 	0: {"secret", "wire", "durable", "eth", "ident", "rpc"},
 	1: {"bls", "kem", "action", "proof", "credential"},
 	2: {"keystore", "dkg", "slashing", "slasher", "policy", "seal"},
-	3: {"ledger", "custody"},
+	3: {"ledger", "custody", "rehearsal"},
 	4: {"store", "peer"},
 	5: {"quorum", "audit"},
 	6: {"signer"},
@@ -131,6 +131,8 @@ var exposers = map[string]string{
 	"internal/cli/migrate.go":       "the driver takes the connection string with its password",
 	"internal/opsapi/challenge.go":  "HMAC takes the key",
 	"internal/opsapi/client.go":     "a bearer token goes into its header, a keystore's password into the body",
+
+	"internal/dkg/assembly/participant.go": "a large ceremony's coins derive from its seed",
 }
 
 type pkg struct {

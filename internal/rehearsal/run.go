@@ -211,12 +211,19 @@ func (w *world) says(phase assembly.Phase, s *seat) ([]assembly.Message, error) 
 			return []assembly.Message{s.saboteur.Vote(b, w.found)}, nil
 		}
 		return []assembly.Message{s.honest.Vote(b, w.found)}, nil
-	case phase == assembly.PhasePublish && s.gone == 0 && !s.bad:
+	case phase == assembly.PhasePublish && s == w.publisher():
 		return s.honest.Publish(b, w.found)
 	case phase == assembly.PhaseConfirm:
 		return w.confirms(s)
 	}
 	return nil, nil
+}
+
+// publisher is who posts the sums. Anyone would, but looks first whether
+// somebody else did.
+func (w *world) publisher() *seat {
+	i := slices.IndexFunc(w.seats, func(s *seat) bool { return s.gone == 0 && !s.bad })
+	return w.seats[max(i, 0)]
 }
 
 func (w *world) reports(s *seat) ([]assembly.Message, error) {

@@ -52,8 +52,8 @@ const (
 const maxSignature = 1 + 64 + 3309 // suite, Ed25519, ML-DSA-65
 
 // Archive is everything that a ceremony's board was made from, in order. Each
-// entry is linked to those before it, and n-f participants seal the last link:
-// nothing can be left out, moved or added later.
+// entry is linked to those before it, and participants seal the last link, n-f
+// of them if a key was made: nothing can be left out, moved or added later.
 type Archive struct {
 	e    *wire.Encoder
 	link [32]byte
@@ -119,7 +119,7 @@ func (a *Archive) Close(seals []Seal) []byte {
 
 var (
 	errNotArchive = errors.New("not a ceremony's archive")
-	errSeals      = errors.New("fewer than n-f participants sealed it")
+	errSeals      = errors.New("too few participants sealed it")
 	errVotes      = errors.New("n-f participants voted for what does not follow from the dealings")
 	errOpen       = errors.New("the ceremony has not ended")
 )
@@ -131,13 +131,16 @@ func Replay(raw []byte) (*Board, error) {
 	if len(raw) > wire.MaxArchive || len(raw) < len(archiveMagic) || string(raw[:len(archiveMagic)]) != archiveMagic {
 		return nil, fmt.Errorf("replay archive: %w", errNotArchive)
 	}
-	d := wire.NewDecoder(raw)
-	d.Fixed(make([]byte, len(archiveMagic)))
-	r := &replay{raw: raw, d: d}
+	r := replayer(raw)
 	if err := r.run(); err != nil {
-		return nil, fmt.Errorf("replay archive: entry %d, at byte %d: %w", r.entry, len(raw)-d.Len(), err)
+		return nil, fmt.Errorf("replay archive: entry %d, at byte %d: %w", r.entry, len(raw)-r.d.Len(), err)
 	}
 	return r.board, nil
+}
+
+// replayer stands behind the first line.
+func replayer(raw []byte) *replay {
+	return &replay{raw: raw, d: wire.NewDecoder(raw[len(archiveMagic):])}
 }
 
 type replay struct {
@@ -253,10 +256,16 @@ func (r *replay) end() error {
 	if err := r.d.Finish(); err != nil {
 		return err
 	}
-	if n < r.board.params.quorum() {
-		return errSeals
-	}
-	if r.board.phase != PhaseDone && r.board.phase != PhaseAborted {
+	switch p := &r.board.params; r.board.phase {
+	case PhaseDone:
+		if n < p.quorum() {
+			return errSeals
+		}
+	case PhaseAborted: // perhaps because n-f were not there; one of f+1 is honest
+		if n <= p.faults() {
+			return errSeals
+		}
+	default:
 		return errOpen
 	}
 	return nil

@@ -90,14 +90,19 @@ func (b *Board) sentence(dealer, from int, fault dkg.FaultKind) {
 	b.exclude(dealer, fault)
 }
 
-// check verifies a complaint by itself: opened tells whether it shows what the
-// dealer sent, and fault what is wrong with that, 0 when nothing is. In
-// hybrid mode the fault stands only with the secret of the other leg.
+// check is Check with what the board knows.
 func (c *Complaint) check(b *Board, from int, hybrid []byte) (opened bool, fault dkg.FaultKind) {
+	return c.Check(int(b.params.N), b.roster, from, b.at(from).key, b.header(int(c.Dealer)), hybrid)
+}
+
+// Check verifies a complaint by itself, from the accused header and the key
+// that the complainant joined with: opened tells whether it shows what the
+// dealer sent, and fault what is wrong with that, 0 when nothing is. In hybrid
+// mode the fault stands only with the secret of the other leg.
+func (c *Complaint) Check(n int, roster [32]byte, from int, key kem.PublicKey, h *Header, hybrid []byte) (opened bool, fault dkg.FaultKind) {
 	dealer := int(c.Dealer)
-	h, key := b.header(dealer), b.at(from).key
-	root, ok := pathRoot(leafHash(c.Leaf[:]), from-1, int(b.params.N), c.Path)
-	if !ok || root != h.Root || !key.VerifyShared(h.R, c.Shared, c.Proof, wire.TagAssemblyDLEQ, complaintContext(b.roster, dealer, from)...) {
+	root, ok := pathRoot(leafHash(c.Leaf[:]), from-1, n, c.Path)
+	if !ok || root != h.Root || !key.VerifyShared(h.R, c.Shared, c.Proof, wire.TagAssemblyDLEQ, complaintContext(roster, dealer, from)...) {
 		return false, 0
 	}
 	var want, got bls.G1Point
@@ -108,7 +113,7 @@ func (c *Complaint) check(b *Board, from int, hybrid []byte) (opened bool, fault
 	if g1.SetScalar(&share, c.Leaf[pointSize:]) != nil {
 		return true, dkg.BadShare
 	}
-	unmask(&share, maskKey(b.roster, dealer, from, h.R.Bytes(), key.Bytes(), c.Shared, hybrid))
+	unmask(&share, maskKey(roster, dealer, from, h.R.Bytes(), key.Bytes(), c.Shared, hybrid))
 	g1.BaseMult(&got, &share)
 	if !g1.Equal(&got, &want) {
 		return true, dkg.BadShare

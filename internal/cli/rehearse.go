@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/rehearsal"
+)
+
+func (a *app) ceremonyRehearse() *cobra.Command {
+	var config rehearsal.Config
+	var absent, malicious, out string
+	var faults []string
+	c := &cobra.Command{Use: "rehearse", Short: "Play a large ceremony on this machine, with throw-away keys", Args: cobra.NoArgs,
+		Long: `Play a ceremony among participants that are simulated: far away, late, absent,
+or malicious in every way that the protocol knows. The protocol is the real
+one, the keys are throw-away ones, and the same seed plays the same ceremony.
+DIR gets its archive and its certificate, which "quorate ceremony verify"
+checks, and report.json, which says who was blamed, why, and whether rightly.
+
+` + faultNames(),
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			var err error
+			if config.Absent, err = percent("--absent", absent); err != nil {
+				return err
+			}
+			if config.Malicious, err = percent("--malicious", malicious); err != nil {
+				return err
+			}
+			for _, f := range faults {
+				config.Faults = append(config.Faults, assembly.Sabotage(f))
+			}
+			if config.Seed == "" {
+				config.Seed = rand.Text()
+			}
+			return a.rehearse(ctx, config, out)
+		})}
+	f := c.Flags()
+	f.IntVar(&config.Participants, "participants", 64, "how many take part")
+	f.IntVar(&config.Cohorts, "cohorts", 1, "groups of participants, each of which checks its own dealers")
+	f.IntVar(&config.Dealers, "dealers", 0, "dealers of each cohort (default: everybody among up to 256 in one cohort, else 128 together)")
+	f.IntVar(&config.Threshold, "threshold", 0, "how many shares sign (default: ⌊(n+f)/2⌋+1)")
+	f.StringVar(&absent, "absent", "0%", "how many are absent, half of them from the middle on")
+	f.StringVar(&malicious, "malicious", "0%", "how many break the protocol")
+	f.StringSliceVar(&faults, "faults", nil, "what they do (default: everything)")
+	f.BoolVar(&config.Hybrid, "hybrid", false, "protect dealt shares with X-Wing as well")
+	f.StringVar(&config.Seed, "seed", "", "what the rehearsal follows from (default: a new one, told in the report)")
+	f.StringVar(&out, "out", "", "directory for archive, certificate and report.json; made if it is not there")
+	if err := c.MarkFlagRequired("out"); err != nil {
+		panic(err) // the flag stands above
+	}
+	return c
+}
+
+func faultNames() string {
+	joining, later, dealing := assembly.Sabotages()
+	var b strings.Builder
+	b.WriteString("Faults:")
+	for _, list := range [][]assembly.Sabotage{joining, later, dealing} {
+		for _, s := range list {
+			b.WriteString(" " + string(s))
+		}
+	}
+	return b.String()
+}
+
+// percent reads "10%" or "10".
+func percent(flag, text string) (int, error) {
+	v, err := strconv.Atoi(strings.TrimSuffix(text, "%"))
+	if err != nil || v < 0 || v > 100 {
+		return 0, fail(exitBadUse, flag+" takes 0% to 100%", "read %s %q", flag, text)
+	}
+	return v, nil
+}
+
+func (a *app) rehearse(ctx context.Context, config rehearsal.Config, dir string) error {
+	config.Progress = func(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make directory for the rehearsal: %w", err)
+	}
+	r, err := rehearsal.Run(ctx, config)
+	if err != nil {
+		return err
+	}
+	report, err := json.MarshalIndent(r.Report, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	files := map[string][]byte{"archive": r.Archive, "report.json": append(report, '\n')}
+	if r.Certificate != nil {
+		files["certificate"] = r.Certificate
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	if err := a.print(r.Report, func(t *table) { showRehearsal(t, r.Report, dir) }); err != nil {
+		return err
+	}
+	s := r.Report.Score
+	switch {
+	case s.HonestBlamed+s.AbsentBlamed+s.Missed > 0:
+		return fail(exitFailed, "see "+filepath.Join(dir, "report.json"), "rehearsal judged wrongly: %d honest or absent blamed, %d malicious missed", s.HonestBlamed+s.AbsentBlamed, s.Missed)
+	case r.Certificate == nil:
+		return fail(exitFailed, "see "+filepath.Join(dir, "report.json"), "rehearsal ended without a key, in phase %s", r.Report.Outcome.Phase)
+	}
+	return nil
+}
+
+func showRehearsal(t *table, r *rehearsal.Report, dir string) {
+	t.row("participants", fmt.Sprintf("%d, of whom %d dealt; %s sign", r.Participants, r.Dealers, shares(r.Threshold, r.Participants)))
+	t.row("ended in phase", r.Outcome.Phase)
+	t.row("key (an exercise)", r.Outcome.PublicKey)
+	t.row("confirmed by", r.Outcome.Confirmed)
+	t.row("malicious", fmt.Sprintf("%d: %d judged rightly, %d missed", r.Score.Malicious, r.Score.Right, r.Score.Missed))
+	t.row("absent", r.Score.Absent)
+	t.row("blamed wrongly", r.Score.HonestBlamed+r.Score.AbsentBlamed)
+	t.row("CPU to deal", fmt.Sprintf("%.3f s", r.CPU.Deal.Median))
+	t.row("CPU to receive", fmt.Sprintf("%.3f s", r.CPU.Report.Median))
+	t.row("CPU to replay", fmt.Sprintf("%.2f s for %d bytes", r.FullVerify, r.ArchiveBytes))
+	t.row("CPU to verify the certificate", fmt.Sprintf("%.3f s for %d bytes", r.LightVerify, r.CertificateBytes))
+	t.row("took", fmt.Sprintf("%.0f s, %d MiB", r.WallSeconds, r.PeakMiB))
+	t.row("check it with:", "quorate ceremony verify "+filepath.Join(dir, "certificate"))
+}
+
+func (a *app) ceremonyVerify() *cobra.Command {
+	return &cobra.Command{Use: "verify FILE...", Short: "Check archives and certificates of ceremonies", Args: cobra.MinimumNArgs(1),
+		Long: `Check transcripts of ceremonies, with nothing else at hand. A certificate alone
+proves that its key is shared as it says and held by those it names. An archive
+is replayed: every signature, every proof, every point that was dealt, every
+complaint and vote. What is not as it says fails, with its place in the file.`,
+		RunE: a.run(func(_ context.Context, args []string) error { return a.verifyTranscripts(args) })}
+}
+
+func (a *app) verifyTranscripts(files []string) error {
+	outcomes := map[string]*assembly.Outcome{}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return fail(exitNotFound, "", "read transcript: %w", err)
+		}
+		o, err := assembly.Verify(raw)
+		if err != nil {
+			return fail(exitFailed, "", "verify %s: %w", file, err)
+		}
+		outcomes[file] = o
+	}
+	return a.print(outcomes, func(t *table) {
+		for _, file := range files {
+			o := outcomes[file]
+			t.row(file, o.File+" verifies")
+			t.row("  ceremony", o.Ceremony, exerciseWord(o.Exercise))
+			t.row("  shares", shares(o.Threshold, o.Participants))
+			t.row("  ended in phase", o.Phase)
+			t.row("  key", o.PublicKey)
+			t.row("  confirmed by", o.Confirmed)
+			t.row("  safe to deposit to", o.DepositSafe)
+			for _, f := range o.Faults {
+				if f.Blamed {
+					t.row("  blamed", fmt.Sprintf("participant %d: %s", f.Seat, f.Fault))
+				}
+			}
+		}
+	})
+}
+
+func exerciseWord(exercise bool) string {
+	if exercise {
+		return "(an exercise: its keys do not count)"
+	}
+	return ""
+}

@@ -1,0 +1,219 @@
+package assembly_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/rehearsal"
+)
+
+var update = flag.Bool("update", false, "write spec/vectors/ceremony anew")
+
+const vectors = "../../../spec/vectors/ceremony"
+
+// A vector is a pair of transcripts and what they prove.
+type vector struct {
+	Name        string            `json:"name"`
+	Archive     *assembly.Outcome `json:"archive"`
+	Certificate *assembly.Outcome `json:"certificate,omitempty"`
+}
+
+// golden are the ceremonies behind the vectors: honest ones, and one for each
+// of what a participant can do to others.
+func golden() map[string]rehearsal.Config {
+	return map[string]rehearsal.Config{
+		"honest":          {Participants: 4},
+		"hybrid":          {Participants: 4, Hybrid: true},
+		"drawn":           {Participants: 16, Cohorts: 2, Dealers: 4},
+		"absent":          {Participants: 7, Absent: 29},
+		"bad-share":       {Participants: 4, Malicious: 25, Faults: []assembly.Sabotage{assembly.BadShare}},
+		"false-complaint": {Participants: 4, Malicious: 25, Faults: []assembly.Sabotage{assembly.FalseComplaint}},
+		"equivocation":    {Participants: 4, Malicious: 25, Faults: []assembly.Sabotage{assembly.Equivocation}},
+		"high-degree":     {Participants: 4, Malicious: 25, Faults: []assembly.Sabotage{assembly.HighDegree}},
+		"withheld":        {Participants: 4, Malicious: 25, Hybrid: true, Faults: []assembly.Sabotage{assembly.Withheld}},
+		"aborted":         {Participants: 4, Absent: 50},
+	}
+}
+
+func rehearse(t testing.TB, name string, c rehearsal.Config) *rehearsal.Result {
+	t.Helper()
+	c.Seed = "vector " + name
+	r, err := rehearsal.Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestGolden holds the formats and the protocol to files that other
+// implementations read. They change only with a decision.
+func TestGolden(t *testing.T) {
+	for name, c := range golden() {
+		r := rehearse(t, name, c)
+		files := map[string][]byte{name + ".archive": r.Archive}
+		if r.Certificate != nil {
+			files[name+".certificate"] = r.Certificate
+		}
+		var v vector
+		for file, raw := range files {
+			path := filepath.Join(vectors, file)
+			if *update {
+				if err := os.WriteFile(path, raw, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(want, raw) {
+				t.Errorf("%s: the rehearsal of this seed makes other bytes (if it is meant: go test ./internal/dkg/assembly -update)", file)
+			}
+			o, err := assembly.Verify(want)
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if v.Name = name; o.File == "archive" {
+				v.Archive = o
+			} else {
+				v.Certificate = o
+			}
+		}
+		got, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(vectors, name+".json")
+		if *update {
+			if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(strings.TrimSpace(string(want)), string(got)); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+}
+
+// positions returns where to flip bytes: everywhere if that is asked for or
+// the file is small, else evenly spread.
+func positions(raw []byte, most int) (out []int) {
+	if os.Getenv("QUORATE_NIGHTLY") != "" {
+		most = 2000
+		if len(raw) <= 16<<10 {
+			most = len(raw)
+		}
+	}
+	step := max(1, len(raw)/most)
+	for at := 0; at < len(raw); at += step {
+		out = append(out, at+(at*7919)%min(step, len(raw)-at))
+	}
+	return out
+}
+
+// No byte of a transcript can change, however it is used.
+func TestFlippedBytes(t *testing.T) {
+	honest, drawn := rehearse(t, "honest", golden()["honest"]), rehearse(t, "drawn", golden()["drawn"])
+	for name, raw := range map[string][]byte{
+		"archive": honest.Archive, "certificate": honest.Certificate, "drawn archive": drawn.Archive, "drawn certificate": drawn.Certificate,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			work := slices.Clone(raw)
+			for _, at := range positions(raw, 200) {
+				bit := byte(1) << (at % 8)
+				work[at] ^= bit
+				if _, err := assembly.Verify(work); err == nil {
+					t.Errorf("bit %d of byte %d of %d may flip", at%8, at, len(raw))
+				}
+				work[at] ^= bit
+			}
+			for _, cut := range []int{0, 1, len(raw) / 2, len(raw) - 1} {
+				if _, err := assembly.Verify(raw[:cut]); err == nil {
+					t.Errorf("it may end after %d of %d bytes", cut, len(raw))
+				}
+			}
+			if _, err := assembly.Verify(append(slices.Clone(raw), 0)); err == nil {
+				t.Error("it may go on")
+			}
+		})
+	}
+}
+
+// No entry of an archive can be left out, moved or repeated.
+func TestMovedEntries(t *testing.T) {
+	raw := rehearse(t, "bad-share", golden()["bad-share"]).Archive
+	head, entries, tail := assembly.Entries(raw)
+	try := func(what string, at int, changed [][]byte) {
+		if _, err := assembly.Verify(slices.Concat(head, slices.Concat(changed...), tail)); err == nil {
+			t.Errorf("entry %d of %d may be %s", at, len(entries), what)
+		}
+	}
+	for at := range entries {
+		try("left out", at, slices.Delete(slices.Clone(entries), at, at+1))
+		try("repeated", at, slices.Insert(slices.Clone(entries), at, entries[at]))
+		if next := (at + 1) % len(entries); at < next {
+			moved := slices.Clone(entries)
+			moved[at], moved[next] = moved[next], moved[at]
+			try("moved", at, moved)
+		}
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	files, err := filepath.Glob(filepath.Join(vectors, "*.*"))
+	if err != nil || len(files) == 0 {
+		f.Fatal("no vectors: ", err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if len(raw) < 16<<10 {
+			f.Add(raw)
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if c, err := assembly.ParseCertificate(raw); err == nil && !slices.Equal(c.Encode(), raw) {
+			t.Error("a certificate changes when it is parsed")
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		o, err := assembly.Verify(raw)
+		runtime.ReadMemStats(&after)
+		if err == nil && o.Ceremony == "" {
+			t.Error("a transcript of no ceremony verifies")
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+			t.Errorf("%d bytes took %d MiB", len(raw), used>>20)
+		}
+	})
+}
+
+func FuzzMessage(f *testing.F) {
+	_, entries, _ := assembly.Entries(rehearse(f, "bad-share", golden()["bad-share"]).Archive)
+	for _, e := range entries {
+		if len(e) > 7 && e[0] == 2 {
+			f.Add(e[7 : len(e)-69])
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if m, err := assembly.ParseMessage(raw); err == nil && !slices.Equal(m.Encode(), raw) {
+			t.Errorf("%T changes when it is parsed", m)
+		}
+	})
+}
