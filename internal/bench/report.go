@@ -30,12 +30,15 @@ type Figure struct {
 	N           int     `json:"n"`
 	T           int     `json:"t"`
 	Keys        int     `json:"keys,omitempty"`
+	Dealers     int     `json:"dealers,omitempty"`
+	Hybrid      bool    `json:"hybrid,omitempty"`
 	Concurrency int     `json:"concurrency,omitempty"`
 	Unit        string  `json:"unit"`
 	Measured    float64 `json:"measured"`
 	Limit       float64 `json:"limit"`
 	Ratio       float64 `json:"ratio"` // at best 1: measured/limit for rates, limit/measured for times
 	LimitIs     string  `json:"limit_is"`
+	Bytes       int     `json:"bytes,omitempty"` // of what is verified
 
 	P50      float64 `json:"p50_ms,omitempty"`
 	P99      float64 `json:"p99_ms,omitempty"`

@@ -51,19 +51,21 @@ rates are not.`,
 
 func (a *app) benchDKG() *cobra.Command {
 	var nodes int
-	var keys []int
+	var keys, participants []int
 	c := &cobra.Command{Use: "dkg", Short: "Measure making keys: the cryptography, and whole ceremonies", Args: cobra.NoArgs,
-		Long: `Measure the processor time of each step of a ceremony, without a network; then
-start a cluster in a temporary directory and measure whole ceremonies on it,
-from the request until the keys stand in the inventory. Beside each figure
-stands what its group operations alone cost.`,
+		Long: `Measure the processor time of each step of a ceremony, without a network: those
+of nodes, and those among thousands (4096 participants take some minutes: ask
+for them). Then start a cluster in a temporary directory and measure whole
+ceremonies on it, from the request until the keys stand in the inventory.
+Beside each figure stands what its group operations alone cost.`,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			return a.bench(ctx, nodes, func(c *benchCluster) ([]bench.Figure, error) {
-				return c.ceremonies(ctx, keys)
+				return c.ceremonies(ctx, keys, participants)
 			})
 		})}
 	f := c.Flags()
 	f.IntVar(&nodes, "nodes", 4, "how many nodes hold the ceremonies")
+	f.IntSliceVar(&participants, "participants", []int{4, 16, 64, 256, 1024}, "sizes of ceremonies of one key, up to 4096")
 	f.IntSliceVar(&keys, "keys", []int{1, 10, 100, 1000}, "how many keys to make in each ceremony")
 	return c
 }
@@ -161,10 +163,19 @@ func (c *benchCluster) look() error {
 	return nil
 }
 
-func (c *benchCluster) ceremonies(ctx context.Context, sizes []int) ([]bench.Figure, error) {
+func (c *benchCluster) ceremonies(ctx context.Context, sizes, participants []int) ([]bench.Figure, error) {
 	figures, err := bench.DKG(c.progress.say)
 	if err != nil {
 		return nil, err
+	}
+	for _, n := range participants {
+		for _, hybrid := range []bool{false, true} {
+			more, err := bench.Large(ctx, n, hybrid, c.progress.say)
+			if err != nil {
+				return nil, err
+			}
+			figures = append(figures, more...)
+		}
 	}
 	for _, keys := range sizes {
 		f, err := bench.Ceremony(ctx, c.view, keys)
@@ -299,7 +310,11 @@ func benchTable(t *table, r bench.Report) {
 		if f.OperatorCPU > 0 {
 			cpu = fmt.Sprintf("%.2f s", f.OperatorCPU)
 		}
-		t.row(f.Name, shares(f.T, f.N), optional(float64(f.Keys), "%.0f"), optional(float64(f.Concurrency), "%.0f"),
+		name := f.Name
+		if f.Hybrid {
+			name += " hybrid"
+		}
+		t.row(name, shares(f.T, f.N), optional(float64(f.Keys), "%.0f"), optional(float64(f.Concurrency), "%.0f"),
 			fmt.Sprintf("%.4g", f.Measured), fmt.Sprintf("%.4g", f.Limit), fmt.Sprintf("%.2f", f.Ratio), f.Unit,
 			optional(f.P50, "%.2f"), optional(f.P99, "%.2f"), cpu, optional(f.LimitCPU, "%.2f ms"), optional(f.CPURatio, "%.2f"), optional(f.RSS, "%.0f"))
 	}
