@@ -20,6 +20,7 @@ func (a *app) ceremonyRehearse() *cobra.Command {
 	var config rehearsal.Config
 	var absent, malicious, out string
 	var faults []string
+	var federation bool
 	c := &cobra.Command{Use: "rehearse", Short: "Play a large ceremony on this machine, with throw-away keys", Args: cobra.NoArgs,
 		Long: `Play a ceremony among participants that are simulated: far away, late, absent,
 or malicious in every way that the protocol knows. The protocol is the real
@@ -42,6 +43,9 @@ checks, and report.json, which says who was blamed, why, and whether rightly.
 			if config.Seed == "" {
 				config.Seed = rand.Text()
 			}
+			if federation {
+				return a.federate(ctx, config, out)
+			}
 			return a.rehearse(ctx, config, out)
 		})}
 	f := c.Flags()
@@ -54,6 +58,7 @@ checks, and report.json, which says who was blamed, why, and whether rightly.
 	f.StringSliceVar(&faults, "faults", nil, "what they do (default: everything)")
 	f.BoolVar(&config.Hybrid, "hybrid", false, "protect dealt shares with X-Wing as well")
 	f.StringVar(&config.Seed, "seed", "", "what the rehearsal follows from (default: a new one, told in the report)")
+	f.BoolVar(&federation, "federation", false, "each cohort makes a key of its own, and they converge in one certificate")
 	f.StringVar(&out, "out", "", "directory for archive, certificate and report.json; made if it is not there")
 	if err := c.MarkFlagRequired("out"); err != nil {
 		panic(err) // the flag stands above
@@ -83,36 +88,77 @@ func percent(flag, text string) (int, error) {
 }
 
 func (a *app) rehearse(ctx context.Context, config rehearsal.Config, dir string) error {
-	config.Progress = func(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make directory for the rehearsal: %w", err)
-	}
+	config.Progress = a.say
 	r, err := rehearsal.Run(ctx, config)
 	if err != nil {
 		return err
 	}
-	report, err := json.MarshalIndent(r.Report, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	files := map[string][]byte{"archive": r.Archive, "report.json": append(report, '\n')}
-	if r.Certificate != nil {
-		files["certificate"] = r.Certificate
-	}
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
+	if err := writeRehearsal(dir, r.Report, r.Archive, r.Certificate); err != nil {
+		return err
 	}
 	if err := a.print(r.Report, func(t *table) { showRehearsal(t, r.Report, dir) }); err != nil {
 		return err
 	}
-	s := r.Report.Score
-	switch {
-	case s.HonestBlamed+s.AbsentBlamed+s.Missed > 0:
-		return fail(exitFailed, "see "+filepath.Join(dir, "report.json"), "rehearsal judged wrongly: %d honest or absent blamed, %d malicious missed", s.HonestBlamed+s.AbsentBlamed, s.Missed)
-	case r.Certificate == nil:
-		return fail(exitFailed, "see "+filepath.Join(dir, "report.json"), "rehearsal ended without a key, in phase %s", r.Report.Outcome.Phase)
+	return judgeRehearsal(r.Report.Score, r.Certificate != nil, dir)
+}
+
+// federate is rehearse for cohorts with keys of their own.
+func (a *app) federate(ctx context.Context, config rehearsal.Config, dir string) error {
+	config.Progress = a.say
+	r, err := rehearsal.Federate(ctx, config)
+	if err != nil {
+		return err
+	}
+	for i, c := range r.Cohorts {
+		if err := writeRehearsal(filepath.Join(dir, fmt.Sprintf("cohort-%02d", i+1)), c.Report, c.Archive, c.Certificate); err != nil {
+			return err
+		}
+	}
+	if err := writeRehearsal(dir, r.Report, nil, r.Certificate); err != nil {
+		return err
+	}
+	if err := a.print(r.Report, func(t *table) {
+		t.row("participants", r.Report.Participants)
+		t.row("cohorts", len(r.Cohorts))
+		t.row("malicious", fmt.Sprintf("%d: %d judged rightly, %d missed", r.Report.Score.Malicious, r.Report.Score.Right, r.Report.Score.Missed))
+		t.row("CPU to verify the certificate", fmt.Sprintf("%.3f s for %d bytes", r.Report.LightVerify, r.Report.CertificateBytes))
+		t.row("took", fmt.Sprintf("%.0f s, %d MiB", r.Report.WallSeconds, r.Report.PeakMiB))
+		t.row("check it with:", "quorate ceremony verify "+filepath.Join(dir, "certificate"))
+	}); err != nil {
+		return err
+	}
+	return judgeRehearsal(r.Report.Score, r.Certificate != nil, dir)
+}
+
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+
+// writeRehearsal writes what there is.
+func writeRehearsal(dir string, report any, archive, certificate []byte) error {
+	text, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make directory for the rehearsal: %w", err)
+	}
+	for name, content := range map[string][]byte{"archive": archive, "certificate": certificate, "report.json": append(text, '\n')} {
+		if content == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func judgeRehearsal(s rehearsal.Score, done bool, dir string) error {
+	see := "see " + filepath.Join(dir, "report.json")
+	if wrong := s.HonestBlamed + s.AbsentBlamed; wrong+s.Missed > 0 {
+		return fail(exitFailed, see, "rehearsal judged wrongly: %d honest or absent blamed, %d malicious missed", wrong, s.Missed)
+	}
+	if !done {
+		return fail(exitFailed, see, "rehearsal ended without a key")
 	}
 	return nil
 }

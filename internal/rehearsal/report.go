@@ -150,10 +150,10 @@ func (r *Report) score(w *world) {
 }
 
 // judged tells whether a saboteur was named for what it did, and for nothing
-// else. Who came too late to do it did nothing.
+// else. A vote that came after n-f others did nothing.
 func judged(kind assembly.Sabotage, said []dkg.FaultKind, refused bool) bool {
 	want := kind.Outcome()
-	named := len(want) == 0 || refused
+	named := len(want) == 0 || refused && kind == assembly.FalseVote
 	for _, k := range said {
 		if slices.Contains(want, k) {
 			named = true

@@ -23,36 +23,48 @@ type Result struct {
 
 // Run plays a ceremony to its end. Cancelling ctx ends it early.
 func Run(ctx context.Context, c Config) (*Result, error) {
+	r, w, err := run(ctx, c)
+	if w != nil {
+		w.destroy()
+	}
+	return r, err
+}
+
+// run leaves the world as it is at the end.
+func run(ctx context.Context, c Config) (*Result, *world, error) {
 	if c.Progress == nil {
 		c.Progress = func(string, ...any) {}
 	}
 	began := time.Now()
 	w, err := newWorld(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for w.board.Phase() < assembly.PhaseDone {
 		if err := w.play(ctx); err != nil {
-			return nil, fmt.Errorf("rehearse phase %s: %w", w.board.Phase(), err)
+			return nil, w, fmt.Errorf("rehearse phase %s: %w", w.board.Phase(), err)
 		}
 	}
 	r := &Result{Report: w.report}
 	if r.Archive, err = w.close(ctx); err != nil {
-		return nil, err
+		return nil, w, err
 	}
 	if r.Certificate, err = w.certify(); err != nil {
-		return nil, err
+		return nil, w, err
 	}
 	w.report.score(w)
 	w.report.ArchiveBytes, w.report.CertificateBytes = len(r.Archive), len(r.Certificate)
 	w.report.WallSeconds, w.report.PeakMiB = time.Since(began).Seconds(), peakMemory()
+	return r, w, nil
+}
+
+func (w *world) destroy() {
 	for _, s := range w.seats {
 		s.honest.Destroy()
 	}
-	return r, nil
 }
 
-// letter in the post: a message on its way to the ledger.
+// posted is a message on its way to the ledger.
 type posted struct {
 	at        uint64
 	seat      int // whose it claims to be

@@ -128,7 +128,7 @@ var (
 // compute: signatures, proofs, every point of every dealing, complaints,
 // votes, confirmations.
 func Replay(raw []byte) (*Board, error) {
-	if len(raw) > wire.MaxArchive || len(raw) < len(archiveMagic) || string(raw[:len(archiveMagic)]) != archiveMagic {
+	if len(raw) > wire.MaxArchive || !begins(raw, archiveMagic) {
 		return nil, fmt.Errorf("replay archive: %w", errNotArchive)
 	}
 	r := replayer(raw)

@@ -58,7 +58,7 @@ func (c *Certificate) Encode() []byte {
 
 // ParseCertificate reads what Encode wrote. It proves nothing before Verify.
 func ParseCertificate(raw []byte) (*Certificate, error) {
-	if len(raw) > wire.MaxCertificate || len(raw) < len(certificateMagic) || string(raw[:len(certificateMagic)]) != certificateMagic {
+	if len(raw) > wire.MaxCertificate || !begins(raw, certificateMagic) {
 		return nil, errors.New("parse certificate: not a ceremony's certificate")
 	}
 	d := wire.NewDecoder(raw)

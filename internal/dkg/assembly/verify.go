@@ -2,12 +2,12 @@ package assembly
 
 import (
 	"encoding/hex"
-	"strings"
+	"errors"
 )
 
 // Outcome is what a transcript proves, for people and scripts.
 type Outcome struct {
-	File         string       `json:"file"` // archive or certificate
+	File         string       `json:"file"` // archive, certificate or federation
 	Ceremony     string       `json:"ceremony"`
 	Exercise     bool         `json:"exercise"`
 	Hybrid       bool         `json:"hybrid"`
@@ -18,7 +18,8 @@ type Outcome struct {
 	PublicKey    string       `json:"public_key,omitempty"`
 	Confirmed    int          `json:"confirmed"`
 	DepositSafe  bool         `json:"deposit_safe"`
-	Faults       []NamedFault `json:"faults,omitempty"` // archives only
+	Faults       []NamedFault `json:"faults,omitempty"`  // archives only
+	Cohorts      []*Outcome   `json:"cohorts,omitempty"` // federations only
 }
 
 // NamedFault is a fault in words.
@@ -28,23 +29,40 @@ type NamedFault struct {
 	Blamed bool   `json:"blamed"`
 }
 
-// Verify checks an archive or a certificate, whichever the file is.
+// Verify checks an archive, a certificate or a federation, whichever the file is.
 func Verify(raw []byte) (*Outcome, error) {
-	if !strings.HasPrefix(string(raw[:min(len(raw), len(archiveMagic))]), archiveMagic) {
-		c, err := ParseCertificate(raw)
-		if err == nil {
-			err = c.Verify()
-		}
+	switch {
+	case begins(raw, archiveMagic):
+		b, err := Replay(raw)
 		if err != nil {
 			return nil, err
 		}
-		return c.outcome()
+		return b.Outcome("archive"), nil
+	case begins(raw, certificateMagic):
+		return verifyCertificate(raw)
+	case begins(raw, federationMagic):
+		f, err := ParseFederation(raw)
+		if err != nil {
+			return nil, err
+		}
+		return f.Verify()
 	}
-	b, err := Replay(raw)
+	return nil, errors.New("verify transcript: the file is none of a ceremony")
+}
+
+func begins(raw []byte, magic string) bool {
+	return len(raw) >= len(magic) && string(raw[:len(magic)]) == magic
+}
+
+func verifyCertificate(raw []byte) (*Outcome, error) {
+	c, err := ParseCertificate(raw)
+	if err == nil {
+		err = c.Verify()
+	}
 	if err != nil {
 		return nil, err
 	}
-	return b.Outcome("archive"), nil
+	return c.outcome()
 }
 
 func (p *Params) outcome(file string) *Outcome {
