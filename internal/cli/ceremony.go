@@ -52,7 +52,7 @@ repairs: those seats have lost their shares and receive new ones. Both take
 	list := &cobra.Command{Use: "list", Short: "Show all ceremonies", Args: cobra.NoArgs, RunE: a.run(a.ceremonyList)}
 	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyShow)}
 	watch := &cobra.Command{Use: "watch ID", Short: "Follow a ceremony until it is done", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyWatch)}
-	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch, a.ceremonyVerify(), a.ceremonyRehearse())
+	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch, a.ceremonyExport(), a.ceremonyVerify(), a.ceremonyRehearse())
 }
 
 // whichKeys reads --keys, which is a number or a list, and --all.

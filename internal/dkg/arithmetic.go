@@ -32,6 +32,9 @@ type arithmetic interface {
 	attested(acc []byte, t int, seats []int, msg []byte, attestations [][]byte) (bad []int)
 	// commitments returns the points of a result leaf at 0, …, n.
 	commitments(leaf []byte, t, n int) ([][]byte, error)
+	// sound and unshift check a result from outside: see transcript.go.
+	sound(leaves []byte, t int) error
+	unshift(leaves []byte, t int, unbias func(k int) [64]byte) ([]byte, error)
 }
 
 // engine implements arithmetic over a group.

@@ -18,6 +18,7 @@
 //	POST /v1/slashing                raise watermarks from an EIP-3076 interchange
 //	GET  /v1/ceremonies              all ceremonies
 //	GET  /v1/ceremonies/{id}         one ceremony
+//	GET  /v1/ceremonies/{id}/transcripts what proves it to others
 //	POST /v1/ceremonies              open a ceremony that makes new keys
 //	GET  /v1/events?from=&limit=     the audit log
 //	GET  /v1/events/export?format=&key=&member=&region=&kind=&from=&to=

@@ -151,6 +151,8 @@ func TestReads(t *testing.T) {
 		{"/v1/ceremonies", 200, `[]`},
 		{"/v1/ceremonies/" + strings.Repeat("0", 64), 404, `quorate ceremony list`},
 		{"/v1/ceremonies/zz", 400, `64 hex digits`},
+		{"/v1/ceremonies/" + strings.Repeat("0", 64) + "/transcripts", 404, `quorate ceremony list`},
+		{"/v1/ceremonies/zz/transcripts", 400, `64 hex digits`},
 		{"/v1/events", 200, `"kind": "genesis"`},
 		{"/v1/events?from=1", 200, `"events": []`},
 		{"/v1/events?from=-1", 400, `from is not a number`},

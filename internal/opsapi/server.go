@@ -171,6 +171,8 @@ func New(c Config) (*Server, error) {
 		"POST /v1/transactions/prepare": {personal, s.prepare},
 		"POST /v1/transactions":         {bounds{body: maxTransaction, time: requestTime, open: true}, s.submit},
 		"/":                             {ordinary, noRoute},
+
+		"GET /v1/ceremonies/{id}/transcripts": {ordinary, s.transcripts},
 	} {
 		s.mux.HandleFunc(pattern, s.answer(route.bounds, route.handle))
 	}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/assembly"
+)
+
+func (a *app) ceremonyExport() *cobra.Command {
+	var archive, certificate string
+	c := &cobra.Command{Use: "export ID", Short: "Write the files that prove a ceremony to others", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			return a.exportTranscripts(ctx, args[0], archive, certificate)
+		})}
+	c.Flags().StringVar(&archive, "archive", "", "file for everything public: whoever has it computes the keys again")
+	c.Flags().StringVar(&certificate, "certificate", "", "file that proves how the keys are shared, and no more")
+	c.MarkFlagsOneRequired("archive", "certificate")
+	return c
+}
+
+func (a *app) exportTranscripts(ctx context.Context, id, archive, certificate string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	x, err := c.Transcripts(ctx, id)
+	if err != nil {
+		return hinted(err, "quorate ceremony list")
+	}
+	// The node is not believed: what it says has to prove itself.
+	for path, raw := range map[string][]byte{archive: x.Archive, certificate: x.Certificate} {
+		if path == "" {
+			continue
+		}
+		proven, err := dkg.VerifyTranscript(raw)
+		if err != nil {
+			return fmt.Errorf("export ceremony %s: %w", id, err)
+		}
+		if got := proven.Params().ID(); hex.EncodeToString(got[:]) != id {
+			return fmt.Errorf("export ceremony %s: the node gave that of %x", id, got)
+		}
+		if err := os.WriteFile(path, raw, 0o644); err != nil {
+			return fmt.Errorf("export ceremony: %w", err)
+		}
+	}
+	return a.print(map[string]string{"ceremony": id, "archive": archive, "certificate": certificate}, func(t *table) {
+		t.row("exported ceremony", id)
+		t.row("check it with:", "quorate ceremony verify "+archive+" "+certificate)
+	})
+}
+
+// proven is what a transcript of a ceremony on a ledger proves.
+type proven struct {
+	File        string   `json:"file"`
+	Ceremony    string   `json:"ceremony"`
+	Cluster     string   `json:"cluster"`
+	Hybrid      bool     `json:"hybrid"`
+	Threshold   int      `json:"threshold"`
+	Seats       int      `json:"seats"`
+	PublicKeys  []string `json:"public_keys"`
+	Confirmed   int      `json:"confirmed"`
+	DepositSafe bool     `json:"deposit_safe"`
+}
+
+func provenBy(x *dkg.Transcript) proven {
+	p := x.Params()
+	id := p.ID()
+	out := proven{File: x.Kind(), Ceremony: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(p.Cluster[:]), Hybrid: p.Hybrid,
+		Threshold: int(p.T), Seats: int(p.N), Confirmed: x.Holders().Len(), DepositSafe: x.DepositSafe()}
+	for _, key := range x.PublicKeys() {
+		out.PublicKeys = append(out.PublicKeys, "0x"+hex.EncodeToString(key))
+	}
+	return out
+}
+
+func (a *app) ceremonyVerify() *cobra.Command {
+	return &cobra.Command{Use: "verify FILE...", Short: "Check archives and certificates of ceremonies", Args: cobra.MinimumNArgs(1),
+		Long: `Check transcripts of ceremonies, with nothing else at hand. A certificate alone
+proves that its key is shared as it says and held by those it names. An archive
+is replayed: every signature, every proof, every point that was dealt, every
+complaint and vote. What is not as it says fails, with its place in the file.`,
+		RunE: a.run(func(_ context.Context, args []string) error { return a.verifyTranscripts(args) })}
+}
+
+func (a *app) verifyTranscripts(files []string) error {
+	outcomes := map[string]any{}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return fail(exitNotFound, "", "read transcript: %w", err)
+		}
+		if outcomes[file], err = verifyTranscript(raw); err != nil {
+			return fail(exitFailed, "", "verify %s: %w", file, err)
+		}
+	}
+	return a.print(outcomes, func(t *table) {
+		for _, file := range files {
+			o, ok := outcomes[file].(*assembly.Outcome)
+			if !ok {
+				showProven(t, file, outcomes[file].(proven))
+				continue
+			}
+			t.row(file, o.File+" verifies")
+			t.row("  ceremony", o.Ceremony, exerciseWord(o.Exercise))
+			t.row("  shares", shares(o.Threshold, o.Participants))
+			t.row("  ended in phase", o.Phase)
+			t.row("  key", o.PublicKey)
+			t.row("  confirmed by", o.Confirmed)
+			t.row("  safe to deposit to", o.DepositSafe)
+			for _, f := range o.Faults {
+				if f.Blamed {
+					t.row("  blamed", fmt.Sprintf("participant %d: %s", f.Seat, f.Fault))
+				}
+			}
+		}
+	})
+}
+
+func exerciseWord(exercise bool) string {
+	if exercise {
+		return "(an exercise: its keys do not count)"
+	}
+	return ""
+}
+
+func verifyTranscript(raw []byte) (any, error) {
+	if !dkg.IsTranscript(raw) {
+		return assembly.Verify(raw)
+	}
+	x, err := dkg.VerifyTranscript(raw)
+	if err != nil {
+		return nil, err
+	}
+	return provenBy(x), nil
+}
+
+func showProven(t *table, file string, p proven) {
+	t.row(file, p.File+" verifies")
+	t.row("  ceremony", p.Ceremony)
+	t.row("  of cluster", p.Cluster)
+	t.row("  shares", shares(p.Threshold, p.Seats))
+	for _, key := range p.PublicKeys {
+		t.row("  key", key)
+	}
+	t.row("  confirmed by", p.Confirmed)
+	t.row("  safe to deposit to", p.DepositSafe)
+}

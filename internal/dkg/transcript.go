@@ -1,0 +1,370 @@
+package dkg
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// This file makes and checks the two transcripts of a ceremony that stand
+// outside the ledger: the certificate, which proves that keys are shared as it
+// says, and the archive, from which everything public is computed again.
+
+// The first lines of the two kinds of files.
+const (
+	archiveMagic     = "quorate ledger ceremony archive v1\n"
+	certificateMagic = "quorate ledger ceremony certificate v1\n"
+)
+
+// Transcript is what either file holds.
+type Transcript struct {
+	params       Params
+	leaves       []byte // of the result: t points of each key
+	holders      Seats
+	attestations [][]byte
+
+	archive bool
+	delta   [32]byte
+	joined  Seats
+	joins   [][]byte   // of who joined
+	qual    Seats      // dealers
+	headers [][]byte   // of the dealers
+	chunks  [][][]byte // of each
+}
+
+var errTranscript = errors.New("not a transcript of a ceremony on a ledger")
+
+// ReadTranscript gathers that of a ceremony which is done.
+func ReadTranscript(b *Board, src Source) (*Transcript, error) {
+	if b.phase != PhaseDone {
+		return nil, fmt.Errorf("read transcript in phase %s: %w", b.phase, ErrPhase)
+	}
+	result, err := ReadResult(b, src)
+	if err != nil {
+		return nil, err
+	}
+	x := &Transcript{params: b.params, leaves: result.leaves, holders: b.Holders(), archive: true, delta: b.delta, joined: b.Joined(), qual: b.set}
+	fetch := func(into *[][]byte, name [32]byte) {
+		body, e := src(name)
+		*into, err = append(*into, body), errors.Join(err, e)
+	}
+	for i := range x.joined.All() {
+		fetch(&x.joins, b.at(i).join)
+	}
+	for i := range x.qual.All() {
+		fetch(&x.headers, b.at(i).header)
+		var chunks [][]byte
+		for c := range b.params.dealing(x.joined).chunks() {
+			fetch(&chunks, chunkName(b.at(i).root, c))
+		}
+		x.chunks = append(x.chunks, chunks)
+	}
+	for i := range x.holders.All() {
+		x.attestations = append(x.attestations, b.at(i).attests)
+	}
+	return x, err
+}
+
+// Archive and Certificate return the files.
+func (x *Transcript) Archive() []byte {
+	var e wire.Encoder
+	e.Fixed([]byte(archiveMagic))
+	x.encode(&e)
+	e.Fixed(x.delta[:])
+	e.U32(uint32(x.joined))
+	e.U32(uint32(x.qual))
+	for _, m := range x.joins {
+		e.Bytes(m)
+	}
+	for d := range x.headers {
+		e.Bytes(x.headers[d])
+		for _, c := range x.chunks[d] {
+			e.Bytes(c)
+		}
+	}
+	return e.Out()
+}
+
+func (x *Transcript) Certificate() []byte {
+	var e wire.Encoder
+	e.Fixed([]byte(certificateMagic))
+	x.encode(&e)
+	return e.Out()
+}
+
+func (x *Transcript) encode(e *wire.Encoder) {
+	e.Fixed(x.params.Encode())
+	e.Fixed(x.leaves)
+	e.U32(uint32(x.holders))
+	for _, a := range x.attestations {
+		e.Bytes(a)
+	}
+}
+
+// IsTranscript tells whether a file says that it is one.
+func IsTranscript(raw []byte) bool { return begins(raw, archiveMagic) || begins(raw, certificateMagic) }
+
+func begins(raw []byte, magic string) bool {
+	return len(raw) >= len(magic) && string(raw[:len(magic)]) == magic
+}
+
+// VerifyTranscript reads an archive or a certificate and checks everything
+// that it says. Who broke the protocol is not in it: that is the ledger's
+// audit log's to say.
+func VerifyTranscript(raw []byte) (*Transcript, error) {
+	x, err := parseTranscript(raw)
+	if err == nil {
+		err = x.verify()
+	}
+	if err == nil && x.archive {
+		err = x.replay()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("verify transcript: %w", err)
+	}
+	return x, nil
+}
+
+func parseTranscript(raw []byte) (*Transcript, error) {
+	if len(raw) > wire.MaxArchive || !IsTranscript(raw) {
+		return nil, errTranscript
+	}
+	x := &Transcript{archive: begins(raw, archiveMagic)}
+	d := wire.NewDecoder(raw[len(certificateMagic):])
+	if x.archive {
+		d = wire.NewDecoder(raw[len(archiveMagic):])
+	}
+	x.params = readParams(d)
+	if d.Err() == nil {
+		d.Fail(x.params.Check())
+	}
+	if d.Err() != nil {
+		return nil, d.Err()
+	}
+	size := x.params.result().leaf * int(x.params.Keys)
+	if size > d.Len() {
+		return nil, errTranscript
+	}
+	x.leaves = make([]byte, size)
+	d.Fixed(x.leaves)
+	x.holders = readSeats(d, x.params.seats())
+	for range x.holders.Len() {
+		x.attestations = append(x.attestations, d.Bytes(maxAttestation))
+	}
+	if x.archive {
+		d.Fixed(x.delta[:])
+		x.joined = readSeats(d, x.params.seats())
+		x.qual = readSeats(d, x.joined)
+		for range x.joined.Len() {
+			x.joins = append(x.joins, d.Bytes(wire.MaxTx))
+		}
+		for range x.qual.Len() {
+			x.headers = append(x.headers, d.Bytes(wire.MaxTx))
+			var chunks [][]byte
+			for range x.params.dealing(x.joined).chunks() {
+				chunks = append(chunks, d.Bytes(wire.MaxTx))
+				if d.Err() != nil {
+					return nil, d.Err()
+				}
+			}
+			x.chunks = append(x.chunks, chunks)
+		}
+	}
+	return x, d.Finish()
+}
+
+// verify is what a certificate proves.
+func (x *Transcript) verify() error {
+	p := &x.params
+	a, t, cid := p.Suite.arithmetic(), int(p.T), p.ID()
+	if x.holders.Len() < p.quorum() {
+		return errors.New("fewer than n-f seats confirmed it")
+	}
+	if err := a.sound(x.leaves, t); err != nil {
+		return err
+	}
+	root, _, _ := p.result().cut(x.leaves)
+	acc, err := a.weigh(nil, x.leaves, t, confirmWeights(cid, root, 0))
+	if err != nil {
+		return err
+	}
+	var seats []int
+	for i := range x.holders.All() {
+		seats = append(seats, i)
+	}
+	if bad := a.attested(acc, t, seats, attestMessage(cid, root), x.attestations); len(bad) > 0 {
+		return fmt.Errorf("the confirmation of seat %d is false", bad[0])
+	}
+	return nil
+}
+
+// replay computes the result from what was dealt.
+func (x *Transcript) replay() error {
+	p := &x.params
+	if p.Mode != ModeKeygen && p.Mode != ModeImport {
+		return fmt.Errorf("replay archive: mode %d begins with other keys, which are not in it: check the certificate", p.Mode)
+	}
+	b := &Board{params: *p, cid: p.ID(), seats: make([]place, p.N), set: x.qual, delta: x.delta}
+	if x.qual.Len() < p.minDealers() || (p.Mode == ModeImport) != (x.delta == [32]byte{}) {
+		return errors.New("too few dealers, or a shift where there is none")
+	}
+	if err := x.takeJoins(b); err != nil {
+		return err
+	}
+	job, err := x.takeDealings(b)
+	if err != nil {
+		return err
+	}
+	r, err := p.Suite.arithmetic().receive(job)
+	if err != nil {
+		return err
+	}
+	if r.faulty != 0 {
+		return fmt.Errorf("the dealings of %s are false", r.faulty)
+	}
+	b.sums = r.sums
+	unbias := b.unbias
+	if p.Mode == ModeImport {
+		unbias = nil
+	}
+	before, err := p.Suite.arithmetic().unshift(x.leaves, int(p.T), unbias)
+	if err != nil {
+		return err
+	}
+	if root, _, _ := p.result().cut(before); root != r.sums {
+		return errors.New("the keys are not the sums of what was dealt")
+	}
+	return nil
+}
+
+func (x *Transcript) takeJoins(b *Board) error {
+	next := 0
+	for i := range x.joined.All() {
+		m, err := ParseMessage(x.joins[next])
+		next++
+		j, ok := m.(*Join)
+		switch {
+		case err != nil:
+			return fmt.Errorf("join of seat %d: %w", i, err)
+		case !ok || j.CID != b.cid || (len(j.HybridKey) > 0) != x.params.Hybrid ||
+			!j.Key.VerifyProof(j.Possession, wire.TagPoP, joinContext(b.cid, i, j.HybridKey)...):
+			return fmt.Errorf("join of seat %d: %w", i, errTranscript)
+		}
+		*b.at(i) = place{joined: true, key: [kem.PointSize]byte(j.Key.Bytes()), hybrid: hybridHash(j.HybridKey)}
+	}
+	return nil
+}
+
+// takeDealings checks headers and chunks, and makes of them what a seat judges
+// that holds no keys: its own shares come out wrong, and nobody looks at them.
+func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
+	roster, shape := b.roster(), x.params.dealing(x.joined)
+	bodies := map[int][][]byte{}
+	job := &receiveJob{params: &x.params, roster: roster, joined: x.joined, set: x.qual, headers: map[int]*Header{},
+		coins: coins{key: func() *[32]byte { return new([32]byte) }}}
+	for job.me = 1; !x.joined.Has(job.me); job.me++ {
+	}
+	next := 0
+	for d := range x.qual.All() {
+		m, err := ParseMessage(x.headers[next])
+		h, ok := m.(*Header)
+		hybrid := 0
+		if x.params.Hybrid {
+			hybrid = x.joined.Len() * kem.CiphertextSize
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("header of seat %d: %w", d, err)
+		case !ok || h.CID != b.cid || len(h.Knowledge) != x.params.Suite.pointSize()+32 || len(h.Encapsulations) != hybrid ||
+			!h.R.VerifyProof(h.Rho, wire.TagPoKRho, headerContext(b.cid, roster, d, h)...):
+			return nil, fmt.Errorf("header of seat %d: %w", d, errTranscript)
+		}
+		job.headers[d] = h
+		b.at(d).header = blobName(x.headers[next])
+		for c, raw := range x.chunks[next] {
+			m, err := ParseMessage(raw)
+			if err != nil {
+				return nil, fmt.Errorf("dealing of seat %d: %w", d, err)
+			}
+			chunk, ok := m.(*Chunk)
+			if !ok || chunk.CID != b.cid || chunk.Result || int(chunk.Index) != c || !shape.check(h.Root, c, chunk.Path, chunk.Body) {
+				return nil, fmt.Errorf("dealing of seat %d: chunk %d: %w", d, c, errBody)
+			}
+			bodies[d] = append(bodies[d], chunk.Body)
+		}
+		next++
+	}
+	job.chunk = func(dealer, index int) ([]byte, error) { return bodies[dealer][index], nil }
+	return job, nil
+}
+
+// Params returns the parameters of the ceremony.
+func (x *Transcript) Params() Params { return x.params }
+
+// Kind names the file.
+func (x *Transcript) Kind() string {
+	if x.archive {
+		return "archive"
+	}
+	return "certificate"
+}
+
+// Holders returns who confirmed its shares.
+func (x *Transcript) Holders() Seats { return x.holders }
+
+// PublicKeys returns the keys.
+func (x *Transcript) PublicKeys() (keys [][]byte) {
+	r := Result{params: x.params, leaves: x.leaves}
+	for k := range r.Keys() {
+		keys = append(keys, r.PublicKey(k))
+	}
+	return keys
+}
+
+// DepositSafe reports whether t+f seats hold their shares.
+func (x *Transcript) DepositSafe() bool {
+	return x.holders.Len() >= int(x.params.T)+x.params.faults()
+}
+
+// sound checks the points of a result: in the subgroup, of full degree, and
+// no key the identity.
+func (e engine[S, P]) sound(leaves []byte, t int) error {
+	points, err := e.points(leaves, len(leaves)/e.g.PointSize())
+	if err != nil {
+		return err
+	}
+	if outside := e.g.Outside(points); len(outside) > 0 {
+		return fmt.Errorf("key %d: %w", outside[0]/t, errPoints)
+	}
+	for k := range len(points) / t {
+		v := points[k*t : (k+1)*t]
+		if e.g.IsIdentity(&v[0]) {
+			return fmt.Errorf("key %d: %w", k, errIdentityKey)
+		}
+		if lead(v, e.g.SubPoint); e.g.IsIdentity(&v[0]) {
+			return fmt.Errorf("key %d: fewer than %d shares make it", k, t)
+		}
+	}
+	return nil
+}
+
+// unshift returns the points of a result without δ; nil shifts nothing.
+func (e engine[S, P]) unshift(leaves []byte, t int, unbias func(k int) [64]byte) ([]byte, error) {
+	points, err := e.points(leaves, len(leaves)/e.g.PointSize())
+	if err != nil || unbias == nil {
+		return leaves, err
+	}
+	for k := range len(points) / t {
+		var delta S
+		var by P
+		wide := unbias(k)
+		e.g.SetWide(&delta, &wide)
+		e.g.BaseMult(&by, &delta)
+		for j := range t {
+			e.g.SubPoint(&points[k*t+j], &by)
+		}
+	}
+	return e.g.AppendPoints(nil, points), nil
+}

@@ -1,0 +1,81 @@
+package dkg_test
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/dkgtest"
+)
+
+func transcript(t testing.TB, c *dkgtest.Ceremony) *dkg.Transcript {
+	t.Helper()
+	if err := c.Run(); err != nil || c.Board.Phase() != dkg.PhaseDone {
+		t.Fatal(c.Board.Phase(), err)
+	}
+	x, err := dkg.ReadTranscript(c.Board, c.Source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// What a ceremony leaves proves itself, and no byte of it can change.
+func TestTranscript(t *testing.T) {
+	for name, suite := range suites {
+		for _, hybrid := range []bool{false, true} {
+			c := open(t, dkgtest.Params(suite, hybrid, 4, 2))
+			if hybrid {
+				c.Acts[2] = dkgtest.Silent // QUAL without it, and nothing to it
+			}
+			x := transcript(t, c)
+			result, err := dkg.ReadResult(c.Board, c.Source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, raw := range [][]byte{x.Archive(), x.Certificate()} {
+				again, err := dkg.VerifyTranscript(raw)
+				if err != nil {
+					t.Fatalf("%s, hybrid %t: %v", name, hybrid, err)
+				}
+				if again.Params() != c.Board.Params() || again.Holders() != c.Board.Holders() || again.DepositSafe() != c.Board.DepositSafe() ||
+					!slices.EqualFunc(again.PublicKeys(), [][]byte{result.PublicKey(0), result.PublicKey(1)}, bytes.Equal) {
+					t.Errorf("%s, hybrid %t: the %s proves something else", name, hybrid, again.Kind())
+				}
+				work := bytes.Clone(raw)
+				for at := 0; at < len(work); at += 1 + len(work)/60 {
+					work[at] ^= 1 << (at % 8)
+					if _, err := dkg.VerifyTranscript(work); err == nil {
+						t.Errorf("%s, hybrid %t: byte %d of %d of the %s may flip", name, hybrid, at, len(raw), again.Kind())
+					}
+					work[at] ^= 1 << (at % 8)
+				}
+				for _, cut := range []int{0, 40, len(raw) / 2, len(raw) - 1} {
+					if _, err := dkg.VerifyTranscript(raw[:cut]); err == nil {
+						t.Errorf("%s: it may end after %d bytes", name, cut)
+					}
+				}
+				if _, err := dkg.VerifyTranscript(append(work, 0)); err == nil {
+					t.Errorf("%s: it may go on", name)
+				}
+			}
+		}
+	}
+}
+
+func FuzzVerifyTranscript(f *testing.F) {
+	c := open(f, dkgtest.Params(dkg.SuiteRistretto, false, 4, 1))
+	x := transcript(f, c)
+	f.Add(x.Archive())
+	f.Add(x.Certificate())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		x, err := dkg.VerifyTranscript(raw)
+		if err != nil {
+			return
+		}
+		if again := x.Certificate(); x.Kind() == "certificate" && !bytes.Equal(again, raw) {
+			t.Error("a certificate changes when it is read")
+		}
+	})
+}
