@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,7 +58,7 @@ func TestScripts(t *testing.T) {
 				return err
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"await": await, "load": load, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
+				"await": await, "load": load, "take": take, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
 				"request": request, "bend": bend,
 			},
 		})
@@ -154,6 +155,18 @@ func load(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Setenv(fmt.Sprintf("NODE_%d_%s", i, name), value)
 		}
 	}
+}
+
+// take sets a variable to what the last command's output has at a group.
+func take(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: take NAME REGEXP")
+	}
+	found := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) != 2 {
+		ts.Fatalf("the output does not match %s", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 func ask(ts *testscript.TestScript, neg bool, args []string) {
