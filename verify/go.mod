@@ -2,6 +2,13 @@ module github.com/quorate/quorate/verify
 
 go 1.26.0
 
-require github.com/cloudflare/circl v1.6.5
+require (
+	github.com/cloudflare/circl v1.6.5
+	github.com/consensys/gnark-crypto v0.22.0
+	github.com/gtank/ristretto255 v0.1.2
+)
 
-require golang.org/x/sys v0.49.0 // indirect
+require (
+	github.com/bits-and-blooms/bitset v1.25.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
