@@ -1,6 +1,9 @@
 package bench
 
-import "testing"
+import (
+	"encoding/xml"
+	"testing"
+)
 
 // A ceremony among thousands is measured like one among few.
 func TestLarge(t *testing.T) {
@@ -19,6 +22,32 @@ func TestLarge(t *testing.T) {
 	for _, name := range []string{"dkg_deal", "dkg_receive", "dkg_verify", "dkg_light_verify", "dkg_participant"} {
 		if !seen[name] {
 			t.Errorf("%s is not measured", name)
+		}
+	}
+}
+
+func TestPlot(t *testing.T) {
+	if Plot(nil) != "" {
+		t.Error("a picture of nothing")
+	}
+	var figures []Figure
+	for _, n := range []int{4, 64, 4096} {
+		figures = append(figures, Figure{Name: "dkg_participant", N: n, Measured: float64(3 * n), Limit: float64(2 * n)},
+			Figure{Name: "dkg_participant", N: n, Hybrid: true, Measured: 1, Limit: 1}, Figure{Name: "dkg_deal", N: n, Measured: 1, Limit: 1})
+	}
+	svg := Plot(figures)
+	var parsed struct {
+		Circles []struct {
+			X float64 `xml:"cx,attr"`
+			Y float64 `xml:"cy,attr"`
+		} `xml:"circle"`
+	}
+	if err := xml.Unmarshal([]byte(svg), &parsed); err != nil || len(parsed.Circles) != 6 {
+		t.Fatalf("%d points, %v", len(parsed.Circles), err)
+	}
+	for i, c := range parsed.Circles {
+		if c.X < 70 || c.X > 640 || c.Y < 0 || c.Y > 350 || i%3 > 0 && (c.X <= parsed.Circles[i-1].X || c.Y >= parsed.Circles[i-1].Y) {
+			t.Errorf("point %d is at %v", i, c)
 		}
 	}
 }

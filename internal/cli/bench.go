@@ -52,6 +52,7 @@ rates are not.`,
 func (a *app) benchDKG() *cobra.Command {
 	var nodes int
 	var keys, participants []int
+	var plot string
 	c := &cobra.Command{Use: "dkg", Short: "Measure making keys: the cryptography, and whole ceremonies", Args: cobra.NoArgs,
 		Long: `Measure the processor time of each step of a ceremony, without a network: those
 of nodes, and those among thousands (4096 participants take some minutes: ask
@@ -60,12 +61,17 @@ ceremonies on it, from the request until the keys stand in the inventory.
 Beside each figure stands what its group operations alone cost.`,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			return a.bench(ctx, nodes, func(c *benchCluster) ([]bench.Figure, error) {
-				return c.ceremonies(ctx, keys, participants)
+				figures, err := c.ceremonies(ctx, keys, participants)
+				if err == nil && plot != "" {
+					err = os.WriteFile(plot, []byte(bench.Plot(figures)), 0o644)
+				}
+				return figures, err
 			})
 		})}
 	f := c.Flags()
 	f.IntVar(&nodes, "nodes", 4, "how many nodes hold the ceremonies")
-	f.IntSliceVar(&participants, "participants", []int{4, 16, 64, 256, 1024}, "sizes of ceremonies of one key, up to 4096")
+	f.IntSliceVar(&participants, "participants", []int{4, 16, 64, 256, 1024}, "sizes of ceremonies of one key, ascending, up to 4096")
+	f.StringVar(&plot, "plot", "", "SVG file for the cost of one participant as their number grows")
 	f.IntSliceVar(&keys, "keys", []int{1, 10, 100, 1000}, "how many keys to make in each ceremony")
 	return c
 }

@@ -2,8 +2,9 @@ package rehearsal
 
 import (
 	"runtime"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // spend returns the processor time that work takes on this thread. Work that
@@ -12,30 +13,31 @@ import (
 func spend(work func() error) (time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	before := cpu(syscall.RUSAGE_THREAD)
+	before := cpu(unix.CLOCK_THREAD_CPUTIME_ID)
 	err := work()
-	return cpu(syscall.RUSAGE_THREAD) - before, err
+	return cpu(unix.CLOCK_THREAD_CPUTIME_ID) - before, err
 }
 
 // spendAll is spend for work that is alone in the process.
 func spendAll(work func() error) (time.Duration, error) {
-	before := cpu(syscall.RUSAGE_SELF)
+	before := cpu(unix.CLOCK_PROCESS_CPUTIME_ID)
 	err := work()
-	return cpu(syscall.RUSAGE_SELF) - before, err
+	return cpu(unix.CLOCK_PROCESS_CPUTIME_ID) - before, err
 }
 
-func cpu(who int) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(who, &u); err != nil {
+// cpu reads one of the kernel's clocks, which count finer than its accounts.
+func cpu(clock int32) time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(clock, &t); err != nil {
 		return 0
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return time.Duration(t.Nano())
 }
 
 // peakMemory is the most that the process ever had resident, in MiB.
 func peakMemory() int {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		return 0
 	}
 	return int(u.Maxrss >> 10)

@@ -167,3 +167,19 @@ func TestSharesMakeTheKey(t *testing.T) {
 		}
 	}
 }
+
+// A thousand participants, a tenth of them absent and one in twenty
+// malicious, on this machine.
+func TestThousand(t *testing.T) {
+	if os.Getenv("QUORATE_NIGHTLY") == "" {
+		t.Skip("a minute of two cores: runs with QUORATE_NIGHTLY=1")
+	}
+	r := play(t, Config{Participants: 1024, Cohorts: 32, Absent: 10, Malicious: 5, Seed: "thousand"})
+	s := r.Report.Score
+	if s.Missed+s.HonestBlamed+s.AbsentBlamed > 0 || s.Malicious != 51 || r.Certificate == nil {
+		t.Errorf("%+v", s)
+	}
+	if r.Report.WallSeconds > 600 || r.Report.PeakMiB > 8<<10 {
+		t.Errorf("it took %.0f s and %d MiB", r.Report.WallSeconds, r.Report.PeakMiB)
+	}
+}
