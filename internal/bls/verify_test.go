@@ -102,8 +102,6 @@ func TestNoRandomnessIsAnError(t *testing.T) {
 	}
 }
 
-func sliceOf(b [SignatureSize]byte) []byte { return b[:] }
-
 func BenchmarkSignHashed(b *testing.B) {
 	_, shares := deal(1, 1)
 	root := hashed("bench")

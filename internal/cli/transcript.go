@@ -82,9 +82,11 @@ func provenBy(x *dkg.Transcript) proven {
 func (a *app) ceremonyVerify() *cobra.Command {
 	return &cobra.Command{Use: "verify FILE...", Short: "Check archives and certificates of ceremonies", Args: cobra.MinimumNArgs(1),
 		Long: `Check transcripts of ceremonies, with nothing else at hand. A certificate alone
-proves that its key is shared as it says and held by those it names. An archive
-is replayed: every signature, every proof, every point that was dealt, every
-complaint and vote. What is not as it says fails, with its place in the file.`,
+proves that its key is shared as it says and that each seat it names knows its
+share. An archive is replayed: every signature and proof, every point that was
+dealt, every complaint and vote. What is not as it says fails. Compare the
+ceremony's id with what the ledger or the participants tell you: anyone can
+hold a ceremony of his own.`,
 		RunE: a.run(func(_ context.Context, args []string) error { return a.verifyTranscripts(args) })}
 }
 

@@ -131,11 +131,11 @@ func parseTranscript(raw []byte) (*Transcript, error) {
 	if len(raw) > wire.MaxArchive || !IsTranscript(raw) {
 		return nil, errTranscript
 	}
-	x := &Transcript{archive: begins(raw, archiveMagic)}
-	d := wire.NewDecoder(raw[len(certificateMagic):])
-	if x.archive {
-		d = wire.NewDecoder(raw[len(archiveMagic):])
+	x, magic := &Transcript{}, certificateMagic
+	if begins(raw, archiveMagic) {
+		x.archive, magic = true, archiveMagic
 	}
+	d := wire.NewDecoder(raw[len(magic):])
 	x.params = readParams(d)
 	if d.Err() == nil {
 		d.Fail(x.params.Check())
