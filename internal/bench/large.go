@@ -124,7 +124,7 @@ func largeLimits(n int, hybrid bool) (l limits, err error) {
 	}{
 		{&l.deal, 1, func() error { return w.dealTo(n, hybrid, key.Public(), &coins) }},
 		{&l.receiveEach, 64, func() error {
-			return repeat(64, func() error {
+			return times(64, func() error {
 				w.dhKey.Shared(w.dhPoint)
 				if hybrid {
 					if _, err := key.Decapsulate(letter); err != nil {
@@ -135,12 +135,12 @@ func largeLimits(n int, hybrid bool) (l limits, err error) {
 			})
 		}},
 		{&l.base, 64, func() error {
-			return repeat(64, func() error { bls.G1{}.BaseMult(new(bls.G1Point), &w.scalars[0]); return nil })
+			return times(64, func() error { bls.G1{}.BaseMult(new(bls.G1Point), &w.scalars[0]); return nil })
 		}},
 		{&l.pointsEach, 1, w.addAll},
 		{&l.sums, 1, func() error { return w.checkSums(t) }},
 		{&l.proofsEach, 16, func() error {
-			return repeat(16, func() error {
+			return times(16, func() error {
 				g := bls.G1{}
 				points := make([]bls.G1Point, 2)
 				for i := range points {
@@ -155,14 +155,14 @@ func largeLimits(n int, hybrid bool) (l limits, err error) {
 		}},
 		{&l.confirm, 1, confirmations.verify},
 		{&l.signature, 64, func() error {
-			return repeat(64, func() error {
+			return times(64, func() error {
 				if !ed25519.Verify(public, coins[:], signature) {
 					return errors.New("measure the limit: a signature does not verify")
 				}
 				return nil
 			})
 		}},
-		{&l.possession, 64, func() error { return repeat(64, proven) }},
+		{&l.possession, 64, func() error { return times(64, proven) }},
 	} {
 		took, err := price(step.work)
 		if err != nil {
@@ -173,8 +173,8 @@ func largeLimits(n int, hybrid bool) (l limits, err error) {
 	return l, nil
 }
 
-func repeat(times int, work func() error) error {
-	for range times {
+func times(n int, work func() error) error {
+	for range n {
 		if err := work(); err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (w *groupwork) dealTo(n int, hybrid bool, key []byte, coins *[kem.CoinsSize
 	if !hybrid {
 		return nil
 	}
-	return repeat(n, func() error {
+	return times(n, func() error {
 		_, _, err := kem.Encapsulate(key, coins)
 		return err
 	})
