@@ -133,7 +133,7 @@ func TestFlippedBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			work := slices.Clone(raw)
-			for _, at := range positions(raw, 200) {
+			for _, at := range positions(raw, 120) {
 				bit := byte(1) << (at % 8)
 				work[at] ^= bit
 				if _, err := assembly.Verify(work); err == nil {
