@@ -1,6 +1,6 @@
 module github.com/quorate/quorate/verify
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/cloudflare/circl v1.6.5

@@ -262,7 +262,7 @@ func (x *Transcript) takeJoins(b *Board) error {
 func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
 	roster, shape := b.roster(), x.params.dealing(x.joined)
 	bodies := map[int][][]byte{}
-	job := &receiveJob{params: &x.params, roster: roster, joined: x.joined, set: x.qual, headers: map[int]*Header{},
+	job := &receiveJob{params: &x.params, roster: roster, receivers: x.joined, set: x.qual, headers: map[int]*Header{},
 		coins: coins{key: func() *[32]byte { return new([32]byte) }}}
 	for job.me = 1; !x.joined.Has(job.me); job.me++ {
 	}

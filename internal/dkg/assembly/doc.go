@@ -13,7 +13,7 @@
 // It differs from package dkg where thousands differ from sixteen: dealers are
 // drawn, a dealing publishes a point for every participant, so that each reads
 // 80 bytes of it, and nobody is asked to answer whom the others do not need
-// (docs/decisions/0010-large-ceremonies-publish-every-point.md).
+// (docs/decisions/0013-large-ceremonies-publish-every-point.md).
 //
 // Spec: spec/assembly.md, spec/transcript.md.
 //
