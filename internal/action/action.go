@@ -73,11 +73,11 @@ type Action struct {
 	Rule Rule
 
 	// What it is about, by Rule.
-	Domain    Domain           // of the key
-	PublicKey []byte           // of the key
-	Duty      []byte           // the canonical duty to sign
-	Settings  ProposerSettings // of the key
-	Until     uint64           // milliseconds of block time when what was stopped comes back; 0: never by itself
+	Domain    Domain         // of the key
+	PublicKey []byte         // of the key
+	Duty      []byte         // the canonical duty to sign
+	Settings  SettingsChange // of the key
+	Until     uint64         // milliseconds of block time when what was stopped comes back; 0: never by itself
 	Ceremony  Ceremony
 	Member    *MemberRecord
 	Name      string // of a member or a timer
@@ -187,7 +187,7 @@ func ParseAction(b []byte) (*Action, error) {
 	case shapeDuty:
 		a.Duty = d.Bytes(1 << 10)
 	case shapeSettings:
-		a.Settings = decodeSettings(d)
+		a.Settings = decodeSettingsChange(d)
 	case shapeCeremony:
 		a.Ceremony = decodeCeremony(d)
 	case shapeMember:

@@ -129,7 +129,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}
 	for _, a := range []*Action{
 		{Rule: RuleExit, Domain: DomainValidator, PublicKey: make([]byte, 48), Duty: []byte{1, 2}},
-		{Rule: RuleSettings, Domain: DomainValidator, PublicKey: make([]byte, 48), Settings: k.Settings},
+		{Rule: RuleSettings, Domain: DomainValidator, PublicKey: make([]byte, 48), Settings: SettingsChange{Set: k.Settings, Open: FieldGraffiti}},
 		{Rule: RuleArchive, Domain: DomainValidator, PublicKey: make([]byte, 48)},
 	} {
 		got, err := ParseAction(a.Encode())

@@ -118,6 +118,74 @@ func (s ProposerSettings) Or(d ProposerSettings) ProposerSettings {
 	return s
 }
 
+// SettingsChange is what becomes of a key's settings: a field is set, opened
+// again, or left as it is. So two changes of different fields never undo each
+// other, whoever approves them when.
+type SettingsChange struct {
+	Set  ProposerSettings
+	Open SettingsFields
+}
+
+// SettingsFields is a set of fields of ProposerSettings.
+type SettingsFields uint8
+
+const (
+	FieldFeeRecipient SettingsFields = 1 << iota
+	FieldGasLimit
+	FieldGraffiti
+	allFields = FieldFeeRecipient | FieldGasLimit | FieldGraffiti
+)
+
+// Change returns what makes want of s.
+func (s ProposerSettings) Change(want ProposerSettings) (c SettingsChange) {
+	switch {
+	case want.FeeRecipient == nil && s.FeeRecipient != nil:
+		c.Open |= FieldFeeRecipient
+	case want.FeeRecipient != nil && (s.FeeRecipient == nil || *s.FeeRecipient != *want.FeeRecipient):
+		c.Set.FeeRecipient = want.FeeRecipient
+	}
+	switch {
+	case want.GasLimit == nil && s.GasLimit != nil:
+		c.Open |= FieldGasLimit
+	case want.GasLimit != nil && (s.GasLimit == nil || *s.GasLimit != *want.GasLimit):
+		c.Set.GasLimit = want.GasLimit
+	}
+	switch {
+	case want.Graffiti == nil && s.Graffiti != nil:
+		c.Open |= FieldGraffiti
+	case want.Graffiti != nil && (s.Graffiti == nil || *s.Graffiti != *want.Graffiti):
+		c.Set.Graffiti = want.Graffiti
+	}
+	return c
+}
+
+// After returns s after a change.
+func (s ProposerSettings) After(c SettingsChange) ProposerSettings {
+	if c.Open&FieldFeeRecipient != 0 {
+		s.FeeRecipient = nil
+	}
+	if c.Open&FieldGasLimit != 0 {
+		s.GasLimit = nil
+	}
+	if c.Open&FieldGraffiti != 0 {
+		s.Graffiti = nil
+	}
+	return c.Set.Or(s)
+}
+
+func (c SettingsChange) encode(e *wire.Encoder) {
+	c.Set.encode(e)
+	e.U8(uint8(c.Open))
+}
+
+func decodeSettingsChange(d *wire.Decoder) SettingsChange {
+	c := SettingsChange{Set: decodeSettings(d), Open: SettingsFields(d.U8())}
+	if c.Open&^allFields != 0 {
+		d.Fail(fmt.Errorf("settings: fields %b", c.Open))
+	}
+	return c
+}
+
 // MaxGraffiti is the length of a block's graffiti field.
 const MaxGraffiti = 32
 

@@ -18,7 +18,7 @@ import (
 )
 
 func settingsOf(k *action.KeyRecord, gas uint64) []byte {
-	return grantOf(action.Action{Rule: action.RuleSettings, Domain: k.Domain, PublicKey: k.PublicKey, Settings: action.ProposerSettings{GasLimit: &gas}})
+	return grantOf(action.Action{Rule: action.RuleSettings, Domain: k.Domain, PublicKey: k.PublicKey, Settings: action.SettingsChange{Set: action.ProposerSettings{GasLimit: &gas}}})
 }
 
 func actionOn(k *action.KeyRecord, rule action.Rule, duty ...byte) []byte {

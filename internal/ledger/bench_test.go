@@ -15,7 +15,7 @@ func BenchmarkBlock(b *testing.B) {
 	w := newWorld(b, 4)
 	key := w.giveKey(action.KeyRecord{PublicKey: []byte{1}, State: action.KeyActive})
 	gas := uint64(30_000_000)
-	settings := grantOf(action.Action{Rule: action.RuleSettings, Domain: key.Domain, PublicKey: key.PublicKey, Settings: action.ProposerSettings{GasLimit: &gas}})
+	settings := grantOf(action.Action{Rule: action.RuleSettings, Domain: key.Domain, PublicKey: key.PublicKey, Settings: action.SettingsChange{Set: action.ProposerSettings{GasLimit: &gas}}})
 	for _, c := range []struct {
 		name string
 		who  action.Signer

@@ -49,9 +49,9 @@ func (s *State) executeOnKey(ctx txContext, a *action.Action, g *action.Grant) e
 	object := subject(a)
 	switch a.Rule {
 	case action.RuleSettings:
-		key.Settings = a.Settings
+		key.Settings = key.Settings.After(a.Settings)
 		s.putKey(key)
-		s.record(ctx, Event{Kind: EventKeySettings, Object: object, Detail: a.Settings.String()})
+		s.record(ctx, Event{Kind: EventKeySettings, Object: object, Detail: key.Settings.String()})
 	case action.RuleArchive:
 		if key.State != action.KeyActive && key.State != action.KeyGenerated && key.State != action.KeyFrozen {
 			return refuse(CodeConflict, "key is %s", key.State)

@@ -103,7 +103,7 @@ func (c *council) exit(epoch byte) *action.Action {
 }
 
 func (c *council) settings(gas uint64) *action.Action {
-	return &action.Action{Rule: action.RuleSettings, Domain: c.key.Domain, PublicKey: c.key.PublicKey, Settings: action.ProposerSettings{GasLimit: &gas}}
+	return &action.Action{Rule: action.RuleSettings, Domain: c.key.Domain, PublicKey: c.key.PublicKey, Settings: action.SettingsChange{Set: action.ProposerSettings{GasLimit: &gas}}}
 }
 
 func (c *council) say(p *actiontest.Person, v action.Verdict) Result {

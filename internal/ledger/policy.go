@@ -116,10 +116,10 @@ func (s *State) query(ctx txContext, a *action.Action, who principal) (policy.Qu
 		q.Resource = policy.Resource{Kind: "key", ID: fmt.Sprintf("0x%x", a.PublicKey), Domain: string(key.Domain), Owner: key.Owner,
 			Purpose: key.Purpose, State: key.State.String(), Exercise: key.Exercise}
 		if a.Rule == action.RuleSettings {
-			if f := a.Settings.FeeRecipient; f != nil {
+			if f := a.Settings.Set.FeeRecipient; f != nil {
 				q.Params["fee_recipient"] = fmt.Sprintf("0x%x", *f)
 			}
-			if g := a.Settings.GasLimit; g != nil {
+			if g := a.Settings.Set.GasLimit; g != nil {
 				number("gas_limit", *g)
 			}
 		}

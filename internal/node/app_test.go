@@ -463,7 +463,7 @@ func (m *mix) any(s *ledger.State) []byte {
 }
 
 func (m *mix) action(s *ledger.State, rule action.Rule, settings action.ProposerSettings) []byte {
-	a := &action.Action{Rule: rule, Domain: action.DomainValidator, PublicKey: make([]byte, 48), Settings: settings}
+	a := &action.Action{Rule: rule, Domain: action.DomainValidator, PublicKey: make([]byte, 48), Settings: action.SettingsChange{Set: settings}}
 	s.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
 		a.PublicKey = k.PublicKey
 		return m.rand.IntN(3) > 0

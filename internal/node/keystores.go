@@ -357,11 +357,11 @@ func (n *Node) Settings(key signer.Key) (action.ProposerSettings, error) {
 	return r.Settings, nil
 }
 
-// SetSettings puts a key's proposer settings on the ledger. It returns once
+// SetSettings changes a key's proposer settings on the ledger. It returns once
 // no quorum signs a registration that says otherwise: when the next header is
 // there, all who voted for it have the settings.
-func (n *Node) SetSettings(ctx context.Context, key signer.Key, s action.ProposerSettings) error {
-	if err := (signerLedger{n}).Grant(ctx, &action.Action{Rule: action.RuleSettings, Domain: action.DomainValidator, PublicKey: key[:], Settings: s}); err != nil {
+func (n *Node) SetSettings(ctx context.Context, key signer.Key, change action.SettingsChange) error {
+	if err := (signerLedger{n}).Grant(ctx, &action.Action{Rule: action.RuleSettings, Domain: action.DomainValidator, PublicKey: key[:], Settings: change}); err != nil {
 		return err
 	}
 	height, _ := n.Height()

@@ -106,9 +106,9 @@ type Proposers interface {
 	// Settings returns the key's own settings and the cluster's, which fill
 	// what the key leaves open.
 	Settings(ctx context.Context, key [48]byte) (own, cluster action.ProposerSettings, err error)
-	// SetSettings replaces the key's own settings and returns once custody
+	// SetSettings changes the key's own settings and returns once custody
 	// will hold registrations against them.
-	SetSettings(ctx context.Context, key [48]byte, own action.ProposerSettings) error
+	SetSettings(ctx context.Context, key [48]byte, change action.SettingsChange) error
 }
 
 // Exits signs voluntary exits, which are granted by the ledger, never duties.

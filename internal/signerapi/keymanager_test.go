@@ -78,8 +78,8 @@ func (k *memoryKeymanager) Settings(_ context.Context, key [48]byte) (own, clust
 	return k.own[key], k.cluster, k.fail
 }
 
-func (k *memoryKeymanager) SetSettings(_ context.Context, key [48]byte, own action.ProposerSettings) error {
-	k.own[key] = own
+func (k *memoryKeymanager) SetSettings(_ context.Context, key [48]byte, change action.SettingsChange) error {
+	k.own[key] = k.own[key].After(change)
 	return k.fail
 }
 

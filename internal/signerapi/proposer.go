@@ -188,8 +188,8 @@ func (s *Server) deleteSetting(p proposerSetting) handler {
 	}
 }
 
-// changeSettings rewrites a key's own settings. The place of administer keeps
-// two changes through this node from losing one of them.
+// changeSettings changes a key's own settings: what the request names, and
+// nothing else.
 func (s *Server) changeSettings(w http.ResponseWriter, r *http.Request, key pubkey, change func(*action.ProposerSettings) error) error {
 	ctx, leave, err := s.administer(w, r, 0, ledgerTime)
 	if err != nil {
@@ -200,10 +200,11 @@ func (s *Server) changeSettings(w http.ResponseWriter, r *http.Request, key pubk
 	if err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
-	if err := change(&own); err != nil {
+	want := own
+	if err := change(&want); err != nil {
 		return err
 	}
-	if err := s.config.Keymanager.SetSettings(ctx, key, own); err != nil {
+	if err := s.config.Keymanager.SetSettings(ctx, key, own.Change(want)); err != nil {
 		return fmt.Errorf("set settings: %w", err)
 	}
 	return nil
