@@ -5,7 +5,12 @@
 //
 //	await FILE                        waits until FILE is there
 //	load FILE                         reads a dev.json: $CLUSTER, $VALIDATOR_0, $NODE_0_SIGNER, $NODE_0_OPS,
-//	                                  $NODE_0_METRICS, $NODE_0_PID, $NODE_0_CUSTODY, $NODE_0_HOME, $TOKEN_FILE
+//	                                  $NODE_0_METRICS, $NODE_0_PID, $NODE_0_CUSTODY, $NODE_0_HOME, $TOKEN_FILE,
+//	                                  $KEY_ADMIN and whoever else there is
+//	exits CODE ARGS...                runs quorate and asserts what it exits with
+//	until PATTERN ARGS...             runs quorate until its output matches
+//	keep VARIABLE PATTERN             puts what PATTERN captures in stdout into VARIABLE
+//	prompt OPS REQUEST                asserts that a request was executed as soon as its lock had ended
 //	http STATUS METHOD URL [FILE]     asks, with FILE as body; stdout is the answer; $BEARER names a token's file
 //	signal NAME PID                   sends KILL, TERM or INT
 //	gone PID...                       waits until processes have ended

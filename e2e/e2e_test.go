@@ -60,6 +60,7 @@ func TestScripts(t *testing.T) {
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"await": await, "load": load, "take": take, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
 				"request": request, "bend": bend,
+				"exits": exits, "keep": keep, "until": until, "prompt": prompt,
 			},
 		})
 	}
@@ -141,6 +142,7 @@ func load(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &s))
+	people(ts, []byte(ts.ReadFile(args[0])))
 	ts.Setenv("CLUSTER", s.Cluster)
 	ts.Setenv("NETWORK", s.Network)
 	ts.Setenv("TOKEN_FILE", s.Token)

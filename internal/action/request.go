@@ -109,12 +109,16 @@ func (n Need) Max(o Need) Need {
 }
 
 // Met counts humans, once each, and says whether they are enough.
-func (n Need) Met(humans []*MemberRecord) bool {
+func (n Need) Met(humans []*MemberRecord) bool { return n.Missing(humans) == Need{} }
+
+// Missing counts humans, once each, and says what is needed beside them.
+func (n Need) Missing(humans []*MemberRecord) Need {
 	ids, operators, regions := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, m := range humans {
 		ids[m.ID], operators[m.Operator], regions[m.Region] = true, true, true
 	}
-	return len(ids) >= int(n.Approvals) && len(operators) >= int(n.Operators) && len(regions) >= int(n.Regions)
+	less := func(need uint16, have int) uint16 { return uint16(max(0, int(need)-have)) }
+	return Need{less(n.Approvals, len(ids)), less(n.Operators, len(operators)), less(n.Regions, len(regions))}
 }
 
 func (n Need) encode(e *wire.Encoder) {

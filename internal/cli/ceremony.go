@@ -9,12 +9,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/opsapi"
 )
 
 func (a *app) ceremonyCommand() *cobra.Command {
 	var req opsapi.OpenCeremony
 	var phase time.Duration
+	var o askOptions
 	var keys []string
 	var all bool
 	open := &cobra.Command{Use: "open", Short: "Open a ceremony that makes new keys, or new shares of keys", Args: cobra.NoArgs,
@@ -24,7 +27,11 @@ func (a *app) ceremonyCommand() *cobra.Command {
 shares from before, wherever copies of them are, are worth nothing afterwards.
 --mode reshare does so for other --seats or another --threshold; with --lost it
 repairs: those seats have lost their shares and receive new ones. Both take
---all, or --keys with public keys. The keys sign all the while.`,
+--all, or --keys with public keys. The keys sign all the while.
+
+With a node's token the node asks for the ceremony, with a member's --identity the
+member does. Where others have to agree the command exits with 4, and the ceremony
+opens when they did.`,
 		Example: `  quorate ceremony open --keys 10
   quorate ceremony open --mode refresh --all
   quorate ceremony open --mode reshare --all --seats 1,2,3,5
@@ -33,9 +40,12 @@ repairs: those seats have lost their shares and receive new ones. Both take
 			if phase < 0 || phase > 24*time.Hour || phase != phase.Truncate(time.Millisecond) {
 				return fail(exitBadUse, "--phase-timeout takes 1ms to 24h", "phase time-out %s", phase)
 			}
-			req.PhaseTimeout = uint32(phase.Milliseconds())
+			req.PhaseTimeout, o.purpose = uint32(phase.Milliseconds()), req.Purpose
 			if err := whichKeys(&req, keys, all); err != nil {
 				return err
+			}
+			if a.isMember() || a.compose != nil {
+				return a.ceremonyAsMember(ctx, req, o)
 			}
 			return a.ceremonyOpen(ctx, req)
 		})}
@@ -49,6 +59,7 @@ repairs: those seats have lost their shares and receive new ones. Both take
 	open.Flags().StringVar(&req.Suite, "suite", "", "group of the keys (default bls12-381)")
 	open.Flags().StringVar(&req.Purpose, "purpose", "", "what the keys are for; stands in the inventory")
 	open.Flags().DurationVar(&phase, "phase-timeout", 0, "how long to wait, in each phase, for who is silent (default: 30 s and some time for each key)")
+	o.asks(open)
 	list := &cobra.Command{Use: "list", Short: "Show all ceremonies", Args: cobra.NoArgs, RunE: a.run(a.ceremonyList)}
 	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyShow)}
 	watch := &cobra.Command{Use: "watch ID", Short: "Follow a ceremony until it is done", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyWatch)}
@@ -93,6 +104,37 @@ func (a *app) ceremonyOpen(ctx context.Context, req opsapi.OpenCeremony) error {
 			t.row("follow it with:", "quorate ceremony watch "+id)
 		}
 	})
+}
+
+// ceremonyAsMember asks for the ceremony that the node proposes, if it is what
+// was wanted.
+func (a *app) ceremonyAsMember(ctx context.Context, req opsapi.OpenCeremony, o askOptions) error {
+	if req.Mode != "" && req.Mode != dkg.ModeKeygen.String() {
+		return fail(exitBadUse, "give --identity the file ops.token in the node's home", "members ask for new keys only: a %s is asked for by a node", req.Mode)
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	canonical, err := c.ProposeKeygen(ctx, req)
+	if err != nil {
+		return err
+	}
+	act, words, err := opsapi.ReadAction(canonical)
+	if err != nil {
+		return err
+	}
+	p, err := dkg.ParseParams(act.Ceremony.Params)
+	if err != nil {
+		return err
+	}
+	if act.Rule != action.RuleKeygen || p.Mode != dkg.ModeKeygen || int(p.Keys) != req.Keys || p.Hybrid != req.Hybrid || act.Ceremony.Purpose != req.Purpose {
+		return fmt.Errorf("the node was asked for a ceremony of %d keys and proposes: %s Nothing is signed", req.Keys, words.Says)
+	}
+	if a.compose == nil {
+		fmt.Fprintf(a.stderr, "once it is open: quorate ceremony watch %x\n", p.ID())
+	}
+	return a.ask(ctx, act, o)
 }
 
 func (a *app) ceremonyList(ctx context.Context, _ []string) error {

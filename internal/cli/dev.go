@@ -27,6 +27,7 @@ type devOptions struct {
 	validators int
 	listen     string
 	basePort   int
+	scenario   string
 
 	given func(flag string) bool
 }
@@ -43,6 +44,10 @@ a first verified signature and stays until interrupted. The same --dir again
 goes on where it stopped. Nothing of it is fit to guard value: all shares lie
 on one machine.
 
+With --scenario team there are three operators in three time zones, a custodian
+with each, and a policy under which nobody does anything alone. It prints what to
+paste to walk through a request, its approvals and what comes of them.
+
 When everything is up it writes DIR/dev.json: addresses, process ids, keys.`,
 		Args: cobra.NoArgs}
 	c.RunE = a.run(func(ctx context.Context, _ []string) error { return a.dev(ctx, o) })
@@ -53,6 +58,8 @@ When everything is up it writes DIR/dev.json: addresses, process ids, keys.`,
 	f.IntVar(&o.validators, "validators", 2, "how many validator keys to make on the first start")
 	f.StringVar(&o.listen, "listen", "127.0.0.1", "address to listen on")
 	f.IntVar(&o.basePort, "base-port", 9000, "first port; node i begins 10·i above it")
+	f.StringVar(&o.scenario, "scenario", "", "team: three operators who have to agree (default: one custodian, whom everything is allowed)")
+	c.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions([]string{scenarioTeam}, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // the flag is defined above
 	o.given = func(flag string) bool { return f.Changed(flag) }
 
 	var dir string
@@ -145,6 +152,9 @@ func (c *devCluster) open(ctx context.Context, o devOptions) error {
 	if c.genesis, c.id, err = action.ParseGenesis(doc); err != nil {
 		return err
 	}
+	if err := c.pinPeople(); err != nil {
+		return err
+	}
 	for _, n := range c.genesis.Nodes {
 		d, err := newDevNode(n.Name, c.home(n.Name))
 		if err != nil {
@@ -162,6 +172,9 @@ func (c *devCluster) sameAs(o devOptions) error {
 	hint := "leave the flag out to go on with this cluster, or choose another --dir"
 	if o.given("nodes") && o.nodes != len(c.nodes) {
 		return fail(exitBadUse, hint, "the cluster in %s has %d nodes, not %d", c.dir, len(c.nodes), o.nodes)
+	}
+	if o.given("scenario") && (o.scenario == scenarioTeam) != c.isTeam() {
+		return fail(exitBadUse, hint, "the cluster in %s was not made with --scenario %s", c.dir, o.scenario)
 	}
 	if o.given("network") {
 		config, err := readNetwork(o.network)

@@ -16,7 +16,6 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/opsapi"
-	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -43,21 +42,33 @@ func (c *devCluster) found(o devOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	cast, err := o.cast()
+	if err != nil {
+		return nil, err
+	}
 	if err := c.clearUnfinished(); err != nil {
 		return nil, err
 	}
 	c.progress.begin("founding the cluster")
 	g := action.Genesis{
 		Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network,
-		Nodes: make([]action.NodeRecord, o.nodes), Members: []action.MemberRecord{}, Policy: string(policy.Dev()), ImportHistory: action.HistoryNone,
+		Nodes: make([]action.NodeRecord, o.nodes), ImportHistory: action.HistoryNone,
 	}
+	if g.Members, err = c.writePeople(cast); err != nil {
+		return nil, err
+	}
+	rules, err := c.foundPolicy(cast)
+	if err != nil {
+		return nil, err
+	}
+	g.Policy = string(rules)
 	token := newToken()
 	var work errgroup.Group
 	for i := range g.Nodes {
 		work.Go(func() error {
 			conf := config{Listen: listenAt(o.listen, o.basePort+portStep*i), Passkeys: devPasskeys(o), Log: "info"}
 			rec, err := initHome(c.home(nodeName(i)), newNode{
-				Name: nodeName(i), Operator: fmt.Sprintf("operator%d", i), Region: fmt.Sprintf("region%d", i),
+				Name: nodeName(i), Operator: cast.site(i).operator, Region: cast.site(i).region,
 				Consensus: conf.Listen.Consensus, Peer: conf.Listen.Peer,
 				Config: conf, CustodyBinary: c.custody, KeymanagerToken: token,
 			})
@@ -106,6 +117,9 @@ func (c *devCluster) clearUnfinished() error {
 		if err := os.RemoveAll(string(h)); err != nil {
 			return fmt.Errorf("clear unfinished home: %w", err)
 		}
+	}
+	if err := os.RemoveAll(c.peoplePath()); err != nil {
+		return fmt.Errorf("clear unfinished people: %w", err)
 	}
 	return nil
 }

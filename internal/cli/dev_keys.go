@@ -54,11 +54,9 @@ func (c *devCluster) ceremony(ctx context.Context, validators int) error {
 	}
 	c.progress.begin("making keys that were never whole")
 	if id == "" {
-		opened, err := ops.Open(ctx, opsapi.OpenCeremony{Keys: validators, Purpose: "dev"})
-		if err != nil {
+		if id, err = c.openCeremony(ctx, opsapi.OpenCeremony{Keys: validators, Purpose: "dev"}); err != nil {
 			return fmt.Errorf("open ceremony: %w", err)
 		}
-		id = opened.ID
 	}
 	done, err := watchCeremony(ctx, ops, id, func(one opsapi.Ceremony) {
 		c.progress.at(phaseNumber(one.Phase), phaseNumber("done"), strings.TrimSpace(ceremonyLine(one)))
@@ -71,6 +69,15 @@ func (c *devCluster) ceremony(ctx context.Context, validators int) error {
 	}
 	c.progress.end(fmt.Sprintf("%d keys, %s shares each", done.Keys, shares(done.Threshold, len(done.Seats))))
 	return nil
+}
+
+// openCeremony has the first node ask, or people where nodes may not.
+func (c *devCluster) openCeremony(ctx context.Context, req opsapi.OpenCeremony) (string, error) {
+	if c.isTeam() {
+		return c.openAsTeam(ctx, req)
+	}
+	opened, err := c.nodes[0].ops.Open(ctx, req)
+	return opened.ID, err
 }
 
 // runningCeremony finds one that an interrupted start left open.
@@ -230,6 +237,9 @@ func (c *devCluster) summary(p *proof) {
 		say("  %-7s signer http://%s  operator API http://%s  metrics http://%s/metrics", n.name, n.config.Listen.Signer, n.config.Listen.Ops, n.config.Listen.Metrics)
 	}
 	say("  state   %s", c.statePath())
+	if c.isTeam() {
+		say("  policy  %s", c.policyPath())
+	}
 	if p != nil {
 		say("\nValidators")
 		for i, k := range c.pubkeys {
@@ -242,6 +252,9 @@ func (c *devCluster) summary(p *proof) {
 		say("\nFirst signature (%s), verified:\n  0x%x", p.what, p.signature.Bytes())
 		say("\nTry it:\n  curl -s -H 'Content-Type: application/json' -d '%s' %s", p.body, p.url)
 	}
+	c.sayPeople()
+	c.walk()
+	say("\nLook around:")
 	say("  curl -s http://%s/api/v1/eth2/publicKeys", first.Signer)
 	say("  curl -s http://%s/v1/status", first.Ops)
 	say("  quorate audit list --address %s", first.Ops)

@@ -16,6 +16,10 @@ type devState struct {
 	Nodes           []devStateNode `json:"nodes"`
 	Validators      []string       `json:"validators"`
 	KeymanagerToken string         `json:"keymanager_token_file"`
+
+	// AdminKey is a custodian's key file, and People everybody's, by member.
+	AdminKey string            `json:"admin_key,omitempty"`
+	People   map[string]string `json:"people,omitempty"`
 }
 
 type devStateNode struct {
@@ -39,6 +43,12 @@ func (c *devCluster) writeState() error {
 	s := devState{
 		Cluster: c.id.String(), Network: c.genesis.Network["CONFIG_NAME"], Threshold: th.T(),
 		Validators: c.pubkeys, KeymanagerToken: c.nodes[0].home.keymanagerToken(),
+	}
+	for _, m := range c.people() {
+		if s.People == nil {
+			s.AdminKey, s.People = c.keyFile(m.ID), map[string]string{}
+		}
+		s.People[m.ID] = c.keyFile(m.ID)
 	}
 	for _, n := range c.nodes {
 		l := n.config.Listen

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -55,6 +56,10 @@ func explain(err error) (exitCode, string) {
 	if errors.As(err, &f) {
 		return f.code, f.hint
 	}
+	var waits *opsapi.Pending
+	if errors.As(err, &waits) {
+		return exitWaiting, waits.Hint
+	}
 	var answer *opsapi.Error
 	if errors.As(err, &answer) {
 		switch answer.Status {
@@ -63,7 +68,7 @@ func explain(err error) (exitCode, string) {
 		case http.StatusUnauthorized:
 			return exitDenied, "give --identity the file ops.token in the node's home; to read only, one of: quorate member login"
 		case http.StatusForbidden:
-			return exitDenied, answer.Hint
+			return exitDenied, cmp.Or(answer.Hint, "quorate policy show says who may do what")
 		case http.StatusNotFound:
 			return exitNotFound, answer.Hint
 		case http.StatusServiceUnavailable:

@@ -9,7 +9,9 @@ import (
 func (a *app) keyCommand() *cobra.Command {
 	list := &cobra.Command{Use: "list", Short: "Show the inventory of keys", Args: cobra.NoArgs, RunE: a.run(a.keyList)}
 	show := &cobra.Command{Use: "show PUBKEY", Short: "Show one key", Args: cobra.ExactArgs(1), RunE: a.run(a.keyShow)}
-	return noun("key", "Keys of the cluster", list, show, a.keyImportCommand(), a.exportSlashingCommand(), a.importSlashingCommand(), a.keyExitCommand())
+	show.ValidArgsFunction = a.completeKeys
+	verbs := []*cobra.Command{list, show, a.keyImportCommand(), a.exportSlashingCommand(), a.importSlashingCommand(), a.keyExitCommand()}
+	return noun("key", "Keys of the cluster", append(verbs, a.keyGovernCommands()...)...)
 }
 
 func (a *app) keyList(ctx context.Context, _ []string) error {

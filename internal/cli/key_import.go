@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -119,38 +118,4 @@ func readPassword(path string) (secret.Bytes, error) {
 		return secret.Bytes{}, err
 	}
 	return secret.New(buf[:n]), nil
-}
-
-func (a *app) keyExitCommand() *cobra.Command {
-	var index, epoch uint64
-	c := &cobra.Command{
-		Use: "exit PUBKEY", Short: "Sign a voluntary exit", Args: cobra.ExactArgs(1),
-		Long: `Asks the ledger to grant a voluntary exit, has it signed, and prints it as JSON.
-It sends it nowhere: whoever posts it to a beacon node ends the validator, for
-good. It stays good for ever, so keep it as you would keep a key.`,
-	}
-	f := c.Flags()
-	f.Uint64Var(&index, "validator-index", 0, "the validator's index (default: as its duties named it)")
-	f.Uint64Var(&epoch, "epoch", 0, "from when on the exit is good (default: the present epoch)")
-	c.RunE = a.run(func(ctx context.Context, args []string) error {
-		var req opsapi.Exit
-		if f.Changed("validator-index") {
-			req.ValidatorIndex = &index
-		}
-		if f.Changed("epoch") {
-			req.Epoch = &epoch
-		}
-		client, err := a.client()
-		if err != nil {
-			return err
-		}
-		exit, err := client.Exit(ctx, args[0], req)
-		if err != nil {
-			return err
-		}
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(exit)
-	})
-	return c
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) memberCommand() *cobra.Command {
-	return noun("member", "People who take part in governance", a.memberKeygenCommand(), a.memberLoginCommand())
+	return noun("member", "People who take part in governance", append([]*cobra.Command{a.memberKeygenCommand(), a.memberLoginCommand()}, a.memberGovernCommands()...)...)
 }
 
 // keygen says which credential to make.
@@ -25,6 +25,7 @@ type keygen struct {
 	hybrid   bool
 	ssh      string
 	verified bool
+	unsealed bool
 }
 
 // madeCredential is what a member hands to whoever enrols it.
@@ -52,7 +53,9 @@ Afterwards --identity FILE or --identity ssh:FINGERPRINT signs with it.`,
 	f.BoolVar(&k.hybrid, "hybrid", false, "sign with ML-DSA-65 beside Ed25519, so that either may fall")
 	f.StringVar(&k.ssh, "ssh", "", "fingerprint of a key in the SSH agent, as ssh-add -l shows it")
 	f.BoolVar(&k.verified, "verify-required", false, "with --ssh: the key's token must ask for its PIN or a fingerprint each time")
+	f.BoolVar(&k.unsealed, "unsealed", false, "ask for no passphrase: whoever reads the file signs. For workloads, and to try things out")
 	c.MarkFlagsOneRequired("out", "ssh")
+	c.MarkFlagsMutuallyExclusive("unsealed", "ssh")
 	c.MarkFlagsMutuallyExclusive("out", "ssh")
 	c.MarkFlagsMutuallyExclusive("hybrid", "ssh")
 	return c
@@ -74,13 +77,9 @@ func (a *app) memberKeygen(ctx context.Context, k keygen) error {
 		if _, err := os.Lstat(k.out); err == nil {
 			return fail(exitBadUse, "choose another file", "write key file: %s exists", k.out)
 		}
-		passphrase, err := a.passphrase("Passphrase for "+k.out, true)
-		if err != nil {
-			return err
-		}
-		defer passphrase.Destroy()
 		var file []byte
-		if file, made.Credential, err = credential.Generate(rand.Reader, suite, passphrase); err != nil {
+		var err error
+		if file, made.Credential, err = a.newKeyFile(suite, k); err != nil {
 			return err
 		}
 		if err := writeNew(k.out, file, 0o600); err != nil {
@@ -96,6 +95,18 @@ func (a *app) memberKeygen(ctx context.Context, k keygen) error {
 		t.row("suite", made.Suite)
 		t.row("credential", string(text))
 	})
+}
+
+func (a *app) newKeyFile(suite ident.Suite, k keygen) ([]byte, ident.PublicKey, error) {
+	if k.unsealed {
+		return credential.GenerateUnsealed(rand.Reader, suite)
+	}
+	passphrase, err := a.passphrase("Passphrase for "+k.out, true)
+	if err != nil {
+		return nil, ident.PublicKey{}, err
+	}
+	defer passphrase.Destroy()
+	return credential.Generate(rand.Reader, suite, passphrase)
 }
 
 func (a *app) memberLoginCommand() *cobra.Command {
@@ -147,11 +158,13 @@ func (a *app) signer(ctx context.Context) (credential.Signer, error) {
 	if !credential.IsFile(file) {
 		return nil, fail(exitBadUse, identityHint, "read identity: %s is no key file", path)
 	}
-	passphrase, err := a.passphrase("Passphrase of "+path, false)
-	if err != nil {
-		return nil, err
+	var passphrase secret.Bytes
+	if credential.IsSealed(file) {
+		if passphrase, err = a.passphrase("Passphrase of "+path, false); err != nil {
+			return nil, err
+		}
+		defer passphrase.Destroy()
 	}
-	defer passphrase.Destroy()
 	s, err := credential.Open(file, passphrase)
 	return s, hinted(err, identityHint)
 }

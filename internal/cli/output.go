@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // print writes v as JSON, or else what text writes for people.
@@ -26,9 +27,21 @@ type table struct{ w *tabwriter.Writer }
 func (t *table) row(cells ...any) {
 	texts := make([]string, len(cells))
 	for i, c := range cells {
-		texts[i] = fmt.Sprint(c)
+		texts[i] = printable(fmt.Sprint(c))
 	}
 	fmt.Fprintln(t.w, strings.Join(texts, "\t"))
+}
+
+// printable shows what others wrote without letting it write to the terminal:
+// whoever approves must see what there is, and not what an escape sequence
+// paints over it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // clock shows a time in few characters.

@@ -25,6 +25,12 @@ type app struct {
 	output   string
 
 	passphraseFD int // -1: ask the terminal
+	genesis      string
+	yes          bool
+
+	// compose, when set, takes the canonical action of a command that would
+	// ask for one, in place of asking.
+	compose *[]byte
 
 	began bool // a command runs: what goes wrong from here on is not bad use
 }
@@ -65,9 +71,8 @@ used only as a Byzantine-fault-tolerant ledger allows, with evidence of each use
 
 Exit codes: 0 done, 1 failed, 2 bad use, 3 denied by policy, 4 waiting for
 approval, 5 not found, 6 unavailable.`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		SilenceErrors: true,
+		SilenceUsage:  true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.output != "text" && a.output != "json" {
 				return fmt.Errorf("output %q is unknown, want text or json", a.output)
@@ -82,7 +87,10 @@ approval, 5 not found, 6 unavailable.`,
 	flags.StringVar(&a.identity, "identity", "", "who asks: ops.token in the node's home, a session's token, a member's key file, or ssh:FINGERPRINT")
 	flags.IntVar(&a.passphraseFD, "passphrase-fd", -1, "open file descriptor to read a key file's passphrase from (default: ask the terminal)")
 	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.memberCommand(), a.auditCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand())
+	flags.StringVar(&a.genesis, "genesis", "", "genesis document of the cluster that --identity signs for (default: that of its first use)")
+	flags.BoolVarP(&a.yes, "yes", "y", false, "sign without asking on the terminal")
+	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // the flag is defined above
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.requestCommand(), a.memberCommand(), a.policyCommand(), a.timerCommand(), a.auditCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand())
 	return root
 }
 

@@ -217,3 +217,34 @@ func costlier(t *testing.T, file []byte) []byte {
 	t.Helper()
 	return rearmor(t, file, " 10\n", " 24\n")
 }
+
+// TestUnsealed: a file without a passphrase signs for who reads it, says so in
+// its first line, and is no other kind of file.
+func TestUnsealed(t *testing.T) {
+	for _, suite := range []ident.Suite{ident.Ed25519, ident.Ed25519MLDSA65} {
+		file, public, err := GenerateUnsealed(rand.Reader, suite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !IsFile(file) || IsSealed(file) || !bytes.Contains(file, []byte("UNSEALED")) {
+			t.Errorf("a file that does not say what it is:\n%s", file)
+		}
+		s, err := Open(file, secret.Bytes{})
+		if err != nil || !bytes.Equal(s.Public().Bytes(), public.Bytes()) {
+			t.Fatalf("open: %v", err)
+		}
+		sig, err := s.Sign(t.Context(), wire.TagTx, []byte("x"))
+		if err != nil || public.Verify(sig, wire.TagTx, []byte("x")) != nil {
+			t.Errorf("sign: %v", err)
+		}
+		for name, bad := range map[string][]byte{
+			"cut":      file[:len(file)/2],
+			"followed": append(bytes.Clone(file), file...),
+			"short":    []byte("-----BEGIN QUORATE UNSEALED KEY-----\nAQE=\n-----END QUORATE UNSEALED KEY-----\n"),
+		} {
+			if _, err := Open(bad, secret.Bytes{}); err == nil {
+				t.Errorf("%s: opened", name)
+			}
+		}
+	}
+}

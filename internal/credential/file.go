@@ -2,6 +2,7 @@ package credential
 
 import (
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -63,13 +64,43 @@ func generate(random io.Reader, suite ident.Suite, passphrase secret.Bytes, work
 	return out.Bytes(), key.Public(), nil
 }
 
-// IsFile says whether a file looks like one of ours, sealed.
-func IsFile(file []byte) bool { return bytes.HasPrefix(file, []byte(armor.Header)) }
+// unsealed is what the PEM block of a key that no passphrase protects says.
+const unsealed = "QUORATE UNSEALED KEY"
 
-// Open returns the signer whose key Generate sealed.
+// GenerateUnsealed makes a key whose file has no passphrase: whoever reads it
+// signs. It is for workloads, which nobody sits before, and for trying out.
+func GenerateUnsealed(random io.Reader, suite ident.Suite) (file []byte, public ident.PublicKey, err error) {
+	key, seed, err := ident.Generate(suite, random)
+	if err != nil {
+		return nil, public, err
+	}
+	defer secret.Wipe(seed)
+	plain := append([]byte{fileVersion, byte(suite)}, seed...)
+	defer secret.Wipe(plain)
+	return pem.EncodeToMemory(&pem.Block{Type: unsealed, Bytes: plain}), key.Public(), nil
+}
+
+// IsFile says whether a file looks like one of ours.
+func IsFile(file []byte) bool {
+	return IsSealed(file) || bytes.HasPrefix(file, []byte("-----BEGIN "+unsealed))
+}
+
+// IsSealed says whether it needs a passphrase.
+func IsSealed(file []byte) bool { return bytes.HasPrefix(file, []byte(armor.Header)) }
+
+// Open returns the signer of a key file. One that is not sealed ignores the
+// passphrase.
 func Open(file []byte, passphrase secret.Bytes) (Signer, error) {
 	if len(file) > MaxFile || !IsFile(file) {
 		return nil, errors.New("open key file: it is not one of quorate member keygen")
+	}
+	if !IsSealed(file) {
+		block, rest := pem.Decode(file)
+		if block == nil || block.Type != unsealed || len(bytes.TrimSpace(rest)) > 0 {
+			return nil, errors.New("open key file: it is damaged")
+		}
+		defer secret.Wipe(block.Bytes)
+		return fromPlain(block.Bytes)
 	}
 	var identity *age.ScryptIdentity
 	var err error
@@ -85,16 +116,26 @@ func Open(file []byte, passphrase secret.Bytes) (Signer, error) {
 		}
 		return nil, fmt.Errorf("open key file: %w", err)
 	}
-	var plain [2 + ident.SeedSize + 1]byte
+	var plain [plainSize + 1]byte
 	defer secret.Wipe(plain[:])
 	n, err := io.ReadFull(r, plain[:])
-	if !errors.Is(err, io.ErrUnexpectedEOF) || n != len(plain)-1 {
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errors.New("open key file: it holds something else than a key")
+	}
+	return fromPlain(plain[:n])
+}
+
+// plainSize is the length of what a file keeps: version, suite and seed.
+const plainSize = 2 + ident.SeedSize
+
+func fromPlain(plain []byte) (Signer, error) {
+	if len(plain) != plainSize {
 		return nil, errors.New("open key file: it holds something else than a key")
 	}
 	if plain[0] != fileVersion {
 		return nil, fmt.Errorf("open key file: version %d is unknown", plain[0])
 	}
-	key, err := ident.FromSeed(ident.Suite(plain[1]), plain[2:n])
+	key, err := ident.FromSeed(ident.Suite(plain[1]), plain[2:])
 	if err != nil {
 		return nil, fmt.Errorf("open key file: %w", err)
 	}

@@ -92,6 +92,7 @@ func (s *State) Apply(b Block, tx VerifiedTx) Result {
 		case why == nil:
 			return OK
 		case errors.As(why, &e):
+			why = e.Err // the code stands beside it
 			return e.Code
 		}
 		return CodeMalformed

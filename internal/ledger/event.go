@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -63,6 +64,16 @@ type Event struct {
 	Detail   string
 
 	Salt [16]byte // not part of the body: it opens the commitment
+}
+
+// moment is a block time in an event's detail. A time that no calendar of four
+// digits has stands as its number.
+func moment(ms uint64) string {
+	const last = 253_402_300_799_999 // of the year 9999
+	if ms > last {
+		return fmt.Sprint(ms)
+	}
+	return time.UnixMilli(int64(ms)).UTC().Format(time.RFC3339)
 }
 
 // Encode returns the event's canonical body.

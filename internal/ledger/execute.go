@@ -115,7 +115,7 @@ func (s *State) freeze(ctx txContext, key *action.KeyRecord, until uint64) error
 	s.wakeAt(until, dueThaw, string(key.Domain)+":"+proof.Hex(key.PublicKey))
 	key.State = action.KeyFrozen
 	s.putKey(key)
-	s.record(ctx, Event{Kind: EventKeyFrozen, Object: keyName(key), Detail: fmt.Sprintf("until %d", until)})
+	s.record(ctx, Event{Kind: EventKeyFrozen, Object: keyName(key), Detail: "until " + moment(until)})
 	return nil
 }
 

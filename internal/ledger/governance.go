@@ -216,7 +216,7 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 	if r.State == RequestOpen {
 		r.State, r.Unlock, r.UnlockHeight = RequestLocked, now+r.Lock, uint64(ctx.block.Height)+r.Blocks
 		if r.Lock > 0 || r.Blocks > 0 {
-			s.record(ctx, s.about(r, EventLocked, fmt.Sprintf("until %d and height %d", r.Unlock, r.UnlockHeight)))
+			s.record(ctx, s.about(r, EventLocked, fmt.Sprintf("until %s and height %d", moment(r.Unlock), r.UnlockHeight)))
 		}
 	}
 	a := mustParse(action.ParseAction(r.Action))

@@ -18,6 +18,9 @@ func (k EventKind) String() string {
 		EventCeremonyDone: "ceremony done", EventCeremonyAborted: "ceremony aborted", EventKeyCreated: "key created", EventKeySettings: "key settings",
 		EventKeyArchived: "key archived", EventGranted: "granted", EventDenied: "denied", EventUsage: "usage",
 		EventIncident: "incident", EventIncarnation: "incarnation", EventKeyRenewed: "key renewed",
+		EventRequested: "requested", EventApproved: "approved", EventVetoed: "vetoed", EventCancelled: "cancelled", EventExpired: "expired",
+		EventEscalated: "escalated", EventLocked: "time lock", EventExecuted: "executed", EventFailed: "failed",
+		EventMember: "member", EventPolicy: "policy", EventKeyFrozen: "key frozen", EventKeyUnfrozen: "key unfrozen", EventTimer: "timer",
 	}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]

@@ -161,7 +161,7 @@ func (s *State) locksOut(rules *policy.Policy, now uint64) error {
 // most so many of the members that have a role and are not suspended.
 func (s *State) principals(now uint64, most int) (all []policy.Principal) {
 	for _, n := range s.Nodes() {
-		all = append(all, principal{name: "node/" + n.Name, kind: kindNode, operator: n.Operator, region: n.Region}.policy())
+		all = append(all, ofNode(n).policy())
 	}
 	s.Members(func(m *action.MemberRecord) bool {
 		if len(m.Roles) > 0 && now >= m.Suspended {

@@ -62,12 +62,16 @@ func ofMember(m *action.MemberRecord) principal {
 	return p
 }
 
+func ofNode(n *action.NodeRecord) principal {
+	return principal{name: action.Signer{Class: action.SignerNode, Name: n.Name}.String(), kind: kindNode, operator: n.Operator, region: n.Region}
+}
+
 // signer returns who signs under a name, and with which keys.
 func (s *State) signer(name action.Signer) (principal, []ident.PublicKey, bool) {
 	switch name.Class {
 	case action.SignerNode:
 		if n, ok := s.Node(name.Name); ok {
-			return principal{name: name.String(), kind: kindNode, operator: n.Operator, region: n.Region}, []ident.PublicKey{n.Identity}, true
+			return ofNode(n), []ident.PublicKey{n.Identity}, true
 		}
 	case action.SignerMember:
 		if m, ok := s.Member(name.Name); ok {

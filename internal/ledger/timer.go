@@ -94,7 +94,7 @@ func (s *State) setTimer(ctx txContext, t action.Timer) error {
 		return refuse(CodeBusy, "there are %d timers", maxTimers)
 	}
 	s.putTimer(&Timer{Timer: t, By: ctx.who.name, Next: t.First})
-	s.record(ctx, Event{Kind: EventTimer, Object: "timer/" + t.Name, Detail: fmt.Sprintf("set: %s from %d", inner.Rule, t.First)})
+	s.record(ctx, Event{Kind: EventTimer, Object: "timer/" + t.Name, Detail: fmt.Sprintf("set: %s from %s", inner.Rule, moment(t.First))})
 	return nil
 }
 

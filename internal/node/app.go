@@ -177,7 +177,7 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 		return nil, err
 	}
 	if _, err := a.verify(st, req.Tx); err != nil {
-		return &abci.ResponseCheckTx{Code: uint32(codeOf(err)), Log: err.Error()}, nil
+		return &abci.ResponseCheckTx{Code: uint32(codeOf(err)), Log: textOf(err)}, nil
 	}
 	return &abci.ResponseCheckTx{GasWanted: 1}, nil
 }
@@ -188,6 +188,15 @@ func (a *app) verify(st *ledger.State, raw []byte) (ledger.VerifiedTx, error) {
 		return ledger.VerifiedTx{}, err
 	}
 	return st.Verify(tx, &a.seen)
+}
+
+// textOf is an error's text without its code, which stands beside it.
+func textOf(err error) string {
+	var e *ledger.Error
+	if errors.As(err, &e) {
+		return e.Err.Error()
+	}
+	return err.Error()
 }
 
 func codeOf(err error) ledger.Code {
@@ -262,7 +271,7 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 		var res ledger.Result
 		tx, err := a.verify(st, raw)
 		if err != nil {
-			res = ledger.Result{Code: codeOf(err), Info: err.Error()}
+			res = ledger.Result{Code: codeOf(err), Info: textOf(err)}
 		} else {
 			res = st.Apply(block, tx)
 		}

@@ -126,18 +126,19 @@ func startCluster(t *testing.T, size int, witnesses ...Witness) []*Node {
 	return startClusterWith(t, size, func(_ int, c *Config) { c.Witnesses = witnesses })
 }
 
-// startClusterWith lets a test change what a node is configured with.
-func startClusterWith(t *testing.T, size int, change func(i int, c *Config)) []*Node {
+// startClusterWith lets a test change what a node is configured with, and what
+// the genesis says.
+func startClusterWith(t *testing.T, size int, change func(i int, c *Config), found ...func(*action.Genesis)) []*Node {
 	network, err := eth.LookupNetwork("mainnet")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startClusterOn(t, size, network, func(to string) string { return to }, change)
+	return startClusterOn(t, size, network, func(to string) string { return to }, change, found...)
 }
 
 // startClusterOn starts a cluster for a network. lead says where the others
 // find a node's consensus that listens at an address.
-func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to string) string, change func(i int, c *Config)) []*Node {
+func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to string) string, change func(i int, c *Config), found ...func(*action.Genesis)) []*Node {
 	dir := t.TempDir()
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network.Config(),
 		ImportHistory: action.HistoryNone, Policy: string(policy.Dev())}
@@ -163,6 +164,9 @@ func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to s
 		ports = append(ports, port)
 		g.Nodes = append(g.Nodes, action.NodeRecord{Name: fmt.Sprintf("node%d", i), Operator: fmt.Sprintf("op%d", i), Region: "local",
 			Identity: identity, Vote: vote, Comet: lead(port[0]), Peer: port[1], Custody: []action.CustodyRecord{rec}})
+	}
+	for _, f := range found {
+		f(g)
 	}
 	doc, err := json.Marshal(g)
 	if err != nil {

@@ -114,12 +114,8 @@ func (n signerLedger) Grant(ctx context.Context, a *action.Action) error {
 	if err != nil {
 		return err
 	}
-	hash := a.Hash(n.cluster)
-	if raw := view.Get(n.namespace().Grant(hash[:])); raw != nil {
-		_, now := n.Height()
-		if g, err := action.ParseGrant(raw); err == nil && uint64(now.UnixMilli()) < g.Expires {
-			return nil
-		}
+	if n.granted(view, a.Hash(n.cluster)) {
+		return nil
 	}
 	return unavailable(n.Ask(ctx, ledger.Ask{Action: a}))
 }
@@ -128,14 +124,14 @@ func (n signerLedger) Grant(ctx context.Context, a *action.Action) error {
 func unavailable(err error) error {
 	var refused *ledger.Error
 	var coded *rpc.Error
-	var waits *Waiting
+	var waits *ledger.Waiting
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &coded):
 		return err
 	case errors.As(err, &waits):
-		return rpc.Errorf(rpc.CodeWaiting, "%v", waits)
+		return codedWaiting{waits}
 	case errors.As(err, &refused):
 		switch refused.Code {
 		case ledger.CodeDenied, ledger.CodeConflict:
@@ -145,4 +141,18 @@ func unavailable(err error) error {
 		}
 	}
 	return rpc.Errorf(rpc.CodeUnavailable, "%v", fmt.Errorf("the ledger did not answer in time: %w", err))
+}
+
+// codedWaiting is a *ledger.Waiting that has a code, too.
+type codedWaiting struct{ *ledger.Waiting }
+
+func (w codedWaiting) Unwrap() error { return w.Waiting }
+
+// As lets rpc.CodeOf find the code.
+func (w codedWaiting) As(target any) bool {
+	coded, ok := target.(**rpc.Error)
+	if ok {
+		*coded = rpc.Errorf(rpc.CodeWaiting, "%v", w.Waiting)
+	}
+	return ok
 }

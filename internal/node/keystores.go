@@ -12,7 +12,6 @@ import (
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/dkg"
-	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/keystore"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/rpc"
@@ -57,15 +56,29 @@ func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body 
 // Phase is how long each of its phases may take at most; 0 leaves that to the
 // number of keys.
 func (n *Node) OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {
-	p, err := n.ceremonyParams(keys)
+	p, err := n.keygenParams(keys, hybrid, phase)
 	if err != nil {
 		return [32]byte{}, err
 	}
+	return n.open(ctx, ledger.CeremonyOpen{Params: p, Purpose: purpose})
+}
+
+// KeygenAction is what OpenCeremony asks for, to be asked for by somebody else.
+func (n *Node) KeygenAction(keys int, hybrid bool, purpose string, phase time.Duration) (*action.Action, error) {
+	p, err := n.keygenParams(keys, hybrid, phase)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.CeremonyOpen{Params: p, Purpose: purpose}.Ask().Action, nil
+}
+
+func (n *Node) keygenParams(keys int, hybrid bool, phase time.Duration) (dkg.Params, error) {
+	p, err := n.ceremonyParams(keys)
 	p.Mode, p.Hybrid = dkg.ModeKeygen, hybrid
 	if phase != 0 {
 		p.Deadlines = deadlines(phase)
 	}
-	return n.open(ctx, ledger.CeremonyOpen{Params: p, Purpose: purpose})
+	return p, err
 }
 
 // Renew gives keys new shares and returns the ceremonies that do it: one for
@@ -367,33 +380,4 @@ func (n *Node) SetSettings(ctx context.Context, key signer.Key, change action.Se
 	height, _ := n.Height()
 	_, err := n.Certify(ctx, height, n.namespace().Key(string(action.DomainValidator), key[:]))
 	return unavailable(err)
-}
-
-// Exit signs a voluntary exit. Without an epoch it is the present one; without
-// a validator index it is the one that the key's duties named.
-func (n *Node) Exit(ctx context.Context, key signer.Key, index, epoch *uint64) (x eth.VoluntaryExit, sig [bls.SignatureSize]byte, err error) {
-	if index == nil {
-		known, ok := n.signer.ValidatorIndex(key)
-		if !ok {
-			return x, sig, rpc.Errorf(rpc.CodeMalformed, "the validator's index is not known: no duty that this node was asked for named one (hint: give the validator index)")
-		}
-		index = &known
-	}
-	if epoch == nil {
-		slot, ok := n.network.SlotAt(n.now())
-		if !ok {
-			return x, sig, rpc.Errorf(rpc.CodeMalformed, "the network has no present epoch (hint: give epoch)")
-		}
-		epoch = new(n.network.EpochOf(slot))
-	}
-	root, ok := n.signer.GenesisRoot()
-	if !ok {
-		return x, sig, rpc.Errorf(rpc.CodeMalformed, "the network's genesis_validators_root is not known (hint: set GENESIS_VALIDATORS_ROOT in the network file)")
-	}
-	x = eth.VoluntaryExit{Epoch: *epoch, ValidatorIndex: *index}
-	at := n.network.ForkAt(*epoch)
-	fork := eth.ForkInfo{CurrentVersion: n.network.Forks[at].Version, PreviousVersion: n.network.Forks[max(at, 1)-1].Version,
-		Epoch: n.network.Forks[at].Epoch, GenesisValidatorsRoot: root}
-	sig, err = n.signer.Sign(ctx, "", key, eth.Duty{Message: &x, Fork: fork})
-	return x, sig, err
 }

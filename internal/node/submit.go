@@ -22,20 +22,12 @@ type Receipt struct {
 	Request [32]byte // what waits for others to agree; zero where nothing waits
 }
 
-// Waiting means that an action was asked for and others have to agree, or its
-// time has to come.
-type Waiting struct{ Request [32]byte }
-
-func (w *Waiting) Error() string {
-	return fmt.Sprintf("waits for approval: request %x (hint: quorate request show %x)", w.Request, w.Request[:8])
-}
-
-// Ask asks the ledger, as this node, for an action. The error is a *Waiting
+// Ask asks the ledger, as this node, for an action. The error is a *ledger.Waiting
 // where it was not carried out at once.
 func (n *Node) Ask(ctx context.Context, ask ledger.Ask) error {
 	r, err := n.Submit(ctx, action.KindRequest, ask.Encode())
 	if err == nil && r.Request != [32]byte{} {
-		err = &Waiting{r.Request}
+		err = &ledger.Waiting{Request: r.Request}
 	}
 	return err
 }
@@ -127,10 +119,10 @@ func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
 	}
 }
 
-// SubmitSigned is SubmitRaw for those who only need the height.
-func (n *Node) SubmitSigned(ctx context.Context, raw []byte) (height uint64, err error) {
+// SubmitSigned is SubmitRaw for those who know the transaction's hash.
+func (n *Node) SubmitSigned(ctx context.Context, raw []byte) (height uint64, request [32]byte, err error) {
 	receipt, err := n.SubmitRaw(ctx, raw)
-	return receipt.Height, err
+	return receipt.Height, receipt.Request, err
 }
 
 // submitAgain is how often to see whether a transaction still waits.

@@ -23,7 +23,8 @@ import (
 )
 
 // Client asks a node. Its errors are an *Error where the node answered with
-// one, anything else where it did not answer.
+// one, a *Pending where what was asked for waits for others, anything else
+// where it did not answer.
 type Client struct {
 	base  string
 	token secret.Bytes
@@ -130,9 +131,83 @@ func (c *Client) Login(ctx context.Context, member string, signer credential.Sig
 	return v, c.post(ctx, "/v1/login", Login{member, challenge.Challenge, Signature{Signature: sig}}, &v)
 }
 
-// Submit has a member's credential sign a transaction, and returns once a
-// block carries it. The node chooses number and salt, and nothing else.
-func (c *Client) Submit(ctx context.Context, member string, kind action.Kind, body []byte, signer credential.Signer) (v Submitted, err error) {
+// Requests returns a page of requests. The query may hold state (live, all, or
+// one of the states), rule, by, object, after and limit.
+func (c *Client) Requests(ctx context.Context, query url.Values) (v Requests, err error) {
+	return v, c.get(ctx, "/v1/requests?"+query.Encode(), &v)
+}
+
+// Request returns a request by its id or the beginning of it.
+func (c *Client) Request(ctx context.Context, id string) (v Request, err error) {
+	return v, c.get(ctx, "/v1/requests/"+url.PathEscape(id), &v)
+}
+
+// ExitGranted signs the exit that a request was granted.
+func (c *Client) ExitGranted(ctx context.Context, id string) (v SignedVoluntaryExit, err error) {
+	return v, c.post(ctx, "/v1/requests/"+url.PathEscape(id)+"/exit", struct{}{}, &v)
+}
+
+// ExitOf signs the exit of a canonical action for which a grant holds.
+func (c *Client) ExitOf(ctx context.Context, canonical []byte) (v SignedVoluntaryExit, err error) {
+	return v, c.post(ctx, "/v1/exits", Proposal{Action: hex.EncodeToString(canonical)}, &v)
+}
+
+// Members returns everybody who takes part in governance.
+func (c *Client) Members(ctx context.Context) (v []Member, err error) {
+	return v, c.get(ctx, "/v1/members", &v)
+}
+
+// Member returns one of them.
+func (c *Client) Member(ctx context.Context, id string) (v Member, err error) {
+	return v, c.get(ctx, "/v1/members/"+url.PathEscape(id), &v)
+}
+
+// Policy returns the policy in force.
+func (c *Client) Policy(ctx context.Context) (v Policy, err error) {
+	return v, c.get(ctx, "/v1/policy", &v)
+}
+
+// Timers returns all timers.
+func (c *Client) Timers(ctx context.Context) (v []Timer, err error) {
+	return v, c.get(ctx, "/v1/timers", &v)
+}
+
+// ProposeExit has the node write out what a request for an exit asks for. The
+// caller reads it before anybody signs.
+func (c *Client) ProposeExit(ctx context.Context, pubkey string, req Exit) (canonical []byte, err error) {
+	q := url.Values{}
+	if req.ValidatorIndex != nil {
+		q.Set("validator_index", strconv.FormatUint(*req.ValidatorIndex, 10))
+	}
+	if req.Epoch != nil {
+		q.Set("epoch", strconv.FormatUint(*req.Epoch, 10))
+	}
+	return c.proposal(ctx, "/v1/keys/"+url.PathEscape(pubkey)+"/exit?"+q.Encode())
+}
+
+// ProposeKeygen has the node write out what a request for new keys asks for.
+func (c *Client) ProposeKeygen(ctx context.Context, req OpenCeremony) (canonical []byte, err error) {
+	q := url.Values{"keys": {strconv.Itoa(req.Keys)}, "hybrid": {strconv.FormatBool(req.Hybrid)}, "suite": {req.Suite}, "purpose": {req.Purpose},
+		"phase_timeout_ms": {strconv.FormatUint(uint64(req.PhaseTimeout), 10)}}
+	return c.proposal(ctx, "/v1/ceremonies/proposal?"+q.Encode())
+}
+
+func (c *Client) proposal(ctx context.Context, path string) ([]byte, error) {
+	var p Proposal
+	if err := c.get(ctx, path, &p); err != nil {
+		return nil, err
+	}
+	raw, err := hex.DecodeString(p.Action)
+	if err != nil {
+		return nil, fmt.Errorf("ask node: read answer: %w", err)
+	}
+	return raw, nil
+}
+
+// Submit has a member's credential sign a transaction for a cluster, and
+// returns once a block carries it. The node chooses number and salt, and
+// nothing else.
+func (c *Client) Submit(ctx context.Context, cluster action.ClusterID, member string, kind action.Kind, body []byte, signer credential.Signer) (v Submitted, err error) {
 	var p Prepared
 	if err := c.post(ctx, "/v1/transactions/prepare", Prepare{member, kind, hex.EncodeToString(body)}, &p); err != nil {
 		return v, err
@@ -147,7 +222,7 @@ func (c *Client) Submit(ctx context.Context, member string, kind action.Kind, bo
 	if err != nil {
 		return v, fmt.Errorf("ask node: read answer: %w", err)
 	}
-	if tx.Kind != kind || !bytes.Equal(tx.Body, body) || tx.Signer != (action.Signer{Class: action.SignerMember, Name: member}) {
+	if tx.Cluster != cluster || tx.Kind != kind || !bytes.Equal(tx.Body, body) || tx.Signer != (action.Signer{Class: action.SignerMember, Name: member}) {
 		return v, errors.New("the node prepared another transaction than it was asked for: nothing is signed")
 	}
 	sig, err := signer.Sign(ctx, wire.TagTx, tx.Unsigned())
@@ -199,6 +274,10 @@ func (c *Client) do(ctx context.Context, patience time.Duration, method, path st
 	var raw bytes.Buffer
 	if err := c.stream(ctx, patience, method, path, body, &limited{&raw, maxAnswer}); err != nil {
 		return err
+	}
+	var p Pending // of an answer with status 202, which no other body looks like
+	if raw.Len() < maxRequest && json.Unmarshal(raw.Bytes(), &p) == nil && p.Text != "" && p.Request != "" {
+		return &p
 	}
 	if err := json.Unmarshal(raw.Bytes(), v); err != nil {
 		return fmt.Errorf("ask node: read answer: %w", err)

@@ -26,6 +26,20 @@
 //	GET  /v1/receipts/{tx}           the receipt file of a transaction
 //	GET  /tlog/checkpoint            the log's newest checkpoint, and its tiles
 //	GET  /tlog/tile/{path}           as C2SP tlog-tiles has them
+//	GET  /v1/requests?state=&rule=&by=&object=&after=&limit=
+//	                                 what waits for approval; with state=all what ever did
+//	GET  /v1/requests/{id}           one request, by its id or 4 digits of it at least:
+//	                                 canonical bytes, words, approvals, who is missing
+//	POST /v1/requests/{id}/exit      sign the very exit that was granted
+//	POST /v1/exits                   sign the exit of an action for which a grant holds
+//	GET  /v1/members                 who takes part, and GET /v1/members/{id} one of them,
+//	                                 with the number of the next transaction
+//	GET  /v1/policy                  the policy in force, and what it means
+//	GET  /v1/timers                  what asks by itself
+//	GET  /v1/keys/{pubkey}/exit      the canonical action of an exit, to be asked for
+//	GET  /v1/ceremonies/proposal     that of a ceremony which makes new keys
+//
+// What others have to agree to, or has to wait, answers 202 with its request's id.
 //
 // A member needs no token. What decides is a transaction that the member's
 // own credential signed; a session, which any credential opens for an hour,
@@ -39,5 +53,5 @@
 //	POST /v1/transactions/prepare    a member's transaction, to be signed
 //	POST /v1/transactions            the signature or assertion; answers once a block has it
 //
-// Start reading at Server and, for the shapes, types.go.
+// Start reading at Server and, for the shapes, types.go and govern_types.go.
 package opsapi

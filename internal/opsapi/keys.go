@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/slashing"
 )
@@ -112,8 +113,12 @@ func (s *Server) exit(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return signedExit(x, signature), nil
+}
+
+func signedExit(x eth.VoluntaryExit, signature [96]byte) SignedVoluntaryExit {
 	return SignedVoluntaryExit{
 		Message:   VoluntaryExit{Epoch: x.Epoch, ValidatorIndex: x.ValidatorIndex},
 		Signature: "0x" + hex.EncodeToString(signature[:]),
-	}, nil
+	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/secret"
@@ -64,6 +65,21 @@ func (k *keyRoom) Exit(_ context.Context, key [48]byte, index, epoch *uint64) (e
 	}
 	k.note("exit %x %s %s", key, text(index), text(epoch))
 	return eth.VoluntaryExit{Epoch: 1 << 63, ValidatorIndex: 7}, [96]byte{1}, k.refuse
+}
+
+func (k *keyRoom) ExitAction(key [48]byte, index, epoch *uint64) (*action.Action, error) {
+	duty := eth.Duty{Message: &eth.VoluntaryExit{ValidatorIndex: *index, Epoch: *epoch}}
+	return &action.Action{Rule: action.RuleExit, Domain: action.DomainValidator, PublicKey: key[:], Duty: eth.EncodeDuty(duty)}, k.refuse
+}
+
+func (k *keyRoom) ExitGranted(_ context.Context, request [32]byte) (eth.VoluntaryExit, [96]byte, error) {
+	k.note("exit of %x", request[:2])
+	return eth.VoluntaryExit{Epoch: 1, ValidatorIndex: 7}, [96]byte{1}, k.refuse
+}
+
+func (k *keyRoom) ExitOf(_ context.Context, canonical []byte) (eth.VoluntaryExit, [96]byte, error) {
+	k.note("exit by %x", canonical)
+	return eth.VoluntaryExit{Epoch: 1, ValidatorIndex: 8}, [96]byte{1}, k.refuse
 }
 
 func history(slot uint64) slashing.Interchange {

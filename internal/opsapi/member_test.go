@@ -548,21 +548,22 @@ func TestMemberClient(t *testing.T) {
 	if _, err := c.Login(t.Context(), "bob", signer); err == nil {
 		t.Error("logs in as somebody else")
 	}
-	if done, err := c.Submit(t.Context(), "alice", action.KindTick, nil, signer); err != nil || done.Height != 1 {
+	if done, err := c.Submit(t.Context(), f.cluster, "alice", action.KindTick, nil, signer); err != nil || done.Height != 1 {
 		t.Errorf("submit: %+v, %v", done, err)
 	}
 	for name, change := range map[string]func(*action.Tx){
-		"kind":   func(tx *action.Tx) { tx.Kind = action.KindRequest },
-		"body":   func(tx *action.Tx) { tx.Body = []byte{1} },
-		"signer": func(tx *action.Tx) { tx.Signer.Name = "bob" },
-		"class":  func(tx *action.Tx) { tx.Signer.Class = action.SignerNode },
+		"cluster": func(tx *action.Tx) { tx.Cluster[0]++ },
+		"kind":    func(tx *action.Tx) { tx.Kind = action.KindRequest },
+		"body":    func(tx *action.Tx) { tx.Body = []byte{1} },
+		"signer":  func(tx *action.Tx) { tx.Signer.Name = "bob" },
+		"class":   func(tx *action.Tx) { tx.Signer.Class = action.SignerNode },
 	} {
 		lie = func(p *Prepared) {
 			tx := action.Tx{Cluster: f.cluster, Kind: action.KindTick, Signer: action.Signer{Class: action.SignerMember, Name: "alice"}, Nonce: 7}
 			change(&tx)
 			p.Transaction = hex.EncodeToString(tx.Unsigned())
 		}
-		if _, err := c.Submit(t.Context(), "alice", action.KindTick, nil, signer); err == nil || !strings.Contains(err.Error(), "nothing is signed") {
+		if _, err := c.Submit(t.Context(), f.cluster, "alice", action.KindTick, nil, signer); err == nil || !strings.Contains(err.Error(), "nothing is signed") {
 			t.Errorf("another %s than asked for: %v", name, err)
 		}
 	}

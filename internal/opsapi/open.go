@@ -25,14 +25,8 @@ func (s *Server) open(r *http.Request) (any, error) {
 	if len(req.PublicKeys)+len(req.Seats)+len(req.Lost)+req.Threshold != 0 {
 		return nil, &Error{Status: http.StatusBadRequest, Text: "new keys are held by all seats, with the default threshold", Hint: "for existing keys say mode refresh or reshare"}
 	}
-	if req.Keys < 1 || req.Keys > wire.MaxKeysPerBatch {
-		return nil, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("keys is %d, want 1 to %d", req.Keys, wire.MaxKeysPerBatch)}
-	}
-	if req.Suite != "" && req.Suite != suiteName(dkg.SuiteG1) {
-		return nil, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("suite %q is unknown", req.Suite), Hint: "leave it out for " + suiteName(dkg.SuiteG1)}
-	}
-	if len(req.Purpose) > wire.MaxName {
-		return nil, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("purpose is over %d bytes", wire.MaxName)}
+	if err := req.check(); err != nil {
+		return nil, err
 	}
 	phase := time.Duration(req.PhaseTimeout) * time.Millisecond
 	id, err := s.config.Ledger.OpenCeremony(r.Context(), req.Keys, req.Hybrid, req.Purpose, phase)
@@ -84,6 +78,19 @@ func (s *Server) renew(r *http.Request, req OpenCeremony) (any, error) {
 		opened.More = append(opened.More, hex.EncodeToString(id[:]))
 	}
 	return opened, nil
+}
+
+func (req OpenCeremony) check() error {
+	if req.Keys < 1 || req.Keys > wire.MaxKeysPerBatch {
+		return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("keys is %d, want 1 to %d", req.Keys, wire.MaxKeysPerBatch)}
+	}
+	if req.Suite != "" && req.Suite != suiteName(dkg.SuiteG1) {
+		return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("suite %q is unknown", req.Suite), Hint: "leave it out for " + suiteName(dkg.SuiteG1)}
+	}
+	if len(req.Purpose) > wire.MaxName {
+		return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("purpose is over %d bytes", wire.MaxName)}
+	}
+	return nil
 }
 
 // decode reads a body that holds no secret: an error may repeat parts of it.

@@ -54,6 +54,11 @@ const token = "0123456789abcdef0123456789abcdef"
 
 func newFixture(t testing.TB, members ...action.MemberRecord) *fixture {
 	t.Helper()
+	return newFixtureUnder(t, policy.Dev(), members...)
+}
+
+func newFixtureUnder(t testing.TB, rules []byte, members ...action.MemberRecord) *fixture {
+	t.Helper()
 	f := &fixture{state: memory{}, bodies: memory{}, cluster: action.ClusterID{7}}
 	st, err := f.View()
 	if err != nil {
@@ -63,7 +68,7 @@ func newFixture(t testing.TB, members ...action.MemberRecord) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root", Network: network.Config(), Members: members, Policy: string(policy.Dev())}); err != nil {
+	if err := st.Genesis(&action.Genesis{Version: 1, Time: time.Unix(1, 0), Namespace: "root", Network: network.Config(), Members: members, Policy: string(rules)}); err != nil {
 		t.Fatal(err)
 	}
 	f.commit(st)
@@ -86,25 +91,38 @@ func (f *fixture) commit(st *ledger.State) {
 }
 
 // SubmitSigned makes a block of one transaction.
-func (f *fixture) SubmitSigned(_ context.Context, raw []byte) (uint64, error) {
+func (f *fixture) SubmitSigned(_ context.Context, raw []byte) (height uint64, request [32]byte, err error) {
 	tx, err := ledger.Parse(raw)
 	if err != nil {
-		return 0, err
+		return 0, request, err
 	}
 	st, err := f.View()
 	if err != nil {
-		return 0, err
+		return 0, request, err
 	}
 	v, err := st.Verify(tx, nil)
 	if err != nil {
-		return 0, err
+		return 0, request, err
 	}
 	f.height++
-	if res := st.Apply(ledger.Block{Height: int64(f.height), Time: 1000 * f.height}, v); res.Code != ledger.OK {
-		return 0, &ledger.Error{Code: res.Code, Err: errors.New(res.Info)}
+	b := ledger.Block{Height: int64(f.height), Time: 1000 * f.height}
+	st.Begin(b)
+	res := st.Apply(b, v)
+	if res.Code != ledger.OK {
+		return 0, request, &ledger.Error{Code: res.Code, Err: errors.New(res.Info)}
 	}
 	f.commit(st)
-	return f.height, nil
+	return f.height, res.Request, nil
+}
+
+func (f *fixture) Height() (uint64, time.Time) {
+	return f.height, time.UnixMilli(int64(1000 * f.height))
+}
+
+func (f *fixture) KeygenAction(keys int, hybrid bool, purpose string, _ time.Duration) (*action.Action, error) {
+	p := dkg.Params{Mode: dkg.ModeKeygen, Suite: dkg.SuiteG1, N: 4, T: 3, Keys: uint32(keys), Hybrid: hybrid, Cluster: f.cluster,
+		Deadlines: dkg.Deadlines{Join: 1, Deal: 1, Verify: 1, Answer: 1, Confirm: 1, Publish: 1}}
+	return ledger.CeremonyOpen{Params: p, Purpose: purpose}.Ask().Action, f.refuse
 }
 
 func (f *fixture) View() (*ledger.State, error) {

@@ -3,6 +3,7 @@ package opsapi
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,9 +33,14 @@ type Ledger interface {
 	// once a block carries it. A refusal is a *ledger.Error. Phase is how long
 	// each phase may take at most, 0 for the node's own choice.
 	OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error)
-	// SubmitSigned hands over a transaction that somebody else signed and
-	// returns the height of the block that carries it. A refusal is a *ledger.Error.
-	SubmitSigned(ctx context.Context, raw []byte) (height uint64, err error)
+	// KeygenAction is what OpenCeremony asks for, to be asked for by a member.
+	KeygenAction(keys int, hybrid bool, purpose string, phase time.Duration) (*action.Action, error)
+	// SubmitSigned hands over a transaction that somebody else signed. It
+	// returns the height of the block that carries it and the id of the request
+	// that waits for others, zero where none does. A refusal is a *ledger.Error.
+	SubmitSigned(ctx context.Context, raw []byte) (height uint64, request [32]byte, err error)
+	// Height returns the last block's height and time.
+	Height() (uint64, time.Time)
 	// Renew does so for new shares of keys; it may take several ceremonies.
 	Renew(ctx context.Context, r ledger.Renewal, hybrid bool, phase time.Duration) ([][32]byte, error)
 }
@@ -53,6 +59,12 @@ type Keys interface {
 	// Exit signs a voluntary exit. A nil index is the one that the key's
 	// duties named, a nil epoch the present one.
 	Exit(ctx context.Context, key [48]byte, index, epoch *uint64) (eth.VoluntaryExit, [96]byte, error)
+	// ExitAction is what Exit asks for, to be asked for by a member; ExitGranted
+	// signs the very exit that a request was granted, ExitOf that of a canonical
+	// action for which a grant holds.
+	ExitAction(key [48]byte, index, epoch *uint64) (*action.Action, error)
+	ExitGranted(ctx context.Context, request [32]byte) (eth.VoluntaryExit, [96]byte, error)
+	ExitOf(ctx context.Context, canonical []byte) (eth.VoluntaryExit, [96]byte, error)
 }
 
 // Self reports on the node. It returns soon and does not probe.
@@ -111,6 +123,8 @@ type bounds struct {
 	time  time.Duration
 	token bool // to read needs the token, too
 	open  bool // needs none: what the request carries is signed, or gives nothing away
+
+	granted bool // what it does was agreed on: who may read may have it done
 }
 
 var (
@@ -168,7 +182,17 @@ func New(c Config) (*Server, error) {
 		"DELETE /v1/login":              {personal, s.logout},
 		"POST /v1/passkeys/options":     {personal, s.passkeyOptions},
 		"POST /v1/passkeys":             {personal, s.registerPasskey},
-		"POST /v1/transactions/prepare": {personal, s.prepare},
+		"GET /v1/ceremonies/proposal":   {ordinary, s.proposeKeygen},
+		"GET /v1/keys/{pubkey}/exit":    {ordinary, s.proposeExit},
+		"GET /v1/requests":              {ordinary, s.requests},
+		"GET /v1/requests/{id}":         {ordinary, s.request},
+		"POST /v1/requests/{id}/exit":   {bounds{body: maxRequest, time: requestTime, granted: true}, s.carryOut},
+		"POST /v1/exits":                {bounds{body: maxRequest, time: requestTime, granted: true}, s.exitOf},
+		"GET /v1/members":               {ordinary, s.members},
+		"GET /v1/members/{id}":          {ordinary, s.member},
+		"GET /v1/policy":                {ordinary, s.policy},
+		"GET /v1/timers":                {ordinary, s.timers},
+		"POST /v1/transactions/prepare": {bounds{body: maxTransaction, time: requestTime, open: true}, s.prepare},
 		"POST /v1/transactions":         {bounds{body: maxTransaction, time: requestTime, open: true}, s.submit},
 		"/":                             {ordinary, noRoute},
 
@@ -261,7 +285,7 @@ func (s *Server) admits(b bounds, r *http.Request) bool {
 	if b.open || s.authorised(r) {
 		return true
 	}
-	if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; !reads || b.token {
+	if reads := b.granted || r.Method == http.MethodGet || r.Method == http.MethodHead; !reads || b.token {
 		return false
 	}
 	if s.public {
@@ -293,7 +317,11 @@ func (s *Server) answer(b bounds, handle func(*http.Request) (any, error)) http.
 			if l, ok := v.(LoggedIn); ok {
 				http.SetCookie(w, l.cookie())
 			}
-			write(w, http.StatusOK, v)
+			status := http.StatusOK
+			if done, ok := v.(Submitted); ok && done.Request != "" {
+				status = http.StatusAccepted
+			}
+			write(w, status, v)
 		} else {
 			s.refuse(w, r, err)
 		}
@@ -302,6 +330,12 @@ func (s *Server) answer(b bounds, handle func(*http.Request) (any, error)) http.
 
 // refuse answers with an error.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var waits *ledger.Waiting
+	if errors.As(err, &waits) {
+		id := hex.EncodeToString(waits.Request[:])
+		write(w, http.StatusAccepted, &Pending{id, "it waits for approval", "quorate request show " + id[:shortID]})
+		return
+	}
 	var e *Error
 	if !errors.As(err, &e) {
 		status := statusOf(err)
@@ -347,6 +381,9 @@ func statusOf(err error) int {
 	}
 	return http.StatusInternalServerError
 }
+
+// shortID is how much of a request's id hints show.
+const shortID = 16
 
 func write(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")

@@ -79,12 +79,16 @@ func (s *Server) submit(r *http.Request) (any, error) {
 	if _, err := view.Verify(tx, nil); err != nil {
 		return nil, err
 	}
-	height, err := s.config.Ledger.SubmitSigned(r.Context(), raw)
+	height, request, err := s.config.Ledger.SubmitSigned(r.Context(), raw)
 	if err != nil {
 		return nil, err
 	}
 	hash := tx.Hash()
-	return Submitted{hex.EncodeToString(hash[:]), height}, nil
+	out := Submitted{Hash: hex.EncodeToString(hash[:]), Height: height}
+	if request != [32]byte{} {
+		out.Request = hex.EncodeToString(request[:])
+	}
+	return out, nil
 }
 
 // Prepare asks for a transaction to sign.
@@ -112,6 +116,8 @@ type Submit struct {
 type Submitted struct {
 	Hash   string `json:"hash"`
 	Height uint64 `json:"height"`
+	// Request is the id of what now waits for others, with status 202.
+	Request string `json:"request,omitempty"`
 }
 
 // Signature is one of package ident's, or what a browser has instead.

@@ -196,4 +196,14 @@ type Error struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
+// Pending is the body of an answer with status 202: what was asked for waits
+// for others, or for its time.
+type Pending struct {
+	Request string `json:"request"` // its id
+	Text    string `json:"error"`
+	Hint    string `json:"hint"`
+}
+
+func (p *Pending) Error() string { return p.Text }
+
 func (e *Error) Error() string { return e.Text }

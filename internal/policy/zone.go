@@ -187,7 +187,7 @@ func (d *document) window(n *yaml.Node, zones map[string]*Zone) *Window {
 			known = append(known, k)
 		}
 		slices.Sort(known)
-		d.add(m.pos("zone"), "no zone is named %q: pin it under zones (policy pin %s prints that), or %s", name, name, didYouMean(name, known))
+		d.add(m.pos("zone"), "no zone is named %q: pin it under zones (quorate policy pin-zone %s prints that), or %s", name, name, didYouMean(name, known))
 		return nil
 	}
 	if m.has("days") {

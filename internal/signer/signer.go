@@ -326,12 +326,13 @@ func (s *Signer) Knows(key Key) bool {
 	return ok
 }
 
-// Holds says whether a key may sign.
+// Holds says whether a key may be asked for: it signs, or is frozen and comes
+// back, which Sign says.
 func (s *Signer) Holds(key Key) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.keys[key]
-	return e != nil && e.record.State == action.KeyActive
+	return e != nil && (e.record.State == action.KeyActive || e.record.State == action.KeyFrozen)
 }
 
 // Partial answers for this node's custody: it adds the proof that custody
@@ -444,7 +445,7 @@ func (s *Signer) key(key Key) (quorum.Key, error) {
 }
 
 func frozen(key Key) error {
-	return rpc.Errorf(rpc.CodeNotGranted, "key 0x%x is frozen (hint: quorate request list shows who can unfreeze it)", key)
+	return rpc.Errorf(rpc.CodeNotGranted, "key 0x%x is frozen: no node signs with it until the freeze ends or is lifted (hint: quorate key unfreeze 0x%x)", key, key)
 }
 
 func parseKey(r *action.KeyRecord) (quorum.Key, error) {

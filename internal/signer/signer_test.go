@@ -455,7 +455,7 @@ func TestInventory(t *testing.T) {
 				for i := range keys {
 					k := Key{0: byte(w + 1), 1: byte(i)}
 					n.SetKey(&action.KeyRecord{PublicKey: k[:], State: state})
-					if got := n.Holds(k); got != (state == action.KeyActive) {
+					if got := n.Holds(k); got != (state == action.KeyActive || state == action.KeyFrozen) {
 						t.Errorf("Holds is %t of a key that is %s", got, state)
 					}
 				}

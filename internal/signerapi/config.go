@@ -26,7 +26,7 @@ type Signer interface {
 	// Holds says whether key may be asked for at all. It is called before the
 	// body of a request is read, so it must be cheap.
 	Holds(key [48]byte) bool
-	// Keys returns the keys that Holds accepts, sorted.
+	// Keys returns the keys that sign, sorted. Holds accepts them, and frozen ones.
 	Keys() [][48]byte
 }
 

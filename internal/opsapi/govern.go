@@ -1,0 +1,323 @@
+package opsapi
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/policy"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// maxRequests is how many requests one answer holds.
+const maxRequests = 500
+
+func (s *Server) requests(r *http.Request) (any, error) {
+	limit, err := number(r, "limit", 100)
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	found := findRequests(view, r.URL.Query())
+	if after := r.URL.Query().Get("after"); after != "" {
+		i := slices.IndexFunc(found, func(f foundRequest) bool { return hex.EncodeToString(f.id[:]) == after })
+		if i < 0 {
+			return nil, &Error{Status: http.StatusBadRequest, Text: "after is no request of this list", Hint: "give the full id that the page before ended with"}
+		}
+		found = found[i+1:]
+	}
+	n := min(uint64(len(found)), limit, maxRequests)
+	out := Requests{Requests: []Request{}}
+	for _, f := range found[:n] {
+		one := s.requestOf(view, f.id, f.Request)
+		one.Action, one.Details = "", nil
+		out.Requests = append(out.Requests, one)
+	}
+	if n > 0 && n < uint64(len(found)) {
+		out.Next = out.Requests[n-1].ID
+	}
+	return out, nil
+}
+
+type foundRequest struct {
+	id [32]byte
+	*ledger.Request
+}
+
+// findRequests returns those that a query wants, the latest first.
+func findRequests(view *ledger.State, q url.Values) (found []foundRequest) {
+	state, rule, by, object := q.Get("state"), q.Get("rule"), q.Get("by"), q.Get("object")
+	live := state == "" || state == "live"
+	view.Requests(live, func(id [32]byte, r *ledger.Request) bool {
+		_, words, _ := ReadAction(r.Action) // what cannot be read has no words to be found by
+		if (live || state == "all" || state == r.State.String()) && (rule == "" || rule == words.Rule) &&
+			(by == "" || by == r.By || "member/"+by == r.By) && strings.Contains(words.Object, object) {
+			found = append(found, foundRequest{id, r})
+		}
+		return true
+	})
+	slices.SortFunc(found, func(a, b foundRequest) int {
+		return cmp.Or(cmp.Compare(b.Height, a.Height), slices.Compare(a.id[:], b.id[:]))
+	})
+	return found
+}
+
+func (s *Server) request(r *http.Request) (any, error) {
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	id, err := findRequest(view, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	one, _ := view.Request(id)
+	return s.requestOf(view, id, one), nil
+}
+
+// minPrefix is how much of an id names a request, where no other begins so.
+const minPrefix = 4
+
+// findRequest takes an id or the beginning of one.
+func findRequest(view *ledger.State, text string) (id [32]byte, err error) {
+	none := &Error{Status: http.StatusNotFound, Text: fmt.Sprintf("no request %.64s", text), Hint: "quorate request list --all"}
+	text = strings.ToLower(strings.TrimPrefix(text, "0x"))
+	if raw, err := hex.DecodeString(text); err == nil && len(raw) == len(id) {
+		if _, ok := view.Request([32]byte(raw)); !ok {
+			return id, none
+		}
+		return [32]byte(raw), nil
+	}
+	if len(text) < minPrefix || len(text) > 64 || strings.Trim(text, "0123456789abcdef") != "" {
+		return id, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("a request is named by %d to 64 hex digits", minPrefix)}
+	}
+	count := 0
+	view.Requests(false, func(one [32]byte, _ *ledger.Request) bool {
+		if strings.HasPrefix(hex.EncodeToString(one[:]), text) {
+			id = one
+			count++
+		}
+		return count < 2
+	})
+	switch count {
+	case 0:
+		return id, none
+	case 1:
+		return id, nil
+	}
+	return id, &Error{Status: http.StatusConflict, Text: fmt.Sprintf("more than one request begins with %s", text), Hint: "give more of the id"}
+}
+
+func (s *Server) requestOf(view *ledger.State, id [32]byte, r *ledger.Request) Request {
+	_, words, err := ReadAction(r.Action)
+	if err != nil {
+		words.Says = "It cannot be read: " + err.Error()
+	}
+	out := Request{
+		ID: hex.EncodeToString(id[:]), Action: hex.EncodeToString(r.Action), Nonce: hex.EncodeToString(r.Nonce[:]), Policy: hex.EncodeToString(r.Policy[:]), By: r.By,
+		Words: words, Purpose: r.Purpose, State: r.State.String(), Reason: r.Reason, Tier: r.Tier, Height: r.Height, Approvals: []Approval{}, Need: r.Need,
+		Opened: blockTime(r.Opened), Deadline: blockTime(r.Deadline), Escalates: maybe(r.Escalate),
+		Lock:   Lock{(time.Duration(r.Lock) * time.Millisecond).String(), r.Blocks, maybe(r.Unlock), r.UnlockHeight},
+		Closed: maybe(r.Closed),
+	}
+	for _, a := range r.Approvals {
+		out.Approvals = append(out.Approvals, Approval{a.Member, hex.EncodeToString(a.Tx[:]), blockTime(a.Time)})
+	}
+	if r.State.Live() {
+		_, now := s.config.Ledger.Height()
+		o := view.Outlook(r, uint64(now.UnixMilli()))
+		out.Waits = &Waits{Missing: o.Missing, Could: list(o.Could), Veto: list(o.Veto), Opens: maybe(o.Opens)}
+	}
+	if g, ok := view.Grant(action.HashAction(s.config.Cluster, r.Action)); ok && r.State == ledger.RequestExecuted && g.Nonce == r.Nonce {
+		out.GrantEnds = maybe(g.Expires)
+	}
+	return out
+}
+
+// carryOut signs what a request granted.
+func (s *Server) carryOut(r *http.Request) (any, error) {
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	id, err := findRequest(view, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	x, signature, err := s.config.Keys.ExitGranted(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	return signedExit(x, signature), nil
+}
+
+// exitOf signs an exit that was granted at once, so that no request names it.
+func (s *Server) exitOf(r *http.Request) (any, error) {
+	var req Proposal
+	if err := decode(r, &req, `{"action":"…"}, canonical, in hex`); err != nil {
+		return nil, err
+	}
+	canonical, err := hex.DecodeString(req.Action)
+	if err != nil {
+		return nil, &Error{Status: http.StatusBadRequest, Text: "action is not hex"}
+	}
+	x, signature, err := s.config.Keys.ExitOf(r.Context(), canonical)
+	if err != nil {
+		return nil, err
+	}
+	return signedExit(x, signature), nil
+}
+
+func (s *Server) members(*http.Request) (any, error) {
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	out := []Member{}
+	_, now := s.config.Ledger.Height()
+	view.Members(func(m *action.MemberRecord) bool {
+		out = append(out, memberOf(view, m, now))
+		return true
+	})
+	return out, nil
+}
+
+func (s *Server) member(r *http.Request) (any, error) {
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	m, ok := view.Member(r.PathValue("id"))
+	if !ok {
+		return nil, &Error{Status: http.StatusNotFound, Text: fmt.Sprintf("no member %.64q", r.PathValue("id")), Hint: "quorate member list"}
+	}
+	_, now := s.config.Ledger.Height()
+	return memberOf(view, m, now), nil
+}
+
+func memberOf(view *ledger.State, m *action.MemberRecord, now time.Time) Member {
+	out := Member{ID: m.ID, Name: m.Name, Workload: m.Workload, Operator: m.Operator, Region: m.Region, Roles: list(m.Roles), Backups: m.Backups,
+		Credentials: m.Keys, NextNonce: view.NextNonce(action.Signer{Class: action.SignerMember, Name: m.ID})}
+	if uint64(now.UnixMilli()) < m.Suspended {
+		out.Suspended = maybe(m.Suspended)
+	}
+	return out
+}
+
+func (s *Server) policy(*http.Request) (any, error) {
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	version := view.PolicyVersion()
+	doc := view.PolicyDocument(version)
+	p, err := policy.Compile(doc)
+	if err != nil {
+		return nil, err
+	}
+	out := Policy{Version: hex.EncodeToString(version[:]), Name: p.Name(), Document: string(doc), Means: p.Describe()}
+	for _, who := range view.Principals() {
+		out.Principals = append(out.Principals, Principal(who))
+	}
+	return out, nil
+}
+
+func (s *Server) timers(*http.Request) (any, error) {
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	out := []Timer{}
+	view.Timers(func(t *ledger.Timer) bool {
+		one := Timer{Name: t.Name, By: t.By, Next: blockTime(t.Next), Rung: t.Rung, Action: hex.EncodeToString(t.Timer.Action)}
+		if t.Every != 0 {
+			one.Every = (time.Duration(t.Every) * time.Millisecond).String()
+		}
+		if _, one.Words, err = ReadAction(t.Timer.Action); err != nil {
+			one.Says = "It cannot be read: " + err.Error()
+		}
+		out = append(out, one)
+		return true
+	})
+	return out, nil
+}
+
+// proposeExit writes out what a request for an exit would ask for: the node
+// knows the validator's index and the chain.
+func (s *Server) proposeExit(r *http.Request) (any, error) {
+	raw, err := parseHex(r.PathValue("pubkey"), 48)
+	if err != nil {
+		return nil, err
+	}
+	var index, epoch *uint64
+	for name, into := range map[string]**uint64{"validator_index": &index, "epoch": &epoch} {
+		if !r.URL.Query().Has(name) {
+			continue
+		}
+		n, err := number(r, name, 0)
+		if err != nil {
+			return nil, err
+		}
+		*into = &n
+	}
+	a, err := s.config.Keys.ExitAction([48]byte(raw), index, epoch)
+	if err != nil {
+		return nil, err
+	}
+	return proposalOf(a)
+}
+
+// proposeKeygen writes out what a request for new keys would ask for.
+func (s *Server) proposeKeygen(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	keys, err := number(r, "keys", 1)
+	if err != nil {
+		return nil, err
+	}
+	phase, err := number(r, "phase_timeout_ms", 0)
+	if err != nil {
+		return nil, err
+	}
+	req := OpenCeremony{Keys: int(min(keys, wire.MaxKeysPerBatch+1)), Hybrid: q.Get("hybrid") == "true", Suite: q.Get("suite"), Purpose: q.Get("purpose"),
+		PhaseTimeout: uint32(min(phase, 1<<32-1))}
+	if err := req.check(); err != nil {
+		return nil, err
+	}
+	a, err := s.config.Ledger.KeygenAction(req.Keys, req.Hybrid, req.Purpose, time.Duration(req.PhaseTimeout)*time.Millisecond)
+	if err != nil {
+		return nil, err
+	}
+	return proposalOf(a)
+}
+
+func proposalOf(a *action.Action) (any, error) {
+	canonical := a.Encode()
+	_, words, err := ReadAction(canonical)
+	return Proposal{hex.EncodeToString(canonical), words}, err
+}
+
+// maybe turns milliseconds of block time into a time, and 0 into none.
+func maybe(ms uint64) *time.Time {
+	if ms == 0 {
+		return nil
+	}
+	return new(blockTime(ms))
+}
+
+// list is never null in JSON.
+func list(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}
