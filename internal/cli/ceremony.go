@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -234,17 +236,20 @@ func (a *app) ceremonyWatch(ctx context.Context, args []string) error {
 	return nil
 }
 
-// watchCeremony calls changed at each change until the ceremony has ended.
+// watchCeremony calls changed at each change until the ceremony has ended. One
+// that was opened through another node may reach this one a block later.
 func watchCeremony(ctx context.Context, c *opsapi.Client, id string, changed func(opsapi.Ceremony)) (opsapi.Ceremony, error) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	last := ""
+	last, appears := "", time.Now().Add(appearTime)
 	for {
 		one, err := c.Ceremony(ctx, id)
-		if err != nil {
+		var answer *opsapi.Error
+		unknown := errors.As(err, &answer) && answer.Status == http.StatusNotFound && last == "" && time.Now().Before(appears)
+		if err != nil && !unknown {
 			return one, err
 		}
-		if line := ceremonyLine(one); line != last {
+		if line := ceremonyLine(one); !unknown && line != last {
 			last = line
 			changed(one)
 		}
@@ -259,7 +264,10 @@ func watchCeremony(ctx context.Context, c *opsapi.Client, id string, changed fun
 	}
 }
 
-const watchEvery = 200 * time.Millisecond
+const (
+	watchEvery = 200 * time.Millisecond
+	appearTime = 2 * time.Second
+)
 
 func ceremonyLine(c opsapi.Ceremony) string {
 	var joined, dealt, holds int
