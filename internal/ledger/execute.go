@@ -56,6 +56,7 @@ func (s *State) executeOnKey(ctx txContext, a *action.Action, g *action.Grant) e
 		if key.State != action.KeyActive && key.State != action.KeyGenerated && key.State != action.KeyFrozen {
 			return refuse(CodeConflict, "key is %s", key.State)
 		}
+		s.delete(s.thawPath(key.Domain, key.PublicKey))
 		key.State = action.KeyArchived
 		s.putKey(key)
 		s.record(ctx, Event{Kind: EventKeyArchived, Object: object})

@@ -125,6 +125,13 @@ func (s *State) decide(ctx txContext, d action.Decision, raw []byte) error {
 	if err := s.mayDecide(ctx, rules, policy.Approve, r); err != nil {
 		return err
 	}
+	// If somebody who agreed has left since, a new approval starts the lock anew.
+	if humans, _ := s.approvers(ctx, r); !r.Need.Met(humans) {
+		if ctx.block.Time >= r.Deadline {
+			return refuse(CodePhase, "the request has expired")
+		}
+		r.reopen()
+	}
 	r.Approvals = append(r.Approvals, Approval{Member: ctx.who.id(), Tx: ctx.hash, Key: ctx.key, Time: ctx.block.Time})
 	s.record(ctx, s.about(r, EventApproved, ""))
 	s.progress(ctx, d.Request, r)
@@ -146,10 +153,7 @@ func (s *State) mayDecide(ctx txContext, rules *policy.Policy, verb policy.Verb,
 	if err := rules.May(verb, q); err != nil {
 		return refuse(CodeDenied, "%w", err)
 	}
-	terms, err := rules.Terms(q)
-	if err != nil {
-		return refuse(CodeDenied, "%w", err)
-	}
+	terms := r.terms(rules)
 	p := who.policy()
 	switch {
 	case verb == policy.Veto && !terms.MayVeto(p):
@@ -158,6 +162,16 @@ func (s *State) mayDecide(ctx txContext, rules *policy.Policy, verb policy.Verb,
 		return refuse(CodeDenied, "an approval of %s does not count in tier %s, which asks for %v", who.name, terms.Tier, terms.Roles)
 	}
 	return nil
+}
+
+// terms are those that the request was opened under. Who decides, and what has
+// become of the resource since, chooses no other tier.
+func (r *Request) terms(rules *policy.Policy) policy.Terms {
+	t, ok := rules.Tier(r.Tier)
+	if !ok {
+		panic("ledger: own state is damaged: no tier " + r.Tier)
+	}
+	return t
 }
 
 // rolesStandingIn adds the roles of those whom a member is the backup of.
@@ -209,7 +223,7 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 			s.endRequest(ctx, id, r, RequestExpired, EventExpired, "")
 			return
 		}
-		r.State, r.Unlock, r.UnlockHeight = RequestOpen, 0, 0 // somebody who agreed may have left
+		r.reopen() // somebody who agreed may have left
 		s.sleep(id, r, now)
 		return
 	}
@@ -231,11 +245,7 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 		s.endRequest(ctx, id, r, RequestFailed, EventFailed, err.Error())
 		return
 	}
-	terms, err := rules.Terms(q)
-	if err != nil {
-		s.endRequest(ctx, id, r, RequestFailed, EventFailed, err.Error())
-		return
-	}
+	terms := r.terms(rules)
 	opens, ever := terms.OpensAt(max(now, r.Unlock))
 	switch {
 	case !ever:
@@ -250,6 +260,8 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 		s.conclude(ctx, id, r, a, rules, q, txs)
 	}
 }
+
+func (r *Request) reopen() { r.State, r.Unlock, r.UnlockHeight = RequestOpen, 0, 0 }
 
 // sleep stores a live request until its deadline, its escalation or a word of
 // somebody.

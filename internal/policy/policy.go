@@ -143,6 +143,17 @@ func (p *Policy) Terms(q Query) (Terms, error) {
 	return Terms{}, fmt.Errorf("find terms of %s: no tier of the policy covers it", q.Action)
 }
 
+// Tier returns the terms of a tier by its name, under which a request was
+// opened, whatever its condition says of anybody else or of a later time.
+func (p *Policy) Tier(name string) (Terms, bool) {
+	for _, t := range p.tiers {
+		if t.terms.Tier == name {
+			return t.terms.clone(), true
+		}
+	}
+	return Terms{}, false
+}
+
 func (t Terms) clone() Terms {
 	t.Roles, t.Backups, t.Veto = slices.Clone(t.Roles), slices.Clone(t.Backups), slices.Clone(t.Veto)
 	return t

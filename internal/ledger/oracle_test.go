@@ -1,0 +1,671 @@
+package ledger
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/policy"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// oracle says what a ledger should have done, from the genesis and the blocks
+// of transactions alone: spec/governance.md, written down naively, with scans
+// where the ledger has indexes and terms as Go data where it has policies.
+type oracle struct {
+	cluster action.ClusterID
+	laws    []law
+	law     int // in force
+	floors  map[action.Rule]action.Need
+
+	nodes    map[string]party
+	members  map[string]*action.MemberRecord
+	keys     map[string]*oracleKey
+	requests map[[32]byte]*oracleRequest
+	timers   map[string]*oracleTimer
+	opened   map[[32]byte]bool                 // ceremonies
+	granted  map[[32]byte][][32]byte           // by action hash: the approving transactions
+	wakes    map[wake]bool                     // when to look at something again
+	used     map[action.Signer]map[uint64]bool // nonces
+	top      map[action.Signer]uint64
+
+	now, height uint64
+	saw         []string // what should stand in the log
+}
+
+// law is a policy: its document is written from it.
+type law struct {
+	name  string
+	tiers []tierOf
+	nodes []action.Rule // what nodes may do
+	clock bool          // whether timers may do everything
+	never action.Rule   // what nobody may execute
+}
+
+type tierOf struct {
+	name     string
+	rules    []action.Rule // nil: all
+	nodes    bool          // asked by nodes
+	need     action.Need
+	roles    []string
+	self     bool
+	delay    uint64
+	blocks   uint64
+	office   bool // from nine to five
+	deadline uint64
+	escalate uint64
+	to       []string
+	veto     []string
+}
+
+func (l law) document() string {
+	var b strings.Builder
+	list := func(name string, of []string) {
+		if of != nil {
+			fmt.Fprintf(&b, "    %s: [%s]\n", name, strings.Join(of, ", "))
+		}
+	}
+	fmt.Fprintf(&b, "version: 1\nname: %s\npermissions: |\n", l.name)
+	b.WriteString("  permit (principal in Role::\"custodian\", action, resource);\n")
+	b.WriteString("  permit (principal in Role::\"approver\", action in [Action::\"approve\", Action::\"veto\"], resource);\n")
+	for _, r := range l.nodes {
+		fmt.Fprintf(&b, "  permit (principal is Node, action in Action::\"%s\", resource);\n", r)
+	}
+	if l.clock {
+		b.WriteString("  permit (principal is Clock, action, resource);\n")
+	}
+	if l.never != "" {
+		fmt.Fprintf(&b, "  forbid (principal, action in [Action::\"execute %s\"], resource);\n", l.never)
+	}
+	b.WriteString("tiers:\n")
+	for _, t := range l.tiers {
+		fmt.Fprintf(&b, "  - name: %s\n", t.name)
+		var rules []string
+		for _, r := range t.rules {
+			rules = append(rules, string(r))
+		}
+		if rules == nil {
+			rules = []string{`"*"`}
+		}
+		list("actions", rules)
+		if t.nodes {
+			b.WriteString("    when: principal.kind == \"node\"\n")
+		}
+		fmt.Fprintf(&b, "    approvals: %d\n", t.need.Approvals)
+		if t.need.Approvals > 0 {
+			fmt.Fprintf(&b, "    operators: %d\n    regions: %d\n    self_approval: %t\n", t.need.Operators, t.need.Regions, t.self)
+		}
+		list("approvers", t.roles)
+		list("veto", t.veto)
+		if t.delay > 0 {
+			fmt.Fprintf(&b, "    delay: {time: %ds, blocks: %d}\n", t.delay/1000, t.blocks)
+		}
+		if t.office {
+			b.WriteString("    window: {zone: UTC, hours: 09:00-17:00}\n")
+		}
+		if t.deadline > 0 {
+			fmt.Fprintf(&b, "    deadline: %ds\n", t.deadline/1000)
+		}
+		if t.escalate > 0 {
+			fmt.Fprintf(&b, "    escalate: {after: %ds, to: [%s]}\n", t.escalate/1000, strings.Join(t.to, ", "))
+		}
+	}
+	return b.String()
+}
+
+// party is who does something.
+type party struct {
+	name, id, kind, operator, region string
+	roles                            []string
+	suspended                        uint64
+	key                              ident.PublicKey // of a node
+}
+
+type oracleKey struct {
+	state action.KeyState
+	thaw  uint64
+	gas   uint64
+}
+
+type oracleRequest struct {
+	id, nonce          [32]byte
+	a                  *action.Action
+	raw                []byte
+	by                 string
+	law                int
+	tier               tierOf
+	need               action.Need
+	opened, deadline   uint64
+	escalate           uint64
+	escalated          bool
+	state              RequestState
+	unlock, unlockHigh uint64
+	agreed             []Approval
+}
+
+type oracleTimer struct {
+	action.Timer
+	next, rung uint64
+}
+
+type wake struct {
+	height   bool
+	at       uint64
+	kind, id string
+}
+
+// What came of a transaction.
+const (
+	done    = "done"
+	denied  = "denied"
+	refused = "refused" // without a trace
+)
+
+func (o *oracle) log(kind EventKind, object string) {
+	o.saw = append(o.saw, fmt.Sprintf("%d: %s %s", o.height, kind, object))
+}
+
+func (o *oracle) terms(rule action.Rule, who party) (tierOf, bool) {
+	for _, t := range o.laws[o.law].tiers {
+		if (t.rules == nil || slices.Contains(t.rules, rule)) && (!t.nodes || who.kind == "node") {
+			return t, true
+		}
+	}
+	return tierOf{}, false
+}
+
+func (l law) may(v policy.Verb, rule action.Rule, who party) bool {
+	if v == policy.Execute && rule == l.never {
+		return false
+	}
+	return slices.Contains(who.roles, "custodian") ||
+		slices.Contains(who.roles, "approver") && (v == policy.Approve || v == policy.Veto) ||
+		who.kind == "node" && slices.Contains(l.nodes, rule) ||
+		who.kind == "timer" && l.clock
+}
+
+func holds(who party, roles []string) bool {
+	return slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(who.roles, r) || r == "member:"+who.id })
+}
+
+// counts says whether somebody's approval is one that a tier asks for.
+func (t tierOf) counts(who party, requester string, age uint64) bool {
+	return who.kind == "human" && (t.self || who.id != requester) &&
+		(holds(who, t.roles) || t.escalate > 0 && age >= t.escalate && holds(who, t.to))
+}
+
+func (o *oracle) party(m *action.MemberRecord) party {
+	p := party{name: "member/" + m.ID, id: m.ID, kind: "human", operator: m.Operator, region: m.Region, roles: m.Roles, suspended: m.Suspended}
+	if m.Workload {
+		p.kind = "workload"
+	}
+	return p
+}
+
+func (o *oracle) named(name string) (party, bool) {
+	class, id, _ := strings.Cut(name, "/")
+	switch class {
+	case "node":
+		p, ok := o.nodes[id]
+		return p, ok
+	case "member":
+		if m := o.members[id]; m != nil {
+			return o.party(m), true
+		}
+		return party{}, false
+	}
+	return party{name: name, id: id, kind: "timer"}, true
+}
+
+// distinct humans, operators and regions among members.
+func reached(need action.Need, by []party) bool {
+	ids, operators, regions := map[string]int{}, map[string]int{}, map[string]int{}
+	for _, p := range by {
+		ids[p.id]++
+		operators[p.operator]++
+		regions[p.region]++
+	}
+	return len(ids) >= int(need.Approvals) && len(operators) >= int(need.Operators) && len(regions) >= int(need.Regions)
+}
+
+// stuck says that nobody could change the policy any more, under a law with members.
+func (o *oracle) stuck(l law, members map[string]*action.MemberRecord) bool {
+	var all []party
+	for _, n := range o.nodes {
+		all = append(all, n)
+	}
+	for _, m := range members {
+		all = append(all, o.party(m))
+	}
+	was := o.law
+	defer func() { o.law = was }()
+	o.law = slices.IndexFunc(o.laws, func(x law) bool { return x.name == l.name })
+	executes := slices.ContainsFunc(all, func(p party) bool { return l.may(policy.Execute, action.RulePolicy, p) })
+	return !executes || !slices.ContainsFunc(all, func(asker party) bool {
+		if !l.may(policy.Request, action.RulePolicy, asker) {
+			return false
+		}
+		t, _ := o.terms(action.RulePolicy, asker)
+		var agree []party
+		for _, p := range all {
+			if t.counts(p, asker.id, 1<<60) && l.may(policy.Approve, action.RulePolicy, p) {
+				agree = append(agree, p)
+			}
+		}
+		return reached(t.need, agree)
+	})
+}
+
+func office(at uint64) uint64 {
+	const day = 24 * hour
+	switch clock := at % day; {
+	case clock < 9*hour:
+		return at - clock + 9*hour
+	case clock >= 17*hour:
+		return at - clock + day + 9*hour
+	}
+	return at
+}
+
+// begin lets time pass up to a block.
+func (o *oracle) begin(b Block) {
+	o.now, o.height = b.Time, uint64(b.Height)
+	var ready []wake
+	for w := range o.wakes {
+		if !w.height && w.at <= o.now || w.height && w.at <= o.height {
+			ready = append(ready, w)
+		}
+	}
+	slices.SortFunc(ready, func(a, b wake) int {
+		if a.height != b.height {
+			return cmp.Compare(fmt.Sprint(a.height), fmt.Sprint(b.height)) // time before heights
+		}
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id))
+	})
+	for _, w := range ready {
+		delete(o.wakes, w)
+	}
+	for _, w := range ready {
+		switch w.kind {
+		case "request":
+			raw, _ := hex.DecodeString(w.id)
+			if r := o.requests[[32]byte(raw)]; r.state.Live() {
+				o.look(r)
+			}
+		case "thaw":
+			if k := o.keys[w.id]; k.state == action.KeyFrozen && k.thaw <= o.now {
+				k.state, k.thaw = action.KeyActive, 0
+				o.log(EventKeyUnfrozen, "validator/"+w.id)
+			}
+		case "timer":
+			o.ring(w.id, w.at)
+		}
+	}
+}
+
+func (o *oracle) ring(name string, at uint64) {
+	t := o.timers[name]
+	if t == nil || t.next != at { // cancelled, or set anew
+		return
+	}
+	t.rung++
+	nonce := wire.Hash(wire.TagRequest, o.cluster[:], []byte("timer/"+name), eb(t.rung), eb(t.next))
+	if t.Every == 0 {
+		delete(o.timers, name)
+	} else {
+		for t.next <= o.now {
+			t.next += t.Every
+		}
+		o.wakes[wake{false, t.next, "timer", name}] = true
+	}
+	a, _ := action.ParseAction(t.Action)
+	who, _ := o.named("timer/" + name)
+	o.ask(who, a, nonce)
+	o.log(EventTimer, "timer/"+name)
+}
+
+// apply says what comes of a transaction.
+func (o *oracle) apply(raw []byte) string {
+	tx, err := action.ParseTx(raw)
+	if err != nil || tx.Cluster != o.cluster {
+		return refused
+	}
+	who, ok := o.named(tx.Signer.String())
+	var credential [32]byte
+	if m := o.members[tx.Signer.Name]; m != nil && tx.Signer.Class == action.SignerMember {
+		ok = false
+		for _, k := range m.Keys {
+			if tx.VerifySignature(k) == nil {
+				ok, credential = true, credentialID(k)
+			}
+		}
+	}
+	if ok && who.kind == "node" {
+		ok = tx.VerifySignature(who.key) == nil
+	}
+	if used, top := o.used[tx.Signer], o.top[tx.Signer]; !ok || used[tx.Nonce] || tx.Nonce+64 <= top {
+		return refused
+	}
+	out := refused
+	switch {
+	case o.now < who.suspended:
+		out = denied
+	case tx.Kind == action.KindTick:
+		out = done
+	case tx.Kind == action.KindRequest:
+		t, err := Parse(raw)
+		if err != nil {
+			return refused
+		}
+		out = o.ask(who, t.body.(Ask).Action, tx.Hash())
+	case tx.Kind == action.KindDecision:
+		if d, err := action.ParseDecision(tx.Body); err == nil {
+			out = o.decide(who, d, credential, tx.Hash())
+		}
+	}
+	if out == denied {
+		o.log(EventDenied, "")
+	}
+	if out != refused {
+		if o.used[tx.Signer] == nil {
+			o.used[tx.Signer] = map[uint64]bool{}
+		}
+		o.used[tx.Signer][tx.Nonce] = true
+		o.top[tx.Signer] = max(o.top[tx.Signer], tx.Nonce)
+	}
+	return out
+}
+
+func (o *oracle) ask(who party, a *action.Action, nonce [32]byte) string {
+	l := o.laws[o.law]
+	if a.Rule.OfKey() && o.keys[hex.EncodeToString(a.PublicKey)] == nil {
+		return refused
+	}
+	t, ok := o.terms(a.Rule, who)
+	if !ok || !l.may(policy.Request, a.Rule, who) {
+		return denied
+	}
+	floor := o.floors[a.Rule]
+	need := action.Need{Approvals: max(t.need.Approvals, floor.Approvals), Operators: max(t.need.Operators, floor.Operators), Regions: max(t.need.Regions, floor.Regions)}
+	if need == (action.Need{}) && t.delay == 0 && (!t.office || office(o.now) == o.now) {
+		if !l.may(policy.Execute, a.Rule, who) {
+			return denied
+		}
+		if !o.possible(a) {
+			return refused
+		}
+		o.do(a, nil)
+		return done
+	}
+	raw := a.Encode()
+	for _, r := range o.requests {
+		if r.state.Live() && r.by == who.name && bytes.Equal(r.raw, raw) {
+			return done
+		}
+	}
+	if !o.possible(a) {
+		return refused
+	}
+	r := &oracleRequest{nonce: nonce, a: a, raw: raw, by: who.name, law: o.law, tier: t, need: need, opened: o.now, deadline: o.now + 7*24*hour, state: RequestOpen}
+	version := policyVersion(l)
+	r.id = wire.Hash(wire.TagRequest, o.cluster[:], raw, nonce[:], version[:], []byte(who.name))
+	if t.deadline > 0 {
+		r.deadline = o.now + t.deadline
+	}
+	if t.escalate > 0 {
+		r.escalate = o.now + t.escalate
+	}
+	o.requests[r.id] = r
+	o.log(EventRequested, r.name())
+	o.look(r)
+	return done
+}
+
+func policyVersion(l law) [32]byte { return wire.Hash(wire.TagPolicy, []byte(l.document())) }
+
+func (r *oracleRequest) name() string { return fmt.Sprintf("request/%x", r.id) }
+
+func (o *oracle) decide(who party, d action.Decision, credential, tx [32]byte) string {
+	r := o.requests[d.Request]
+	switch {
+	case r == nil:
+		return refused
+	case d.Verdict != action.Cancel && who.kind != "human":
+		return denied
+	case !r.state.Live() || d.Action != action.HashAction(o.cluster, r.raw) || d.Policy != policyVersion(o.laws[r.law]) || r.law != o.law:
+		return refused
+	}
+	_, requester, _ := strings.Cut(r.by, "/")
+	l := o.laws[o.law]
+	switch d.Verdict {
+	case action.Cancel:
+		if who.name != r.by {
+			return denied
+		}
+		o.end(r, RequestCancelled, EventCancelled)
+		return done
+	case action.Veto:
+		if !l.may(policy.Veto, r.a.Rule, who) || !holds(who, r.tier.veto) {
+			return denied
+		}
+		o.end(r, RequestVetoed, EventVetoed)
+		return done
+	}
+	if slices.ContainsFunc(r.agreed, func(a Approval) bool { return a.Member == who.id }) {
+		return refused
+	}
+	if r.escalated { // he may stand in for others
+		for _, id := range slices.Sorted(maps.Keys(o.members)) {
+			if m := o.members[id]; slices.Contains(m.Backups, who.id) {
+				who.roles = slices.Concat(who.roles, m.Roles)
+			}
+		}
+	}
+	if !l.may(policy.Approve, r.a.Rule, who) || !r.tier.counts(who, requester, o.now-r.opened) {
+		return denied
+	}
+	if by, _ := o.agree(r); !reached(r.need, by) {
+		if o.now >= r.deadline {
+			return refused
+		}
+		r.state = RequestOpen
+	}
+	r.agreed = append(r.agreed, Approval{Member: who.id, Tx: tx, Key: credential})
+	o.log(EventApproved, r.name())
+	o.look(r)
+	return done
+}
+
+// agree returns those whose approval counts now, and their transactions.
+func (o *oracle) agree(r *oracleRequest) (by []party, txs [][32]byte) {
+	for _, a := range r.agreed {
+		m := o.members[a.Member]
+		if m == nil || m.Workload || o.now < m.Suspended {
+			continue
+		}
+		for _, k := range m.Keys {
+			if credentialID(k) == a.Key {
+				by, txs = append(by, o.party(m)), append(txs, a.Tx)
+			}
+		}
+	}
+	return by, txs
+}
+
+func (o *oracle) end(r *oracleRequest, state RequestState, kind EventKind) {
+	r.state = state
+	o.log(kind, r.name())
+}
+
+// look takes a request as far as it can go.
+func (o *oracle) look(r *oracleRequest) {
+	id := hex.EncodeToString(r.id[:])
+	again := func() {
+		for _, at := range []uint64{r.deadline, r.escalate} {
+			if at > o.now {
+				o.wakes[wake{false, at, "request", id}] = true
+			}
+		}
+	}
+	if r.state == RequestOpen && r.escalate > 0 && !r.escalated && o.now >= r.escalate {
+		r.escalated = true
+		o.log(EventEscalated, r.name())
+	}
+	by, txs := o.agree(r)
+	if !reached(r.need, by) {
+		if o.now >= r.deadline {
+			o.end(r, RequestExpired, EventExpired)
+			return
+		}
+		r.state = RequestOpen
+		again()
+		return
+	}
+	if r.state == RequestOpen {
+		r.state, r.unlock, r.unlockHigh = RequestLocked, o.now+r.tier.delay, o.height+r.tier.blocks
+		if r.tier.delay > 0 {
+			o.log(EventLocked, r.name())
+		}
+	}
+	asker, ok := o.named(r.by)
+	if !ok {
+		o.end(r, RequestFailed, EventFailed)
+		return
+	}
+	opens := max(o.now, r.unlock)
+	if r.tier.office {
+		opens = office(opens)
+	}
+	switch {
+	case o.now < opens:
+		o.wakes[wake{false, opens, "request", id}] = true
+		again()
+	case o.height < r.unlockHigh:
+		o.wakes[wake{true, r.unlockHigh, "request", id}] = true
+		again()
+	case o.now < asker.suspended || !o.laws[o.law].may(policy.Execute, r.a.Rule, asker) || !o.possible(r.a):
+		o.end(r, RequestFailed, EventFailed)
+	default:
+		r.state = RequestExecuted
+		o.do(r.a, txs)
+		o.log(EventExecuted, r.name())
+	}
+}
+
+// possible says whether an action can be carried out now.
+func (o *oracle) possible(a *action.Action) bool {
+	ends := o.now < a.Until && a.Until <= o.now+30*24*hour
+	k := o.keys[hex.EncodeToString(a.PublicKey)]
+	m := o.members[a.Name]
+	if a.Member != nil {
+		m = o.members[a.Member.ID]
+	}
+	next := maps.Clone(o.members)
+	switch a.Rule {
+	case action.RuleExit:
+		return k != nil && k.state == action.KeyActive
+	case action.RuleSettings:
+		return k != nil
+	case action.RuleArchive:
+		return k != nil && k.state != action.KeyArchived
+	case action.RuleFreeze:
+		return k != nil && k.state != action.KeyArchived && ends && a.Until > k.thaw
+	case action.RuleUnfreeze:
+		return k != nil && k.state == action.KeyFrozen
+	case action.RuleEnrol, action.RuleUpdate:
+		for _, other := range o.members {
+			for _, mine := range a.Member.Keys {
+				if other.ID != a.Member.ID && slices.ContainsFunc(other.Keys, func(k ident.PublicKey) bool { return bytes.Equal(k.Bytes(), mine.Bytes()) }) {
+					return false
+				}
+			}
+		}
+		next[a.Member.ID] = a.Member
+		return a.Member.Suspended == 0 && (m == nil) == (a.Rule == action.RuleEnrol) && (m == nil || !o.stuck(o.laws[o.law], next))
+	case action.RuleRemove:
+		delete(next, a.Name)
+		return m != nil && !o.stuck(o.laws[o.law], next)
+	case action.RuleSuspend:
+		return m != nil && ends
+	case action.RuleReinstate:
+		return m != nil && m.Suspended > o.now
+	case action.RulePolicy:
+		i := slices.IndexFunc(o.laws, func(l law) bool { return l.document() == string(a.Document) })
+		return i >= 0 && i != o.law && !o.stuck(o.laws[i], o.members)
+	case action.RuleTimerSet:
+		inner, err := action.ParseAction(a.Timer.Action)
+		return err == nil && inner.Rule != action.RuleTimerSet && a.Timer.First > o.now && (a.Timer.Every == 0 || a.Timer.Every >= 60_000)
+	case action.RuleTimerCancel:
+		return o.timers[a.Name] != nil
+	case action.RuleKeygen:
+		p, err := dkg.ParseParams(a.Ceremony.Params)
+		return err == nil && !o.opened[p.ID()]
+	}
+	return false // deposits to keys without a ceremony, ceremonies with wrong parameters
+}
+
+// do carries an action out.
+func (o *oracle) do(a *action.Action, approvals [][32]byte) {
+	name := hex.EncodeToString(a.PublicKey)
+	k := o.keys[name]
+	switch a.Rule {
+	case action.RuleExit:
+		o.granted[a.Hash(o.cluster)] = approvals
+		o.log(EventGranted, "validator/"+name)
+	case action.RuleSettings:
+		k.gas = *a.Settings.GasLimit
+		o.log(EventKeySettings, "validator/"+name)
+	case action.RuleArchive:
+		k.state, k.thaw = action.KeyArchived, 0
+		o.log(EventKeyArchived, "validator/"+name)
+	case action.RuleFreeze:
+		k.state, k.thaw = action.KeyFrozen, a.Until
+		o.wakes[wake{false, a.Until, "thaw", name}] = true
+		o.log(EventKeyFrozen, "validator/"+name)
+	case action.RuleUnfreeze:
+		k.state, k.thaw = action.KeyActive, 0
+		o.log(EventKeyUnfrozen, "validator/"+name)
+	case action.RuleEnrol, action.RuleUpdate:
+		m := *a.Member
+		if old := o.members[m.ID]; old != nil {
+			m.Suspended = old.Suspended
+		}
+		o.members[m.ID] = &m
+		o.log(EventMember, "member/"+m.ID)
+	case action.RuleRemove:
+		delete(o.members, a.Name)
+		o.log(EventMember, "member/"+a.Name)
+	case action.RuleSuspend:
+		o.members[a.Name].Suspended = max(o.members[a.Name].Suspended, a.Until)
+		o.log(EventMember, "member/"+a.Name)
+	case action.RuleReinstate:
+		o.members[a.Name].Suspended = 0
+		o.log(EventMember, "member/"+a.Name)
+	case action.RulePolicy:
+		o.law = slices.IndexFunc(o.laws, func(l law) bool { return l.document() == string(a.Document) })
+		o.log(EventPolicy, fmt.Sprintf("policy/%x", policyVersion(o.laws[o.law])))
+		for _, id := range slices.SortedFunc(maps.Keys(o.requests), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }) {
+			if r := o.requests[id]; r.state.Live() {
+				o.end(r, RequestStale, EventExpired)
+			}
+		}
+	case action.RuleTimerSet:
+		o.timers[a.Timer.Name] = &oracleTimer{Timer: a.Timer, next: a.Timer.First}
+		o.wakes[wake{false, a.Timer.First, "timer", a.Timer.Name}] = true
+		o.log(EventTimer, "timer/"+a.Timer.Name)
+	case action.RuleTimerCancel:
+		delete(o.timers, a.Name)
+		o.log(EventTimer, "timer/"+a.Name)
+	case action.RuleKeygen:
+		p, _ := dkg.ParseParams(a.Ceremony.Params)
+		o.opened[p.ID()] = true
+		o.log(EventCeremonyOpened, ceremonyName(p.ID()))
+	}
+}
