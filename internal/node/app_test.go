@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -307,7 +309,8 @@ func TestReplicas(t *testing.T) {
 	c := ledgertest.New(t, 4)
 	replicas := founded(t, c, 4)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	m := &mix{Cluster: c, rand: rand.New(rand.NewPCG(1, 2)), players: map[[32]byte][]*dkg.Participant{}}
+	m := &mix{Cluster: c, rand: rand.New(rand.NewPCG(1, 2)), players: map[[32]byte][]*dkg.Participant{}, size: 40 + total/250}
+	happened := map[ledger.EventKind]int{}
 	outcomes := map[ledger.Code]int{}
 	height, empty := int64(1), 0
 	for done := 0; done < total; height++ {
@@ -315,33 +318,46 @@ func TestReplicas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		m.height = height
 		txs := m.block(t, view)
 		done += len(txs)
-		var want []byte
-		for i, r := range replicas {
-			runtime.GOMAXPROCS(1 + i)
-			for _, raw := range txs {
-				if m.rand.IntN(4) == i {
-					r.check(raw)
-				}
+		// Two at a time. The second pair has seen the signatures that the first
+		// has, as after a mempool's check.
+		var hashes [4][]byte
+		var codes [4][]ledger.Code
+		for pair := range 2 {
+			runtime.GOMAXPROCS(1 + m.rand.IntN(4))
+			var both sync.WaitGroup
+			for i := pair; i < 4; i += 2 {
+				before, proposed, crashes := m.some(txs), m.rand.IntN(8) == 0, i == 2 && height%16 == 0
+				both.Go(func() {
+					r := replicas[i]
+					if pair == 1 {
+						r.seen = replicas[i-1].seen
+					}
+					for _, raw := range before {
+						r.check(raw)
+					}
+					if proposed {
+						r.accepts(height+1, txs)
+					}
+					if crashes {
+						r.finalize(height+1, txs...)
+						r = r.crash(c)
+						replicas[i] = r
+					}
+					codes[i], hashes[i] = r.block(height+1, txs...)
+				})
 			}
-			if m.rand.IntN(8) == 0 {
-				r.accepts(height+1, txs)
+			both.Wait()
+		}
+		for i, hash := range hashes {
+			if hash == nil || !bytes.Equal(hash, hashes[0]) || !slices.Equal(codes[i], codes[0]) {
+				t.Fatalf("block %d: replica %d is at %x, replica 0 at %x", height+1, i, hash, hashes[0])
 			}
-			if i == 3 && height%16 == 0 {
-				r.finalize(height+1, txs...)
-				replicas[i] = r.crash(c)
-				r = replicas[i]
-			}
-			codes, hash := r.block(height+1, txs...)
-			if i == 0 {
-				want = hash
-				for _, code := range codes {
-					outcomes[code]++
-				}
-			} else if !bytes.Equal(hash, want) {
-				t.Fatalf("block %d: replica %d is at %x, replica 0 at %x", height+1, i, hash, want)
-			}
+		}
+		for _, code := range codes[0] {
+			outcomes[code]++
 		}
 		if len(txs) == 0 {
 			empty++
@@ -352,10 +368,20 @@ func TestReplicas(t *testing.T) {
 	view.Keys(action.DomainValidator, func(*action.KeyRecord) bool { keys++; return true })
 	view.Ceremonies(func(b *dkg.Board, _ ledger.About) bool { ended[b.Phase()]++; return true })
 	size, _ := view.LogRoot()
-	t.Logf("%d blocks, %d of them empty; outcomes %v; %d events, %d keys, ceremonies %v", height, empty, outcomes, size, keys, ended)
+	for i := range size {
+		if ev := view.Event(i); ev != nil {
+			happened[ev.Kind]++
+		}
+	}
+	t.Logf("%d blocks, %d of them empty; outcomes %v; %d keys, ceremonies %v; %d events: %v", height, empty, outcomes, keys, ended, size, happened)
 	for code := ledger.OK; code <= ledger.CodeBusy; code++ {
 		if outcomes[code] == 0 {
 			t.Errorf("no transaction ended %s: the mix is too narrow", code)
+		}
+	}
+	for kind := ledger.EventRequested; kind <= ledger.EventTimer; kind++ {
+		if happened[kind] == 0 {
+			t.Errorf("nothing was %s: the mix is too narrow", kind)
 		}
 	}
 	if ended[dkg.PhaseDone] == 0 || ended[dkg.PhaseAborted] == 0 {
@@ -363,21 +389,23 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// mix makes random blocks: whole ceremonies with deaf and dumb seats, grants,
+// mix makes random blocks: whole ceremonies with deaf and dumb seats, governance,
 // reports, leases, replays, forgeries and noise.
 type mix struct {
 	*ledgertest.Cluster
 	rand    *rand.Rand
 	players map[[32]byte][]*dkg.Participant
 	past    [][]byte
-	nonce   byte
+	nonce   uint32
+	size    int   // of a block, at most
+	height  int64 // of the last block
 }
 
 func (m *mix) block(t testing.TB, s *ledger.State) (txs [][]byte) {
 	if m.rand.IntN(10) == 0 {
 		return nil
 	}
-	for range m.rand.IntN(40) {
+	for range m.rand.IntN(m.size) {
 		raw := m.any(s)
 		txs = append(txs, raw)
 		if m.rand.IntN(6) == 0 {
@@ -386,6 +414,9 @@ func (m *mix) block(t testing.TB, s *ledger.State) (txs [][]byte) {
 	}
 	for _, id := range s.OpenCeremonies() {
 		board, _ := s.Ceremony(id)
+		if p := board.Params(); m.players[id] == nil && p.Mode == dkg.ModeKeygen {
+			m.players[id] = []*dkg.Participant{m.Participant(p, 1), m.Participant(p, 2), m.Participant(p, 3), m.Participant(p, 4)}
+		}
 		for i, q := range m.players[id] {
 			if m.rand.IntN(3) == 0 || id[0]%4 == 0 && i < 2 {
 				continue // not now, or in some ceremonies never
@@ -406,7 +437,28 @@ func (m *mix) block(t testing.TB, s *ledger.State) (txs [][]byte) {
 	return txs
 }
 
+// some are those transactions that came through a replica's mempool.
+func (m *mix) some(txs [][]byte) (out [][]byte) {
+	for _, raw := range txs {
+		if m.rand.IntN(4) == 0 {
+			out = append(out, raw)
+		}
+	}
+	return out
+}
+
+// params are those of a new ceremony.
+func (m *mix) params(keys int) dkg.Params {
+	m.nonce++
+	p := m.Params(keys, 0)
+	binary.BigEndian.PutUint32(p.Nonce[:], m.nonce)
+	return p
+}
+
 func (m *mix) any(s *ledger.State) []byte {
+	if m.rand.IntN(2) == 0 {
+		return m.governance(s)
+	}
 	who := ledgertest.Node(m.rand.IntN(4))
 	if m.rand.IntN(12) == 0 {
 		who = []action.Signer{ledgertest.Alice, ledgertest.Olga}[m.rand.IntN(2)]
@@ -414,18 +466,15 @@ func (m *mix) any(s *ledger.State) []byte {
 	b := byte(m.rand.IntN(4))
 	switch m.rand.IntN(15) {
 	case 0:
-		m.nonce++
-		p := m.Params(1+m.rand.IntN(2), m.nonce)
+		p := m.params(1 + m.rand.IntN(2))
 		if m.rand.IntN(8) > 0 {
 			who = ledgertest.Alice
 		}
 		p.Hybrid = m.nonce%2 == 0
-		m.players[p.ID()] = []*dkg.Participant{m.Participant(p, 1), m.Participant(p, 2), m.Participant(p, 3), m.Participant(p, 4)}
 		return m.Tx(who, action.KindRequest, ledger.CeremonyOpen{Params: p, Purpose: "mix"}.Encode())
 	case 1:
 		keys := [][]byte{bytes.Repeat([]byte{b}, 48)}
-		m.nonce++
-		p := ledgertest.Import(m.Params(1, m.nonce), b+1, keys)
+		p := ledgertest.Import(m.params(1), b+1, keys)
 		return m.Tx(who, action.KindRequest, ledger.CeremonyOpen{Params: p, Keys: keys}.Encode())
 	case 2, 3, 4:
 		gas := uint64(m.rand.IntN(3))
