@@ -1,10 +1,12 @@
 package ident
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
 
@@ -136,7 +138,11 @@ func (pk *PublicKey) UnmarshalText(text []byte) error {
 // pair is a key of the first two suites.
 type pair struct {
 	ed ed25519.PublicKey
-	ml *mldsa65.PublicKey // nil in the first suite
+	ml []byte // as in the key's bytes; nil in the first suite
+
+	// unpack expands ml, which takes as long as verifying and which most of
+	// those who read a member's record have no use for.
+	unpack func() *mldsa65.PublicKey
 }
 
 func parsePair(b []byte, hybrid bool) (*pair, error) {
@@ -149,20 +155,19 @@ func parsePair(b []byte, hybrid bool) (*pair, error) {
 	}
 	k := &pair{ed: append(ed25519.PublicKey(nil), b[:ed25519.PublicKeySize]...)}
 	if hybrid {
-		k.ml = new(mldsa65.PublicKey)
-		if err := k.ml.UnmarshalBinary(b[ed25519.PublicKeySize:]); err != nil {
-			return nil, err
-		}
+		k.ml = bytes.Clone(b[ed25519.PublicKeySize:])
+		k.unpack = sync.OnceValue(func() *mldsa65.PublicKey {
+			var pk mldsa65.PublicKey
+			pk.Unpack((*[mldsa65.PublicKeySize]byte)(k.ml)) // every string of this length is a key
+			return &pk
+		})
 	}
 	return k, nil
 }
 
 func (k *pair) bytes() []byte {
 	out := append([]byte(nil), k.ed...)
-	if k.ml != nil {
-		out = append(out, k.ml.Bytes()...)
-	}
-	return out
+	return append(out, k.ml...)
 }
 
 func (k *pair) verify(tag wire.Tag, msg [32]byte, sig []byte) bool {
@@ -173,5 +178,5 @@ func (k *pair) verify(tag wire.Tag, msg [32]byte, sig []byte) bool {
 	if k.ml == nil {
 		return len(ml) == 0
 	}
-	return len(ml) == mldsa65.SignatureSize && mldsa65.Verify(k.ml, msg[:], []byte(tag), ml)
+	return len(ml) == mldsa65.SignatureSize && mldsa65.Verify(k.unpack(), msg[:], []byte(tag), ml)
 }

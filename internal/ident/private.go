@@ -45,7 +45,9 @@ func FromSeed(suite Suite, seed []byte) (PrivateKey, error) {
 	public := &pair{ed: ed.Public().(ed25519.PublicKey)}
 	var ml *mldsa65.PrivateKey
 	if suite == Ed25519MLDSA65 {
-		public.ml, ml = mldsa65.NewKeyFromSeed((*[32]byte)(seed[32:]))
+		var pk *mldsa65.PublicKey
+		pk, ml = mldsa65.NewKeyFromSeed((*[32]byte)(seed[32:]))
+		public.ml, public.unpack = pk.Bytes(), func() *mldsa65.PublicKey { return pk }
 	}
 	return PrivateKey{
 		public: PublicKey{suite, public},

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/action/actiontest"
 )
 
 // BenchmarkBlock measures what a replica spends on one transaction of a block
@@ -51,6 +52,60 @@ func BenchmarkBlock(b *testing.B) {
 						if r := s.Apply(w.block, v); r.Code != OK {
 							b.Fatal(r)
 						}
+					}
+				}
+				run()
+				for b.Loop() {
+					run()
+				}
+				b.ReportMetric(float64(b.N)*size/b.Elapsed().Seconds(), "tx/s")
+			})
+		}
+	}
+}
+
+// BenchmarkGovernance measures requests that two humans approve and that happen
+// then: a third of the transactions asks, the others agree. The second of them
+// signs with a key of either suite.
+func BenchmarkGovernance(b *testing.B) {
+	const size = 999
+	for k, suite := range []string{"ed25519", "hybrid"} {
+		c := newCouncil(b)
+		nonces := map[string]uint64{}
+		next := func(p *actiontest.Person) uint64 { nonces[p.Record.ID]++; return nonces[p.Record.ID] }
+		c.Case.Nonce = func(id string) uint64 { nonces[id]++; return nonces[id] }
+		var txs [][]byte
+		for i := range size / 3 {
+			a := c.exit(byte(i))
+			a.Duty = binary.BigEndian.AppendUint64(nil, uint64(i))
+			tx := action.Tx{Cluster: c.ID, Kind: action.KindRequest, Signer: member("ana"), Nonce: next(c.Ana), Body: Ask{Action: a}.Encode()}
+			raw := tx.Sign(c.Ana.Keys[0])
+			c.Request = action.Request{Action: a.Encode(), Nonce: action.HashTx(raw), Policy: c.view().PolicyVersion(), By: "member/ana"}
+			txs = append(txs, raw, c.Approve(c.Ana, 0, nil), c.Approve(c.Bo, k, nil))
+		}
+		for _, mode := range []string{"cold", "seen"} {
+			b.Run(suite+"/"+mode, func(b *testing.B) {
+				var seen *Seen
+				if mode == "seen" {
+					seen = new(Seen)
+				}
+				run := func() {
+					s := c.view()
+					for _, raw := range txs {
+						tx, err := Parse(raw)
+						if err != nil {
+							b.Fatal(err)
+						}
+						v, err := s.Verify(tx, seen)
+						if err != nil {
+							b.Fatal(err)
+						}
+						if r := s.Apply(c.block, v); r.Code != OK {
+							b.Fatal(r)
+						}
+					}
+					if n := len(live(s)); n != 0 {
+						b.Fatalf("%d requests wait", n)
 					}
 				}
 				run()
