@@ -164,6 +164,66 @@ func TestForgedApprovals(t *testing.T) {
 	}
 }
 
+// TestHonestApprovals: a credential of any suite approves.
+func TestHonestApprovals(t *testing.T) {
+	for k := range 4 {
+		c := newCouncil(t)
+		c.open(c.Ana, c.exit(1))
+		for _, p := range []*actiontest.Person{c.Ana, c.Bo} {
+			if r := c.next(c.Approve(p, k, nil))[0]; r.Code != OK {
+				t.Errorf("credential %d of %s: %s (%s)", k, p.Record.ID, r.Code, r.Info)
+			}
+		}
+		c.want(RequestExecuted)
+	}
+}
+
+// TestReplayedApprovals: an approval counts for the one request, however often
+// the same is asked for and the transaction comes back.
+func TestReplayedApprovals(t *testing.T) {
+	for name, end := range map[string]func(c *council){
+		"while it waits":     func(*council) {},
+		"cancelled":          func(c *council) { c.say(c.Ana, action.Cancel) },
+		"vetoed":             func(c *council) { c.say(c.Abe, action.Veto) },
+		"lapsed":             func(c *council) { c.at(c.block.Time + 25*hour) },
+		"executed":           func(c *council) { c.say(c.Ana, action.Approve) },
+		"under a new policy": func(c *council) { c.govern(rules + "# changed\n"); c.at(c.block.Time + 25*hour) },
+	} {
+		c := newCouncil(t)
+		c.open(c.Ana, c.exit(1))
+		old := c.Approve(c.Bo, 0, nil)
+		again := func() []byte { // the same words, signed again
+			was := c.Request
+			defer func() { c.Request = was }()
+			d, _ := action.ParseTx(old)
+			return c.Approve(c.Bo, 1, func(tx *action.Tx, _ *action.Decision) { tx.Body = d.Body })
+		}
+		c.next(old, old)
+		if r, _ := c.view().Request(c.id); len(r.Approvals) != 1 {
+			t.Fatalf("%s: %d approvals of one transaction twice in a block", name, len(r.Approvals))
+		}
+		if end(c); name != "while it waits" {
+			before := c.id
+			if c.open(c.Ana, c.exit(1)); c.id == before {
+				t.Fatalf("%s: asked again, and it is the same request", name)
+			}
+		}
+		if r := c.next(old)[0]; r.Code != CodeNonce {
+			t.Errorf("%s: replayed: %s", name, r.Code)
+		}
+		if r := c.next(again())[0]; r.Code == OK {
+			t.Errorf("%s: approved again with old words", name)
+		}
+		want := 0
+		if name == "while it waits" {
+			want = 1
+		}
+		if r, _ := c.view().Request(c.id); len(r.Approvals) != want {
+			t.Errorf("%s: %d approvals, want %d", name, len(r.Approvals), want)
+		}
+	}
+}
+
 // TestExecutesInTheBlock: in the block of the last approval, or of the first
 // that comes after the lock, and not one earlier.
 func TestExecutesInTheBlock(t *testing.T) {

@@ -10,32 +10,93 @@ package actiontest
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha512"
+	"encoding/asn1"
 	"fmt"
+	"math/big"
 	"slices"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/ident/identtest"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // Person is a member and what he signs with.
 type Person struct {
 	Record action.MemberRecord
-	Keys   []ident.PrivateKey
+	Keys   []ident.PrivateKey // of the first two suites
+	SSH    ed25519.PrivateKey // in an agent
+	Token  *identtest.Authenticator
 }
 
-// NewPerson makes a person with a key of each suite.
+// suites name the credentials of a person, in their order in his record.
+var suites = []string{"Ed25519", "hybrid", "SSH", "passkey"}
+
+const (
+	withSSH     = 2
+	withPasskey = 3
+)
+
+// NewPerson makes a person with a credential of each suite.
 func NewPerson(id, operator, region, role string) *Person {
 	p := &Person{Record: action.MemberRecord{ID: id, Name: id, Operator: operator, Region: region, Roles: []string{role}}}
 	for _, suite := range []ident.Suite{ident.Ed25519, ident.Ed25519MLDSA65} {
 		k, _, err := ident.Generate(suite, rand.Reader)
-		if err != nil {
-			panic(err)
-		}
 		p.Keys = append(p.Keys, k)
-		p.Record.Keys = append(p.Record.Keys, k.Public())
+		p.add(k.Public(), err)
 	}
+	var blob wire.Encoder
+	blob.String("ssh-ed25519")
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	blob.Bytes(public)
+	p.SSH = private
+	p.add(ident.NewSSH(blob.Out(), false))
+	p.Token = identtest.New("example.org", "https://quorate.example.org")
+	p.add(ident.NewPasskey(p.Token.Key.Public(), p.Token.RPID, []string{p.Token.Origin}))
 	return p
+}
+
+func (p *Person) add(k ident.PublicKey, err error) {
+	if err != nil {
+		panic(err)
+	}
+	p.Record.Keys = append(p.Record.Keys, k)
+}
+
+// sign signs with credential k.
+func (p *Person) sign(tx *action.Tx, k int) []byte {
+	switch k {
+	case withSSH:
+		return p.signSSH(ident.SSHMessage(wire.TagTx, tx.Unsigned()))
+	case withPasskey:
+		challenge := wire.Hash(wire.TagTx, tx.Unsigned())
+		return assertion(p.Token, "webauthn.get", challenge[:])
+	}
+	return p.Keys[k].Sign(wire.TagTx, tx.Unsigned())
+}
+
+func (p *Person) signSSH(message []byte) []byte {
+	return append([]byte{byte(ident.SSH)}, ed25519.Sign(p.SSH, message)...)
+}
+
+// assertion is what an authenticator says, as a signature of its suite.
+func assertion(a *identtest.Authenticator, kind string, challenge []byte) []byte {
+	data, client := a.Data(), a.ClientData(kind, challenge)
+	var sig struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(a.Sign(data, client), &sig); err != nil {
+		panic(err)
+	}
+	raw, err := ident.EncodeP256(sig.R, sig.S)
+	if err != nil {
+		panic(err)
+	}
+	return ident.EncodeAssertion(data, client, raw)
 }
 
 // Case is a request and the people who could approve it.
@@ -79,7 +140,7 @@ func (c *Case) Member(id string) *action.MemberRecord {
 }
 
 // Approve is an honest approval, after what edit does to it before it is
-// signed with key k of the person.
+// signed with credential k of the person.
 func (c *Case) Approve(p *Person, k int, edit func(*action.Tx, *action.Decision)) []byte {
 	d := action.Decision{Request: c.Request.ID(c.Cluster), Action: action.HashAction(c.Cluster, c.Request.Action), Policy: c.Request.Policy, Verdict: action.Approve}
 	tx := action.Tx{Cluster: c.Cluster, Kind: action.KindDecision, Signer: action.Signer{Class: action.SignerMember, Name: p.Record.ID}, Nonce: c.Nonce(p.Record.ID)}
@@ -90,7 +151,7 @@ func (c *Case) Approve(p *Person, k int, edit func(*action.Tx, *action.Decision)
 	if tx.Body == nil {
 		tx.Body = d.Encode()
 	}
-	return tx.Sign(p.Keys[k])
+	return tx.Signed(p.sign(&tx, k))
 }
 
 // Forgery is something wrong in place of two approvals.
@@ -101,9 +162,9 @@ type Forgery struct {
 	Members map[string]*action.MemberRecord
 }
 
-// Forgeries returns all of them, for either approval and either kind of key.
+// Forgeries returns all of them, for either approval and each kind of credential.
 func (c *Case) Forgeries() (all []Forgery) {
-	for k, suite := range []string{"Ed25519", "hybrid"} {
+	for k, suite := range suites {
 		for second := range 2 {
 			// one builds a forgery of one approval beside an honest other.
 			one := func(name string, forged func(p *Person) []byte, members ...*action.MemberRecord) {
@@ -126,6 +187,12 @@ func (c *Case) Forgeries() (all []Forgery) {
 			c.wrongWords(k, one)
 			c.wrongSignatures(k, one)
 			c.wrongPeople(k, one)
+			switch k {
+			case withSSH:
+				c.wrongAgents(one)
+			case withPasskey:
+				c.wrongTokens(one)
+			}
 		}
 	}
 	all = append(all, Forgery{Name: "nobody"}, Forgery{Name: "one alone", Txs: [][]byte{c.Approve(c.Ana, 0, nil)}},
@@ -206,6 +273,79 @@ func (c *Case) wrongSignatures(k int, one forge) {
 	})
 }
 
+// wrongAgents signed what an agent signs for somebody else than us.
+func (c *Case) wrongAgents(one forge) {
+	for name, message := range map[string]func(tx *action.Tx) []byte{
+		"as it signs for git":        func(tx *action.Tx) []byte { return sshsig("git", tx) },
+		"as it signs for nobody":     func(tx *action.Tx) []byte { return sshsig("", tx) },
+		"as it signs for us in part": func(tx *action.Tx) []byte { return sshsig("quorat", tx) },
+		"without SSH's frame":        func(tx *action.Tx) []byte { m := wire.Hash(wire.TagTx, tx.Unsigned()); return m[:] },
+		"under another tag":          func(tx *action.Tx) []byte { return ident.SSHMessage(wire.TagGrant, tx.Unsigned()) },
+	} {
+		one("signed by an agent "+name, func(p *Person) []byte {
+			return c.with(p, func(tx *action.Tx) []byte { return p.signSSH(message(tx)) })
+		})
+	}
+	one("of the agent's key, as one of the first suite", func(p *Person) []byte {
+		return resign(c.Approve(p, withSSH, nil), func(s []byte) []byte { s = bytes.Clone(s); s[0] = byte(ident.Ed25519); return s })
+	})
+}
+
+// sshsig is the signed data of PROTOCOL.sshsig in another namespace.
+func sshsig(namespace string, tx *action.Tx) []byte {
+	message := wire.Hash(wire.TagTx, tx.Unsigned())
+	sum := sha512.Sum512(message[:])
+	e := wire.NewEncoder([]byte("SSHSIG"))
+	e.String(namespace)
+	e.String("")
+	e.String("sha512")
+	e.Bytes(sum[:])
+	return e.Out()
+}
+
+// wrongTokens are assertions for another page, or without the person.
+func (c *Case) wrongTokens(one forge) {
+	for name, edit := range map[string]func(a *identtest.Authenticator){
+		"for another page":            func(a *identtest.Authenticator) { a.Origin = "https://quorate.example.net" },
+		"for a page over http":        func(a *identtest.Authenticator) { a.Origin = "http://quorate.example.org" },
+		"for a page below ours":       func(a *identtest.Authenticator) { a.Origin += ".evil.org" },
+		"for another relying party":   func(a *identtest.Authenticator) { a.RPID = "example.net" },
+		"for a subdomain":             func(a *identtest.Authenticator) { a.RPID = "quorate.example.org" },
+		"in a frame":                  func(a *identtest.Authenticator) { a.Tail = `,"crossOrigin":true}` },
+		"with nobody verified":        func(a *identtest.Authenticator) { a.Flags = identtest.Present },
+		"with nobody present":         func(a *identtest.Authenticator) { a.Flags = identtest.Verified },
+		"by another of the same page": func(a *identtest.Authenticator) { a.Key = identtest.New(a.RPID, a.Origin).Key },
+	} {
+		one("by a token "+name, func(p *Person) []byte {
+			token := *p.Token
+			edit(&token)
+			return c.with(p, func(tx *action.Tx) []byte {
+				m := wire.Hash(wire.TagTx, tx.Unsigned())
+				return assertion(&token, "webauthn.get", m[:])
+			})
+		})
+	}
+	one("by a token that was being registered", func(p *Person) []byte {
+		return c.with(p, func(tx *action.Tx) []byte {
+			m := wire.Hash(wire.TagTx, tx.Unsigned())
+			return assertion(p.Token, "webauthn.create", m[:])
+		})
+	})
+	one("by a token that logged in", func(p *Person) []byte {
+		return c.with(p, func(*action.Tx) []byte { return assertion(p.Token, "webauthn.get", make([]byte, 32)) })
+	})
+}
+
+// with is an honest approval under a signature made otherwise.
+func (c *Case) with(p *Person, sign func(*action.Tx) []byte) []byte {
+	tx, err := action.ParseTx(c.Approve(p, 0, nil))
+	if err != nil {
+		panic(err)
+	}
+	tx.Signature = nil
+	return tx.Signed(sign(tx))
+}
+
 // wrongPeople signed the right thing themselves, and do not count.
 func (c *Case) wrongPeople(k int, one forge) {
 	one("of somebody who is not enrolled", func(*Person) []byte { return c.Approve(c.Eve, k, nil) })
@@ -214,9 +354,9 @@ func (c *Case) wrongPeople(k int, one forge) {
 		// The same human again, with the other credential, in the place of another.
 		one("of "+who.Record.ID+" with his other key", func(p *Person) []byte {
 			if p == other {
-				return c.Approve(who, 1-k, nil)
+				return c.Approve(who, (k+1)%len(suites), nil)
 			}
-			return c.Approve(other, 1-k, nil)
+			return c.Approve(other, (k+1)%len(suites), nil)
 		})
 	}
 	gone := func(edit func(*action.MemberRecord)) (out [2]*action.MemberRecord) {
