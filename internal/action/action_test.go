@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -127,18 +128,81 @@ func TestRecordsRoundTrip(t *testing.T) {
 	if err != nil || !bytes.Equal(got.Encode(), k.Encode()) {
 		t.Errorf("key record: %v", err)
 	}
-	for _, a := range []*Action{
-		{Rule: RuleExit, Domain: DomainValidator, PublicKey: make([]byte, 48), Duty: []byte{1, 2}},
-		{Rule: RuleSettings, Domain: DomainValidator, PublicKey: make([]byte, 48), Settings: SettingsChange{Set: k.Settings, Open: FieldGraffiti}},
-		{Rule: RuleArchive, Domain: DomainValidator, PublicKey: make([]byte, 48)},
-	} {
-		got, err := ParseAction(a.Encode())
-		if err != nil || got.Hash(ClusterID{1}) != a.Hash(ClusterID{1}) {
-			t.Errorf("action %s: %v", a.Rule, err)
+}
+
+// everyAction is an action of every rule, with nothing left out.
+func everyAction(m *MemberRecord) (all []*Action) {
+	key := []byte{47: 9}
+	archive := (&Action{Rule: RuleArchive, Domain: DomainValidator, PublicKey: key}).Encode()
+	for rule, s := range shapes {
+		a := &Action{Rule: rule}
+		if s.ofKey() {
+			a.Domain, a.PublicKey = DomainValidator, key
+		}
+		switch s {
+		case shapeKeyUntil:
+			a.Until = 7
+		case shapeDuty:
+			a.Duty = []byte{1, 2}
+		case shapeHistory:
+			a.Domain, a.History = DomainValidator, History{Hash: [32]byte{1}, Keys: 2}
+		case shapeSettings:
+			a.Settings = SettingsChange{Set: ProposerSettings{FeeRecipient: &Address{1}, GasLimit: new(uint64(30_000_000))}, Open: FieldGraffiti}
+		case shapeCeremony:
+			a.Ceremony = Ceremony{Params: []byte{1, 2, 3}, Purpose: "pool"}
+		case shapeMember:
+			a.Member = m
+		case shapeName:
+			a.Name = "bo"
+		case shapeNameUntil:
+			a.Name, a.Until = "bo", 8
+		case shapeDocument:
+			a.Document = []byte("version: 1\n")
+		case shapeTimer:
+			a.Timer = Timer{Name: "tic", First: 9, Every: 10, Action: archive}
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// Every action keeps all that it says, and none can be read as another.
+func TestActionsRoundTrip(t *testing.T) {
+	g := testGenesis(t, 1)
+	seen := map[[32]byte]Rule{}
+	for _, a := range everyAction(&g.Members[0]) {
+		raw := a.Encode()
+		got, err := ParseAction(raw)
+		if err != nil {
+			t.Errorf("%s: %v", a.Rule, err)
+			continue
+		}
+		same := func(x, y *Action) bool { // members hold keys, which do not compare
+			p, q := *x, *y
+			p.Member, q.Member = nil, nil
+			return reflect.DeepEqual(p, q) && (x.Member == nil) == (y.Member == nil) && (x.Member == nil || bytes.Equal(x.Member.Encode(), y.Member.Encode()))
+		}
+		if !same(got, a) || !bytes.Equal(got.Encode(), raw) {
+			t.Errorf("%s: %+v became %+v", a.Rule, a, got)
 		}
 		if a.Hash(ClusterID{1}) == a.Hash(ClusterID{2}) {
-			t.Error("an action's hash holds in two clusters")
+			t.Errorf("%s: its hash holds in two clusters", a.Rule)
 		}
+		if other, twice := seen[a.Hash(ClusterID{1})]; twice {
+			t.Errorf("%s and %s share a hash", a.Rule, other)
+		}
+		seen[a.Hash(ClusterID{1})] = a.Rule
+		for i := range raw {
+			if _, err := ParseAction(raw[:i]); err == nil {
+				t.Errorf("%s: the first %d of %d bytes are an action", a.Rule, i, len(raw))
+			}
+		}
+		if _, err := ParseAction(append(bytes.Clone(raw), 0)); err == nil {
+			t.Errorf("%s: a byte more is the same action", a.Rule)
+		}
+	}
+	if len(seen) != len(shapes) {
+		t.Errorf("%d actions of %d rules", len(seen), len(shapes))
 	}
 }
 
@@ -177,6 +241,11 @@ func FuzzParseRecords(f *testing.F) {
 	g := testGenesis(f, 1)
 	f.Add(g.Nodes[0].Encode())
 	f.Add(g.Members[0].Encode())
+	for _, a := range everyAction(&g.Members[0]) {
+		f.Add(a.Encode())
+	}
+	f.Add(Decision{Verdict: Veto}.Encode())
+	f.Add((&Grant{Request: Request{Action: []byte{1}, By: "node/n"}, Need: Need{1, 2, 3}, Approvals: make([][32]byte, 2)}).Encode())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if n, err := ParseNodeRecord(in); err == nil && !bytes.Equal(n.Encode(), in) {
 			t.Fatal("node record changed")
@@ -192,6 +261,9 @@ func FuzzParseRecords(f *testing.F) {
 		}
 		if g, err := ParseGrant(in); err == nil && !bytes.Equal(g.Encode(), in) {
 			t.Fatal("grant changed")
+		}
+		if d, err := ParseDecision(in); err == nil && !bytes.Equal(d.Encode(), in) {
+			t.Fatal("decision changed")
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 func FuzzParseSignRequest(f *testing.F) {
 	f.Add(SignRequest{Key: [48]byte{1}, Duty: eth.EncodeDuty(eth.Duty{Message: &eth.RandaoReveal{Epoch: 1}}), Evidence: Evidence{Certificate: []byte("c")}}.Encode())
+	f.Add(SignRequest{Evidence: Evidence{Approvals: [][]byte{[]byte("a"), []byte("b")}}}.Encode())
 	f.Add(SignRequest{}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := ParseSignRequest(b); err == nil && !bytes.Equal(r.Encode(), b) {

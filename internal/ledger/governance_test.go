@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"bytes"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -582,4 +584,28 @@ func (c *council) archive() {
 func live(s *State) (out []*Request) {
 	s.Requests(true, func(_ [32]byte, r *Request) bool { out = append(out, r); return true })
 	return out
+}
+
+// FuzzParseGovernance: records of governance read back as they were written.
+func FuzzParseGovernance(f *testing.F) {
+	r := &Request{Request: action.Request{Action: []byte{1, 2}, By: "member/ana"}, State: RequestLocked, Purpose: "p", Tier: "t", Need: action.Need{Approvals: 2},
+		Height: 1, Opened: 2, Deadline: 3, Escalate: 4, Lock: 5, Blocks: 6, Unlock: 7, UnlockHeight: 8, Escalated: true, Closed: 9, Reason: "r",
+		Approvals: []Approval{{Member: "bo", Tx: [32]byte{1}, Key: [32]byte{2}, Time: 10}}}
+	t := &Timer{Timer: action.Timer{Name: "tic", First: 1, Every: 2, Action: []byte{3}}, By: "node/n", Next: 4, Rung: 5}
+	if got, err := parseRequest(r.encode()); err != nil || !reflect.DeepEqual(got, r) {
+		f.Errorf("request: %v, %+v", err, got)
+	}
+	if got, err := parseTimer(t.encode()); err != nil || !reflect.DeepEqual(got, t) {
+		f.Errorf("timer: %v, %+v", err, got)
+	}
+	f.Add(r.encode())
+	f.Add(t.encode())
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if r, err := parseRequest(in); err == nil && !bytes.Equal(r.encode(), in) {
+			t.Fatal("request changed")
+		}
+		if x, err := parseTimer(in); err == nil && !bytes.Equal(x.encode(), in) {
+			t.Fatal("timer changed")
+		}
+	})
 }
