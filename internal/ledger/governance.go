@@ -126,7 +126,7 @@ func (s *State) decide(ctx txContext, d action.Decision, raw []byte) error {
 		return err
 	}
 	// If somebody who agreed has left since, a new approval starts the lock anew.
-	if humans, _ := s.approvers(ctx, r); !r.Need.Met(humans) {
+	if !r.Need.Met(humans) {
 		if ctx.block.Time >= r.Deadline {
 			return refuse(CodePhase, "the request has expired")
 		}

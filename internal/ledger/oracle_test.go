@@ -242,7 +242,9 @@ func (o *oracle) stuck(l law, members map[string]*action.MemberRecord) bool {
 		all = append(all, n)
 	}
 	for _, m := range members {
-		all = append(all, o.party(m))
+		if o.now >= m.Suspended {
+			all = append(all, o.party(m))
+		}
 	}
 	was := o.law
 	defer func() { o.law = was }()
@@ -458,7 +460,8 @@ func (o *oracle) decide(who party, d action.Decision, credential, tx [32]byte) s
 		o.end(r, RequestVetoed, EventVetoed)
 		return done
 	}
-	if slices.ContainsFunc(r.agreed, func(a Approval) bool { return a.Member == who.id }) {
+	agreed, _ := o.agree(r)
+	if slices.ContainsFunc(agreed, func(p party) bool { return p.id == who.id }) {
 		return refused
 	}
 	if r.escalated { // he may stand in for others
@@ -471,7 +474,8 @@ func (o *oracle) decide(who party, d action.Decision, credential, tx [32]byte) s
 	if !l.may(policy.Approve, r.a.Rule, who) || !r.tier.counts(who, requester, o.now-r.opened) {
 		return denied
 	}
-	if by, _ := o.agree(r); !reached(r.need, by) {
+	r.agreed = slices.DeleteFunc(r.agreed, func(a Approval) bool { return a.Member == who.id }) // it does not count any more
+	if !reached(r.need, agreed) {
 		if o.now >= r.deadline {
 			return refused
 		}
@@ -587,13 +591,23 @@ func (o *oracle) possible(a *action.Action) bool {
 				}
 			}
 		}
-		next[a.Member.ID] = a.Member
+		changed := *a.Member
+		if m != nil {
+			changed.Suspended = m.Suspended
+		}
+		next[a.Member.ID] = &changed
 		return a.Member.Suspended == 0 && (m == nil) == (a.Rule == action.RuleEnrol) && (m == nil || !o.stuck(o.laws[o.law], next))
 	case action.RuleRemove:
 		delete(next, a.Name)
 		return m != nil && !o.stuck(o.laws[o.law], next)
 	case action.RuleSuspend:
-		return m != nil && ends
+		if m == nil || !ends {
+			return false
+		}
+		stopped := *m
+		stopped.Suspended = max(m.Suspended, a.Until)
+		next[m.ID] = &stopped
+		return !o.stuck(o.laws[o.law], next)
 	case action.RuleReinstate:
 		return m != nil && m.Suspended > o.now
 	case action.RulePolicy:
