@@ -634,7 +634,7 @@ func (o *oracle) do(a *action.Action, approvals [][32]byte) {
 		o.granted[a.Hash(o.cluster)] = approvals
 		o.log(EventGranted, "validator/"+name)
 	case action.RuleSettings:
-		k.gas = *a.Settings.GasLimit
+		k.gas = *a.Settings.Set.GasLimit
 		o.log(EventKeySettings, "validator/"+name)
 	case action.RuleArchive:
 		k.state, k.thaw = action.KeyArchived, 0

@@ -145,7 +145,7 @@ func (s *society) record(id string) action.MemberRecord {
 
 func (s *society) settings() *action.Action {
 	gas := uint64(1 + s.below(3))
-	return &action.Action{Rule: action.RuleSettings, Settings: action.ProposerSettings{GasLimit: &gas}}
+	return &action.Action{Rule: action.RuleSettings, Settings: action.SettingsChange{Set: action.ProposerSettings{GasLimit: &gas}}}
 }
 
 func (s *society) later(most uint64) uint64 {

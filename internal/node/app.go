@@ -37,6 +37,7 @@ type app struct {
 	state    *ledger.State              // see committed; nil after a commit
 	staged   *staged                    // between FinalizeBlock and Commit
 	head     head                       // the last committed block; its height is 0 before the first
+	waiting  quota                      // in the mempool, which comes back with all that it holds after each commit
 	moved    chan struct{}              // closed at the next commit
 	keys     []*action.KeyRecord        // changed and not taken by the follower yet
 	waits    map[[32]byte]func(outcome) // transactions whose outcome somebody waits for
@@ -74,7 +75,7 @@ type outcome struct {
 
 func newApp(g *action.Genesis, id action.ClusterID, st *store.Store, log *slog.Logger, fatal func(error)) (*app, error) {
 	a := &app{genesis: g, cluster: id, store: st, log: log, fatal: fatal,
-		moved: make(chan struct{}), waits: map[[32]byte]func(outcome){}}
+		waiting: quota{}, moved: make(chan struct{}), waits: map[[32]byte]func(outcome){}}
 	if st.Height() > 0 {
 		var err error
 		if a.head, _, err = parseMeta(st.Meta()); err != nil {
@@ -176,8 +177,12 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.verify(st, req.Tx); err != nil {
+	tx, err := a.verify(st, req.Tx)
+	if err != nil {
 		return &abci.ResponseCheckTx{Code: uint32(codeOf(err)), Log: textOf(err)}, nil
+	}
+	if !a.waiting.take(tx) {
+		return &abci.ResponseCheckTx{Code: uint32(ledger.CodeBusy), Log: fmt.Sprintf("%d transactions of %s wait already", maxOfSigner, tx.Envelope().Signer)}, nil
 	}
 	return &abci.ResponseCheckTx{GasWanted: 1}, nil
 }
@@ -218,11 +223,12 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 	}
 	var out [][]byte
 	var size int64
+	inBlock := quota{}
 	for _, raw := range req.Txs {
 		if size += int64(len(raw)) + txOverhead; size > req.MaxTxBytes {
 			break
 		}
-		if _, err := a.verify(st, raw); err == nil {
+		if tx, err := a.verify(st, raw); err == nil && inBlock.take(tx) {
 			out = append(out, raw)
 		}
 	}
@@ -241,8 +247,13 @@ func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposa
 	if err != nil {
 		return nil, err
 	}
+	inBlock := quota{}
 	for i, raw := range req.Txs {
-		if _, err := a.verify(st, raw); err != nil {
+		tx, err := a.verify(st, raw)
+		if err == nil && !inBlock.take(tx) {
+			err = fmt.Errorf("more than %d transactions of %s", maxOfSigner, tx.Envelope().Signer)
+		}
+		if err != nil {
 			a.log.Warn("refuse proposed block", "height", req.Height, "tx", i, "reason", err)
 			return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
 		}
@@ -315,7 +326,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 			tell(o)
 		}
 	}
-	a.staged, a.state = nil, nil
+	a.staged, a.state, a.waiting = nil, nil, quota{}
 	close(a.moved)
 	a.moved = make(chan struct{})
 	return &abci.ResponseCommit{}, nil
