@@ -23,15 +23,20 @@ import (
 // the state from its peers.
 var ErrDamaged = errors.New("store damaged")
 
-// cachedNodes bounds IAVL's cache: some 8 MiB, the upper levels of a tree of
+// cachedNodes bounds IAVL's cache: some 40 MiB, the upper levels of a tree of
 // any size and all of a small one.
-const cachedNodes = 20_000
+const cachedNodes = 100_000
+
+// cachedBlocks bounds the database's cache. It has room for the index of every
+// table of a million pairs: without, each read of a node reads an index again,
+// and a block costs five times as much.
+const cachedBlocks = 64 << 20
 
 // options keep the database small in memory. A batch of any size goes through
 // the journal, so that there is one way to be durable and not two.
 func options() *opt.Options {
 	return &opt.Options{
-		BlockCacheCapacity:           8 << 20,
+		BlockCacheCapacity:           cachedBlocks,
 		WriteBuffer:                  4 << 20,
 		OpenFilesCacheCapacity:       64,
 		DisableLargeBatchTransaction: true,
