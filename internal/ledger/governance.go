@@ -31,7 +31,7 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 		return id, refuse(CodeDenied, "%w", err)
 	}
 	r.Tier, r.Need, r.Lock, r.Blocks = terms.Tier, s.need(b.Action.Rule, terms), terms.Delay.Time, terms.Delay.Blocks
-	if opens, ok := terms.OpensAt(ctx.block.Time); r.Need == (action.Need{}) && r.Lock == 0 && r.Blocks == 0 && ok && opens == ctx.block.Time {
+	if r.Need == (action.Need{}) && r.Lock == 0 && r.Blocks == 0 && terms.Window == nil {
 		if err := rules.May(policy.Execute, q); err != nil {
 			return id, refuse(CodeDenied, "%w", err)
 		}
@@ -63,6 +63,7 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 		s.setBody(TxPath(ctx.hash), raw)
 	}
 	s.record(ctx, s.about(r, EventRequested, fmt.Sprintf("tier %s, %d approvals", r.Tier, r.Need.Approvals)))
+	s.wakeAtHeight(r.Height+1, dueRequest, hex.EncodeToString(id[:]))
 	s.progress(ctx, id, r)
 	return id, nil
 }
@@ -113,7 +114,7 @@ func (s *State) decide(ctx txContext, d action.Decision, raw []byte) error {
 		s.endRequest(ctx, d.Request, r, RequestVetoed, EventVetoed, "by "+ctx.who.name)
 		return nil
 	}
-	humans, _ := s.approvers(ctx, r)
+	humans, _ := s.approvers(ctx, r, r.terms(rules))
 	if slices.ContainsFunc(humans, func(m *action.MemberRecord) bool { return m.ID == ctx.who.id() }) {
 		return refuse(CodeConflict, "%s has approved already: one human counts once", ctx.who.name)
 	}
@@ -142,8 +143,8 @@ func (s *State) decide(ctx txContext, d action.Decision, raw []byte) error {
 func (s *State) mayDecide(ctx txContext, rules *policy.Policy, verb policy.Verb, r *Request) error {
 	a := mustParse(action.ParseAction(r.Action))
 	who := ctx.who
-	if verb == policy.Approve && r.Escalated {
-		who.roles = s.rolesStandingIn(who)
+	if verb == policy.Approve {
+		who.roles = s.rolesIn(r, who)
 	}
 	q, err := s.query(ctx, a, who)
 	if err != nil {
@@ -174,8 +175,12 @@ func (r *Request) terms(rules *policy.Policy) policy.Terms {
 	return t
 }
 
-// rolesStandingIn adds the roles of those whom a member is the backup of.
-func (s *State) rolesStandingIn(who principal) []string {
+// rolesIn returns a member's roles where a request is concerned: once it has
+// escalated, also those of members whom he stands in for.
+func (s *State) rolesIn(r *Request, who principal) []string {
+	if !r.Escalated {
+		return who.roles
+	}
 	roles := slices.Clone(who.roles)
 	for _, id := range s.standsInFor(who.id()) {
 		m, ok := s.Member(id)
@@ -192,12 +197,17 @@ func (s *State) rolesStandingIn(who principal) []string {
 }
 
 // approvers returns the humans whose approval still counts: one who has left,
-// or is suspended, agrees to nothing any more, and neither does a credential
-// that was taken from its member.
-func (s *State) approvers(ctx txContext, r *Request) (humans []*action.MemberRecord, txs [][32]byte) {
+// is suspended or lost the role agrees to nothing any more, and neither does a
+// credential that was taken from its member.
+func (s *State) approvers(ctx txContext, r *Request, terms policy.Terms) (humans []*action.MemberRecord, txs [][32]byte) {
 	for _, a := range r.Approvals {
 		m, ok := s.Member(a.Member)
-		if ok && m.Human() && ctx.block.Time >= m.Suspended && slices.ContainsFunc(m.Keys, func(k ident.PublicKey) bool { return credentialID(k) == a.Key }) {
+		if !ok {
+			continue
+		}
+		who := ofMember(m)
+		who.roles = s.rolesIn(r, who)
+		if terms.Counts(who.policy(), r.requester(), ctx.block.Time-r.Opened) && ctx.block.Time >= m.Suspended && slices.ContainsFunc(m.Keys, func(k ident.PublicKey) bool { return credentialID(k) == a.Key }) {
 			humans, txs = append(humans, m), append(txs, a.Tx)
 		}
 	}
@@ -212,12 +222,22 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 		s.endRequest(ctx, id, r, RequestStale, EventExpired, "the policy has changed")
 		return
 	}
+	// A block's time can be old, when the ledger rested before it or stood still.
+	// That of the block after is not.
+	now, height := ctx.block.Time, uint64(ctx.block.Height)
+	if !r.Running && height > r.Height {
+		late := now - r.Opened
+		r.Running, r.Opened, r.Deadline = true, now, r.Deadline+late
+		if r.Escalate > 0 {
+			r.Escalate += late
+		}
+	}
 	if r.Escalate > 0 && !r.Escalated && ctx.block.Time >= r.Escalate && r.State == RequestOpen {
 		r.Escalated = true
 		s.record(ctx, s.about(r, EventEscalated, "backups may approve now"))
 	}
-	humans, txs := s.approvers(ctx, r)
-	now := ctx.block.Time
+	terms := r.terms(rules)
+	humans, txs := s.approvers(ctx, r, terms)
 	if !r.Need.Met(humans) {
 		if now >= r.Deadline {
 			s.endRequest(ctx, id, r, RequestExpired, EventExpired, "")
@@ -228,7 +248,15 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 		return
 	}
 	if r.State == RequestOpen {
-		r.State, r.Unlock, r.UnlockHeight = RequestLocked, now+r.Lock, uint64(ctx.block.Height)+r.Blocks
+		r.State, r.Agreed, r.UnlockHeight = RequestLocked, height, height+r.Blocks
+	}
+	if r.Unlock == 0 {
+		if timed := r.Lock > 0 || terms.Window != nil; timed && height == r.Agreed {
+			s.wakeAtHeight(height+1, dueRequest, hex.EncodeToString(id[:]))
+			s.sleep(id, r, now)
+			return
+		}
+		r.Unlock = now + r.Lock
 		if r.Lock > 0 || r.Blocks > 0 {
 			s.record(ctx, s.about(r, EventLocked, fmt.Sprintf("until %s and height %d", moment(r.Unlock), r.UnlockHeight)))
 		}
@@ -245,7 +273,6 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 		s.endRequest(ctx, id, r, RequestFailed, EventFailed, err.Error())
 		return
 	}
-	terms := r.terms(rules)
 	opens, ever := terms.OpensAt(max(now, r.Unlock))
 	switch {
 	case !ever:
@@ -253,7 +280,7 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 	case now < opens:
 		s.wakeAt(opens, dueRequest, hex.EncodeToString(id[:]))
 		s.sleep(id, r, now)
-	case uint64(ctx.block.Height) < r.UnlockHeight:
+	case height < r.UnlockHeight:
 		s.wakeAtHeight(r.UnlockHeight, dueRequest, hex.EncodeToString(id[:]))
 		s.sleep(id, r, now)
 	default:
@@ -261,7 +288,7 @@ func (s *State) progress(ctx txContext, id [32]byte, r *Request) {
 	}
 }
 
-func (r *Request) reopen() { r.State, r.Unlock, r.UnlockHeight = RequestOpen, 0, 0 }
+func (r *Request) reopen() { r.State, r.Agreed, r.Unlock, r.UnlockHeight = RequestOpen, 0, 0, 0 }
 
 // sleep stores a live request until its deadline, its escalation or a word of
 // somebody.

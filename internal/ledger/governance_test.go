@@ -236,38 +236,86 @@ func TestExecutesInTheBlock(t *testing.T) {
 	c.say(c.Bo, action.Approve)
 	c.want(RequestExecuted)
 
+	// The lock runs from the block after: the one with the last approval may
+	// have the time of a ledger that stood still.
 	c.open(c.Ana, c.settings(1))
-	c.say(c.Bo, action.Approve)
-	c.say(c.Ana, action.Approve)
+	c.sayAs(c.Bo, c.Ana)
 	c.want(RequestLocked)
-	locked := c.block
-	c.at(locked.Time + hour - 1) // height + 1
+	agreed := c.block
+	if _, _, height := c.view().NextDue(); !height {
+		t.Error("no node would make the block that the lock begins with")
+	}
+	c.at(agreed.Time + 100*hour)
 	c.want(RequestLocked)
-	c.at(locked.Time + hour) // the time has passed, one height has not
+	began := c.block
+	c.at(began.Time + hour - 1)
+	c.want(RequestLocked)
+	c.at(began.Time + hour) // height 3 after the agreement
+	if c.want(RequestExecuted); c.block.Height != agreed.Height+3 {
+		t.Errorf("executed at height %d, agreed at %d", c.block.Height, agreed.Height)
+	}
+
+	// Time alone is not enough.
+	c.open(c.Ana, c.settings(2))
+	c.sayAs(c.Bo, c.Ana)
+	agreed = c.block
+	began = c.nextAt(1000)
+	c.at(began.Time + 5*hour)
 	c.want(RequestLocked)
 	if _, _, height := c.view().NextDue(); !height {
 		t.Error("no node would make the blocks that the lock waits for")
 	}
-	c.at(locked.Time + hour)
-	if c.want(RequestExecuted); c.block.Height != locked.Height+3 {
-		t.Errorf("executed at height %d, locked at %d", c.block.Height, locked.Height)
+	c.next()
+	if c.want(RequestExecuted); c.block.Height != agreed.Height+3 {
+		t.Errorf("executed at height %d, agreed at %d", c.block.Height, agreed.Height)
 	}
 
-	// The other way round: the heights pass first.
-	c.open(c.Ana, c.settings(2))
-	c.say(c.Bo, action.Approve)
-	c.say(c.Ana, action.Approve)
-	locked = c.block
+	// Nor are heights alone.
+	c.open(c.Ana, c.settings(3))
+	c.sayAs(c.Bo, c.Ana)
+	began = c.nextAt(1000)
 	for range 10 {
-		c.at(locked.Time + 1)
+		c.at(began.Time + 1)
 	}
-	c.at(locked.Time + hour - 1)
+	c.at(began.Time + hour - 1)
 	c.want(RequestLocked)
-	if at, waits, _ := c.view().NextDue(); !waits || at != locked.Time+hour {
+	if at, waits, _ := c.view().NextDue(); !waits || at != began.Time+hour {
 		t.Errorf("due at %d", at)
 	}
-	c.at(locked.Time + 5*hour)
+	c.at(began.Time + 5*hour)
 	c.want(RequestExecuted)
+}
+
+func (c *council) nextAt(later uint64) Block { c.at(c.block.Time + later); return c.block }
+
+// TestTimesOfARequest: its deadline and its escalation run from the block after
+// it was opened, for the same reason.
+func TestTimesOfARequest(t *testing.T) {
+	c := newCouncil(t)
+	c.open(c.Ana, c.settings(1))
+	c.at(c.block.Time + 100*hour) // the ledger stood still
+	r, _ := c.view().Request(c.id)
+	if r.State != RequestOpen || r.Escalated || r.Opened != c.block.Time || r.Deadline != c.block.Time+24*hour || r.Escalate != c.block.Time+2*hour {
+		t.Errorf("%+v", r)
+	}
+	c.at(c.block.Time + 2*hour)
+	if r, _ := c.view().Request(c.id); !r.Escalated {
+		t.Error("it does not escalate")
+	}
+	c.at(r.Deadline)
+	c.want(RequestExpired)
+}
+
+// TestDemoted: who lost the role that his approval rested on agrees no longer.
+func TestDemoted(t *testing.T) {
+	c := newCouncil(t)
+	c.open(c.Ana, c.settings(7))
+	c.both()
+	c.edit("bo", func(m *action.MemberRecord) { m.Roles = []string{action.RoleObserver} })
+	c.next()
+	c.at(c.block.Time + 2*hour)
+	c.next()
+	c.want(RequestOpen)
 }
 
 // TestEnds: what ends a request, and that nothing follows then.
@@ -287,7 +335,14 @@ func TestEnds(t *testing.T) {
 			c.next()
 		}, RequestStale},
 		"the asker left": {func(c *council) { c.sayAs(c.Bo, c.Abe); c.drop("ana"); c.at(c.block.Time + 2*hour); c.next(); c.next() }, RequestFailed},
-		"the key left":   {func(c *council) { c.both(); c.archive(); c.at(c.block.Time + 2*hour); c.next(); c.next() }, RequestExecuted}, // settings of an archived key can be set
+		"the key left": {func(c *council) {
+			c.both()
+			c.archive()
+			c.next()
+			c.at(c.block.Time + 2*hour)
+			c.next()
+			c.next()
+		}, RequestExecuted}, // settings of an archived key can be set
 	} {
 		c := newCouncil(t)
 		c.open(c.Ana, c.settings(7))

@@ -147,6 +147,8 @@ type oracleRequest struct {
 	escalated          bool
 	state              RequestState
 	unlock, unlockHigh uint64
+	height, agreedAt   uint64
+	running            bool
 	agreed             []Approval
 }
 
@@ -396,7 +398,7 @@ func (o *oracle) ask(who party, a *action.Action, nonce [32]byte) string {
 	}
 	floor := o.floors[a.Rule]
 	need := action.Need{Approvals: max(t.need.Approvals, floor.Approvals), Operators: max(t.need.Operators, floor.Operators), Regions: max(t.need.Regions, floor.Regions)}
-	if need == (action.Need{}) && t.delay == 0 && (!t.office || office(o.now) == o.now) {
+	if need == (action.Need{}) && t.delay == 0 && t.blocks == 0 && !t.office {
 		if !l.may(policy.Execute, a.Rule, who) {
 			return denied
 		}
@@ -415,7 +417,7 @@ func (o *oracle) ask(who party, a *action.Action, nonce [32]byte) string {
 	if !o.possible(a) {
 		return refused
 	}
-	r := &oracleRequest{nonce: nonce, a: a, raw: raw, by: who.name, law: o.law, tier: t, need: need, opened: o.now, deadline: o.now + 7*24*hour, state: RequestOpen}
+	r := &oracleRequest{nonce: nonce, a: a, raw: raw, by: who.name, law: o.law, tier: t, need: need, height: o.height, opened: o.now, deadline: o.now + 7*24*hour, state: RequestOpen}
 	version := policyVersion(l)
 	r.id = wire.Hash(wire.TagRequest, o.cluster[:], raw, nonce[:], version[:], []byte(who.name))
 	if t.deadline > 0 {
@@ -426,6 +428,7 @@ func (o *oracle) ask(who party, a *action.Action, nonce [32]byte) string {
 	}
 	o.requests[r.id] = r
 	o.log(EventRequested, r.name())
+	o.wakes[wake{true, o.height + 1, "request", hex.EncodeToString(r.id[:])}] = true
 	o.look(r)
 	return done
 }
@@ -464,13 +467,7 @@ func (o *oracle) decide(who party, d action.Decision, credential, tx [32]byte) s
 	if slices.ContainsFunc(agreed, func(p party) bool { return p.id == who.id }) {
 		return refused
 	}
-	if r.escalated { // he may stand in for others
-		for _, id := range slices.Sorted(maps.Keys(o.members)) {
-			if m := o.members[id]; slices.Contains(m.Backups, who.id) {
-				who.roles = slices.Concat(who.roles, m.Roles)
-			}
-		}
-	}
+	who = o.standing(r, who)
 	if !l.may(policy.Approve, r.a.Rule, who) || !r.tier.counts(who, requester, o.now-r.opened) {
 		return denied
 	}
@@ -487,12 +484,28 @@ func (o *oracle) decide(who party, d action.Decision, credential, tx [32]byte) s
 	return done
 }
 
+// standing adds the roles of those whom somebody may stand in for.
+func (o *oracle) standing(r *oracleRequest, who party) party {
+	if r.escalated {
+		for _, id := range slices.Sorted(maps.Keys(o.members)) {
+			if m := o.members[id]; slices.Contains(m.Backups, who.id) {
+				who.roles = slices.Concat(who.roles, m.Roles)
+			}
+		}
+	}
+	return who
+}
+
 // agree returns those whose approval counts now, and their transactions.
 func (o *oracle) agree(r *oracleRequest) (by []party, txs [][32]byte) {
 	for _, a := range r.agreed {
 		m := o.members[a.Member]
 		if m == nil || m.Workload || o.now < m.Suspended {
 			continue
+		}
+		_, requester, _ := strings.Cut(r.by, "/")
+		if !r.tier.counts(o.standing(r, o.party(m)), requester, o.now-r.opened) {
+			continue // no longer in a role that counts
 		}
 		for _, k := range m.Keys {
 			if credentialID(k) == a.Key {
@@ -518,6 +531,13 @@ func (o *oracle) look(r *oracleRequest) {
 			}
 		}
 	}
+	if !r.running && o.height > r.height { // only now the time is known to be recent
+		late := o.now - r.opened
+		r.running, r.opened, r.deadline = true, o.now, r.deadline+late
+		if r.escalate > 0 {
+			r.escalate += late
+		}
+	}
 	if r.state == RequestOpen && r.escalate > 0 && !r.escalated && o.now >= r.escalate {
 		r.escalated = true
 		o.log(EventEscalated, r.name())
@@ -533,8 +553,16 @@ func (o *oracle) look(r *oracleRequest) {
 		return
 	}
 	if r.state == RequestOpen {
-		r.state, r.unlock, r.unlockHigh = RequestLocked, o.now+r.tier.delay, o.height+r.tier.blocks
-		if r.tier.delay > 0 {
+		r.state, r.agreedAt, r.unlock, r.unlockHigh = RequestLocked, o.height, 0, o.height+r.tier.blocks
+	}
+	if r.unlock == 0 {
+		if (r.tier.delay > 0 || r.tier.office) && o.height == r.agreedAt {
+			o.wakes[wake{true, o.height + 1, "request", id}] = true
+			again()
+			return
+		}
+		r.unlock = o.now + r.tier.delay
+		if r.tier.delay > 0 || r.tier.blocks > 0 {
 			o.log(EventLocked, r.name())
 		}
 	}

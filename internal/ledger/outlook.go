@@ -27,11 +27,11 @@ type Outlook struct {
 // nothing can come of any more it is empty.
 func (s *State) Outlook(r *Request, now uint64) (o Outlook) {
 	rules, version := s.policy()
-	if !r.State.Live() || version != r.Policy || now >= r.Deadline {
+	if !r.State.Live() || version != r.Policy || r.State == RequestOpen && now >= r.Deadline {
 		return o
 	}
 	ctx := txContext{block: Block{Time: now}}
-	humans, _ := s.approvers(ctx, r)
+	humans, _ := s.approvers(ctx, r, r.terms(rules))
 	o.Missing = r.Need.Missing(humans)
 	counts := map[string]bool{}
 	for _, m := range humans {
@@ -57,22 +57,12 @@ func (s *State) Outlook(r *Request, now uint64) (o Outlook) {
 }
 
 func (s *State) opens(ctx txContext, rules *policy.Policy, r *Request) uint64 {
-	asker, ok := s.asker(r.By)
-	if r.State != RequestLocked || !ok {
+	if r.State != RequestLocked || r.Unlock == 0 {
 		return 0
 	}
-	q, err := s.query(ctx, mustParse(action.ParseAction(r.Action)), asker)
-	if err != nil {
-		return 0
-	}
-	terms, err := rules.Terms(q)
-	if err != nil {
-		return 0
-	}
-	if at, ever := terms.OpensAt(max(ctx.block.Time, r.Unlock)); ever && at < r.Deadline {
-		return at
-	}
-	return 0
+	terms := r.terms(rules)
+	at, _ := terms.OpensAt(max(ctx.block.Time, r.Unlock))
+	return at
 }
 
 // Grant returns the grant of an action, by its hash. It may have ended.

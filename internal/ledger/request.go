@@ -42,14 +42,16 @@ type Request struct {
 	Tier     string // of the policy, that says who has to agree
 	Need     action.Need
 	Height   uint64 // when it was opened
-	Opened   uint64 // milliseconds of block time
+	Opened   uint64 // milliseconds of block time, of the block after once that is there
+	Running  bool   // that block is there: until then its times are not to be relied upon
 	Deadline uint64 // when it lapses, if not enough agree by then
 	Escalate uint64 // when backups may approve; 0: never
 	Lock     uint64 // how long the time lock is, from when enough agree
 	Blocks   uint64 // and how many heights
 
 	Approvals    []Approval
-	Unlock       uint64 // when the time lock ends; 0: not enough agree yet
+	Agreed       uint64 // height at which enough agreed; 0: not enough do
+	Unlock       uint64 // when the time lock ends; 0: it begins with the next block
 	UnlockHeight uint64
 	Escalated    bool
 	Closed       uint64 // milliseconds of block time
@@ -83,9 +85,10 @@ func (r *Request) encode() []byte {
 	for _, n := range []uint16{r.Need.Approvals, r.Need.Operators, r.Need.Regions} {
 		e.U16(n)
 	}
-	for _, n := range []uint64{r.Height, r.Opened, r.Deadline, r.Escalate, r.Lock, r.Blocks, r.Unlock, r.UnlockHeight, r.Closed} {
+	for _, n := range []uint64{r.Height, r.Opened, r.Deadline, r.Escalate, r.Lock, r.Blocks, r.Agreed, r.Unlock, r.UnlockHeight, r.Closed} {
 		e.U64(n)
 	}
+	e.Bool(r.Running)
 	e.Bool(r.Escalated)
 	e.Count(len(r.Approvals))
 	for _, a := range r.Approvals {
@@ -113,9 +116,10 @@ func parseRequest(b []byte) (*Request, error) {
 	for _, n := range []*uint16{&r.Need.Approvals, &r.Need.Operators, &r.Need.Regions} {
 		*n = d.U16()
 	}
-	for _, n := range []*uint64{&r.Height, &r.Opened, &r.Deadline, &r.Escalate, &r.Lock, &r.Blocks, &r.Unlock, &r.UnlockHeight, &r.Closed} {
+	for _, n := range []*uint64{&r.Height, &r.Opened, &r.Deadline, &r.Escalate, &r.Lock, &r.Blocks, &r.Agreed, &r.Unlock, &r.UnlockHeight, &r.Closed} {
 		*n = d.U64()
 	}
+	r.Running = d.Bool()
 	r.Escalated = d.Bool()
 	for range d.Count(action.MaxApprovals, 76) {
 		a := Approval{Member: d.String(wire.MaxName)}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	cmttime "github.com/cometbft/cometbft/types/time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -28,7 +30,10 @@ func TestLiarsDoNotMoveBlockTime(t *testing.T) {
 				}
 			}
 			began := time.Now().Truncate(time.Second) // as the genesis
-			nodes := startClusterWith(t, 4, liar)
+			p := newPeople(t, 2)
+			nodes := startClusterWith(t, 4, liar, func(g *action.Genesis) {
+				g.Policy, g.Members = strings.Replace(twoAgree, "{time: 1s,", "{time: 2s,", 1), p.records
+			})
 			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
 			// Each node in turn, for the liar proposes, too.
@@ -66,11 +71,36 @@ func TestLiarsDoNotMoveBlockTime(t *testing.T) {
 					}
 				}
 			}
+			p.locked(t, ctx, nodes, 2*time.Second)
 			if lied == 0 {
 				t.Error("no commit holds a vote of the liar: the test has shown nothing")
 			}
 			t.Logf("%d blocks, %d commits with the liar's vote", blocks.Height(), lied)
 		})
+	}
+}
+
+// locked has a request agreed on, at the liar last, and fails where it is
+// executed before its time lock has passed by the test's own clock.
+func (p people) locked(t *testing.T, ctx context.Context, nodes []*Node, lock time.Duration) {
+	newcomer := newPeople(t, 1).records[0]
+	newcomer.ID = "new"
+	asked, err := p.say(ctx, nodes[0], 0, action.KindRequest, ledger.Ask{Action: &action.Action{Rule: action.RuleEnrol, Member: &newcomer}}.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.approve(ctx, nodes[1], 0, asked.Request); err != nil {
+		t.Fatal(err)
+	}
+	agreed := time.Now() // or a little later
+	if _, err := p.approve(ctx, nodes[3], 1, asked.Request); err != nil {
+		t.Fatal(err)
+	}
+	r := awaitEnd(t, ctx, nodes[0], asked.Request)
+	if after := time.Since(agreed); r.State != ledger.RequestExecuted || after < lock {
+		t.Errorf("%s %s after it was agreed on; its lock is of %s", r.State, after, lock)
+	} else {
+		t.Logf("a lock of %s opened after %s", lock, after)
 	}
 }
 
