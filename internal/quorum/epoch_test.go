@@ -58,8 +58,8 @@ func TestOtherEpochs(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t, key, shares, tc.conducts...)
-			defer c.Close()
 			_, err := c.sign(t, root(1))
+			c.Close() // waits for those still asked
 			if !errors.Is(err, ErrBelowQuorum) || errors.Is(err, ErrEpoch) != tc.again {
 				t.Errorf("%v: %v", tc.conducts, err)
 			}
