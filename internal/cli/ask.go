@@ -20,6 +20,7 @@ type askOptions struct {
 	purpose string
 	approve bool
 	details []opsapi.Detail // to show in place of the action's own
+	keys    [][]byte        // that the action names by hash
 }
 
 // asks adds them to a command.
@@ -98,7 +99,7 @@ func (a *app) askFor(ctx context.Context, act *action.Action, o askOptions) (*as
 	if err := a.confirm(sp, verb, words); err != nil {
 		return nil, err
 	}
-	sent, err := sp.submit(ctx, action.KindRequest, ledger.Ask{Action: parsed, Purpose: o.purpose}.Encode())
+	sent, err := sp.submit(ctx, action.KindRequest, ledger.Ask{Action: parsed, Purpose: o.purpose, Keys: o.keys}.Encode())
 	if err != nil {
 		return nil, err
 	}

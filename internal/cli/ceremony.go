@@ -11,8 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quorate/quorate/internal/action"
-	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/opsapi"
 )
 
@@ -106,37 +104,6 @@ func (a *app) ceremonyOpen(ctx context.Context, req opsapi.OpenCeremony) error {
 			t.row("follow it with:", "quorate ceremony watch "+id)
 		}
 	})
-}
-
-// ceremonyAsMember asks for the ceremony that the node proposes, if it is what
-// was wanted.
-func (a *app) ceremonyAsMember(ctx context.Context, req opsapi.OpenCeremony, o askOptions) error {
-	if req.Mode != "" && req.Mode != dkg.ModeKeygen.String() {
-		return fail(exitBadUse, "give --identity the file ops.token in the node's home", "members ask for new keys only: a %s is asked for by a node", req.Mode)
-	}
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	canonical, err := c.ProposeKeygen(ctx, req)
-	if err != nil {
-		return err
-	}
-	act, words, err := opsapi.ReadAction(canonical)
-	if err != nil {
-		return err
-	}
-	p, err := dkg.ParseParams(act.Ceremony.Params)
-	if err != nil {
-		return err
-	}
-	if act.Rule != action.RuleKeygen || p.Mode != dkg.ModeKeygen || int(p.Keys) != req.Keys || p.Hybrid != req.Hybrid || act.Ceremony.Purpose != req.Purpose {
-		return fmt.Errorf("the node was asked for a ceremony of %d keys and proposes: %s Nothing is signed", req.Keys, words.Says)
-	}
-	if a.compose == nil {
-		fmt.Fprintf(a.stderr, "once it is open: quorate ceremony watch %x\n", p.ID())
-	}
-	return a.ask(ctx, act, o)
 }
 
 func (a *app) ceremonyList(ctx context.Context, _ []string) error {

@@ -196,15 +196,11 @@ func (c *devCluster) openAsTeam(ctx context.Context, req opsapi.OpenCeremony) (s
 	if err != nil {
 		return "", err
 	}
-	canonical, err := client.ProposeKeygen(ctx, req)
+	proposed, err := first.proposedCeremonies(ctx, client, req)
 	if err != nil {
 		return "", err
 	}
-	act, err := action.ParseAction(canonical)
-	if err != nil {
-		return "", err
-	}
-	done, err := first.askFor(ctx, act, askOptions{purpose: req.Purpose, approve: true})
+	done, err := first.askFor(ctx, proposed[0].act, askOptions{purpose: req.Purpose, approve: true})
 	if err != nil {
 		return "", err
 	}
@@ -231,8 +227,7 @@ func (c *devCluster) openAsTeam(ctx context.Context, req opsapi.OpenCeremony) (s
 	if !done.Executed {
 		return "", fail(exitFailed, "", "open ceremony: the request %s", standing(*done.Request))
 	}
-	_, words, err := opsapi.ReadAction(canonical)
-	return strings.TrimPrefix(words.Object, "ceremony "), err
+	return fmt.Sprintf("%x", proposed[0].params.ID()), nil
 }
 
 // sayPeople shows who there is.

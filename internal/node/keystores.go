@@ -84,6 +84,22 @@ func (n *Node) keygenParams(keys int, hybrid bool, phase time.Duration) (dkg.Par
 // Renew gives keys new shares and returns the ceremonies that do it: one for
 // keys that are shared alike.
 func (n *Node) Renew(ctx context.Context, r ledger.Renewal, hybrid bool, phase time.Duration) (ids [][32]byte, err error) {
+	opens, err := n.PlanRenewal(r, hybrid, phase)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range opens {
+		id, err := n.open(ctx, o)
+		if err != nil {
+			return ids, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// PlanRenewal is what Renew asks for, to be asked for by somebody else.
+func (n *Node) PlanRenewal(r ledger.Renewal, hybrid bool, phase time.Duration) ([]ledger.CeremonyOpen, error) {
 	view, err := n.View()
 	if err != nil {
 		return nil, err
@@ -93,22 +109,15 @@ func (n *Node) Renew(ctx context.Context, r ledger.Renewal, hybrid bool, phase t
 		return nil, err
 	}
 	opens, err := view.PlanRenewal(r, base)
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range opens {
-		o.Params.Hybrid = hybrid
-		rand.Read(o.Params.Nonce[:])
-		if o.Params.Deadlines = deadlines(phaseTime(len(o.Keys))); phase != 0 {
-			o.Params.Deadlines = deadlines(phase)
+	for i := range opens {
+		p := &opens[i].Params
+		p.Hybrid = hybrid
+		rand.Read(p.Nonce[:])
+		if p.Deadlines = deadlines(phaseTime(len(opens[i].Keys))); phase != 0 {
+			p.Deadlines = deadlines(phase)
 		}
-		id, err := n.open(ctx, o)
-		if err != nil {
-			return ids, err
-		}
-		ids = append(ids, id)
 	}
-	return ids, nil
+	return opens, err
 }
 
 func (n *Node) open(ctx context.Context, o ledger.CeremonyOpen) ([32]byte, error) {

@@ -185,11 +185,10 @@ func (c *Client) ProposeExit(ctx context.Context, pubkey string, req Exit) (cano
 	return c.proposal(ctx, "/v1/keys/"+url.PathEscape(pubkey)+"/exit?"+q.Encode())
 }
 
-// ProposeKeygen has the node write out what a request for new keys asks for.
-func (c *Client) ProposeKeygen(ctx context.Context, req OpenCeremony) (canonical []byte, err error) {
-	q := url.Values{"keys": {strconv.Itoa(req.Keys)}, "hybrid": {strconv.FormatBool(req.Hybrid)}, "suite": {req.Suite}, "purpose": {req.Purpose},
-		"phase_timeout_ms": {strconv.FormatUint(uint64(req.PhaseTimeout), 10)}}
-	return c.proposal(ctx, "/v1/ceremonies/proposal?"+q.Encode())
+// ProposeCeremony has the node write out what requests for new keys, or for new
+// shares of keys, ask for: one for each ceremony that it takes.
+func (c *Client) ProposeCeremony(ctx context.Context, req OpenCeremony) (v []Proposal, err error) {
+	return v, c.post(ctx, "/v1/ceremonies/proposal", req, &v)
 }
 
 func (c *Client) proposal(ctx context.Context, path string) ([]byte, error) {

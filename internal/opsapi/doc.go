@@ -37,7 +37,8 @@
 //	GET  /v1/policy                  the policy in force, and what it means
 //	GET  /v1/timers                  what asks by itself
 //	GET  /v1/keys/{pubkey}/exit      the canonical action of an exit, to be asked for
-//	GET  /v1/ceremonies/proposal     that of a ceremony which makes new keys
+//	POST /v1/ceremonies/proposal     those of the ceremonies that new keys, or new shares
+//	                                 of keys, take
 //
 // What others have to agree to, or has to wait, answers 202 with its request's id.
 //

@@ -13,7 +13,6 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/policy"
-	"github.com/quorate/quorate/internal/wire"
 )
 
 // maxRequests is how many requests one answer holds.
@@ -277,33 +276,58 @@ func (s *Server) proposeExit(r *http.Request) (any, error) {
 	return proposalOf(a)
 }
 
-// proposeKeygen writes out what a request for new keys would ask for.
-func (s *Server) proposeKeygen(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	keys, err := number(r, "keys", 1)
-	if err != nil {
+// proposeCeremony writes out what requests for new keys, or for new shares of
+// keys, would ask for.
+func (s *Server) proposeCeremony(r *http.Request) (any, error) {
+	var req OpenCeremony
+	if err := decode(r, &req, `{"keys":1}`); err != nil {
 		return nil, err
 	}
-	phase, err := number(r, "phase_timeout_ms", 0)
-	if err != nil {
-		return nil, err
-	}
-	req := OpenCeremony{Keys: int(min(keys, wire.MaxKeysPerBatch+1)), Hybrid: q.Get("hybrid") == "true", Suite: q.Get("suite"), Purpose: q.Get("purpose"),
-		PhaseTimeout: uint32(min(phase, 1<<32-1))}
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	a, err := s.config.Ledger.KeygenAction(req.Keys, req.Hybrid, req.Purpose, time.Duration(req.PhaseTimeout)*time.Millisecond)
+	if !req.renews() {
+		a, err := s.config.Ledger.KeygenAction(req.Keys, req.Hybrid, req.Purpose, req.phase())
+		if err != nil {
+			return nil, err
+		}
+		p, err := proposalOf(a)
+		return []Proposal{p}, err
+	}
+	renewal, err := req.renewal()
 	if err != nil {
 		return nil, err
 	}
-	return proposalOf(a)
+	opens, err := s.config.Ledger.PlanRenewal(renewal, req.Hybrid, req.phase())
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.config.Ledger.View()
+	if err != nil {
+		return nil, err
+	}
+	var out []Proposal
+	for _, o := range opens {
+		p, err := proposalOf(o.Ask().Action)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range o.Keys {
+			rec, err := view.Key(action.DomainValidator, k)
+			if err != nil {
+				return nil, err
+			}
+			p.Commitments = append(p.Commitments, hex.EncodeToString(rec.Commitment))
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
-func proposalOf(a *action.Action) (any, error) {
+func proposalOf(a *action.Action) (Proposal, error) {
 	canonical := a.Encode()
 	_, words, err := ReadAction(canonical)
-	return Proposal{hex.EncodeToString(canonical), words}, err
+	return Proposal{Action: hex.EncodeToString(canonical), Words: words}, err
 }
 
 // maybe turns milliseconds of block time into a time, and 0 into none.

@@ -1,6 +1,7 @@
 package opsapi
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/credential"
+	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/ledger"
@@ -278,15 +280,68 @@ func TestProposals(t *testing.T) {
 	if err != nil || a.Rule != action.RuleExit || !strings.Contains(words.Says, "validator 7, valid from epoch 5 on") {
 		t.Errorf("exit: %+v, %v", words, err)
 	}
-	raw, err = c.client.ProposeKeygen(t.Context(), OpenCeremony{Keys: 2, Purpose: "p"})
-	if err != nil {
+	proposed, err := c.client.ProposeCeremony(t.Context(), OpenCeremony{Keys: 2, Purpose: "p"})
+	if err != nil || len(proposed) != 1 {
+		t.Fatalf("keygen: %+v, %v", proposed, err)
+	}
+	if raw, err = hex.DecodeString(proposed[0].Action); err != nil {
 		t.Fatal(err)
 	}
 	if _, words, err = ReadAction(raw); err != nil || words.Says != "Make 2 keys: any 3 of 4 holders sign, fewer know nothing." {
 		t.Errorf("keygen: %+v, %v", words, err)
 	}
-	if _, err := c.client.ProposeKeygen(t.Context(), OpenCeremony{Keys: 0}); status(err) != http.StatusBadRequest {
-		t.Errorf("no keys: %v", err)
+	for name, req := range map[string]OpenCeremony{"no keys": {}, "new keys with names": {Keys: 1, PublicKeys: []string{fmt.Sprintf("0x%x", someKey)}},
+		"no mode": {Mode: "rot13"}, "a number of old keys": {Mode: "refresh", Keys: 1}} {
+		if got, err := c.client.ProposeCeremony(t.Context(), req); status(err) != http.StatusBadRequest {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// TestProposedRenewals: keys that are shared alike are proposed together, with
+// commitments that the action has the root of, and no others.
+func TestProposedRenewals(t *testing.T) {
+	c := newCouncil(t)
+	first, other, third := c.share(t, 1, 0), c.share(t, 2, 5), c.share(t, 3, 0)
+	proposed, err := c.client.ProposeCeremony(t.Context(), OpenCeremony{Mode: "refresh", Hybrid: true, Purpose: "p"})
+	if err != nil || len(proposed) != 2 {
+		t.Fatalf("%+v, %v", proposed, err)
+	}
+	var params []dkg.Params
+	for i, want := range [][][]byte{{first, third}, {other}} {
+		raw, err := hex.DecodeString(proposed[i].Action)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, words, err := ReadAction(raw)
+		if err != nil || a.Rule != action.RuleRefresh || a.Ceremony.Purpose != "p" || words.Says != proposed[i].Says {
+			t.Fatalf("%+v, %v", words, err)
+		}
+		p, err := dkg.ParseParams(a.Ceremony.Params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keys, err := proposed[i].Keys(p); err != nil || !slices.EqualFunc(keys, want, bytes.Equal) {
+			t.Errorf("proposal %d is about %x, %v; want %x", i, keys, err, want)
+		}
+		params = append(params, p)
+	}
+	whole := proposed[0].Commitments
+	for name, lie := range map[string][]string{
+		"another key": {whole[0], proposed[1].Commitments[0]}, "another order": {whole[1], whole[0]}, "one less": whole[:1], "none": nil,
+		"no hex": {whole[0], "x"}, "short": {whole[0], whole[1][2:]}, "empty": {"", ""},
+	} {
+		if keys, err := (&Proposal{Commitments: lie}).Keys(params[0]); err == nil {
+			t.Errorf("%s: keys %x", name, keys)
+		}
+	}
+	curve := params[0]
+	curve.Suite, curve.Old.T = dkg.SuiteRistretto, 1
+	if keys, err := (&Proposal{Commitments: []string{hex.EncodeToString(make([]byte, 32)), hex.EncodeToString(make([]byte, 32))}}).Keys(curve); err == nil {
+		t.Errorf("another curve: keys %x", keys)
+	}
+	if _, err := c.client.ProposeCeremony(t.Context(), OpenCeremony{Mode: "refresh", PublicKeys: []string{fmt.Sprintf("0x%x", someKey)}}); status(err) != http.StatusNotFound {
+		t.Errorf("an unknown key: %v", err)
 	}
 }
 

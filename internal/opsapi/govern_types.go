@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/ident"
 )
 
@@ -141,4 +142,38 @@ type Timer struct {
 type Proposal struct {
 	Action string `json:"action"` // canonical, in hex
 	Words
+	// Of new shares of keys: the commitments of their present ones, in hex and in
+	// the keys' order. Each begins with its key; the action has their root.
+	Commitments []string `json:"commitments,omitempty"`
+}
+
+// Keys returns the keys that a ceremony with the parameters is about, which go
+// along with the action, and believes none whose commitment is not under the
+// parameters' root.
+func (p *Proposal) Keys(params dkg.Params) (keys [][]byte, err error) {
+	if !params.Mode.Renews() {
+		return nil, nil
+	}
+	if params.Suite != dkg.SuiteG1 {
+		return nil, errors.New("read proposal: no keys of that suite are on the ledger")
+	}
+	var commitments [][]byte
+	for _, text := range p.Commitments {
+		c, err := hex.DecodeString(text)
+		if err != nil {
+			return nil, fmt.Errorf("read proposal: %w", err)
+		}
+		commitments = append(commitments, c)
+	}
+	root, _, err := params.Prior(commitments)
+	if err != nil {
+		return nil, fmt.Errorf("read proposal: %w", err)
+	}
+	if root != params.Expected {
+		return nil, errors.New("read proposal: the ceremony is about other keys than stand beside it")
+	}
+	for _, c := range commitments {
+		keys = append(keys, c[:action.CurveBLS12381G1.PublicKeySize()])
+	}
+	return keys, nil
 }

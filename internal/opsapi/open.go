@@ -1,6 +1,7 @@
 package opsapi
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -19,17 +20,13 @@ func (s *Server) open(r *http.Request) (any, error) {
 	if err := decode(r, &req, `{"keys":1}`); err != nil {
 		return nil, err
 	}
-	if req.Mode != "" && req.Mode != dkg.ModeKeygen.String() {
-		return s.renew(r, req)
-	}
-	if len(req.PublicKeys)+len(req.Seats)+len(req.Lost)+req.Threshold != 0 {
-		return nil, &Error{Status: http.StatusBadRequest, Text: "new keys are held by all seats, with the default threshold", Hint: "for existing keys say mode refresh or reshare"}
-	}
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	phase := time.Duration(req.PhaseTimeout) * time.Millisecond
-	id, err := s.config.Ledger.OpenCeremony(r.Context(), req.Keys, req.Hybrid, req.Purpose, phase)
+	if req.renews() {
+		return s.renew(r.Context(), req)
+	}
+	id, err := s.config.Ledger.OpenCeremony(r.Context(), req.Keys, req.Hybrid, req.Purpose, req.phase())
 	if err != nil {
 		return nil, err
 	}
@@ -37,39 +34,12 @@ func (s *Server) open(r *http.Request) (any, error) {
 }
 
 // renew opens ceremonies on existing keys.
-func (s *Server) renew(r *http.Request, req OpenCeremony) (any, error) {
-	bad := func(text, hint string) error { return &Error{http.StatusBadRequest, text, hint} }
-	renewal := ledger.Renewal{Threshold: req.Threshold, Purpose: req.Purpose}
-	switch req.Mode {
-	case dkg.ModeRefresh.String():
-		renewal.Mode = dkg.ModeRefresh
-	case dkg.ModeReshare.String():
-		renewal.Mode = dkg.ModeReshare
-	default:
-		return nil, bad(fmt.Sprintf("mode %q is unknown", req.Mode), "keygen, refresh or reshare")
+func (s *Server) renew(ctx context.Context, req OpenCeremony) (any, error) {
+	renewal, err := req.renewal()
+	if err != nil {
+		return nil, err
 	}
-	if req.Keys != 0 || req.Suite != "" || len(req.Purpose) > wire.MaxName {
-		return nil, bad("a "+req.Mode+" is of keys that there are", "name them with pubkeys, or none for all")
-	}
-	for _, k := range req.PublicKeys {
-		raw, err := parseHex(k, 48)
-		if err != nil {
-			return nil, err
-		}
-		renewal.Keys = append(renewal.Keys, raw)
-	}
-	for _, list := range []struct {
-		to   *dkg.Seats
-		from []int
-	}{{&renewal.Holders, req.Seats}, {&renewal.Lost, req.Lost}} {
-		for _, i := range list.from {
-			if i < 1 || i > wire.MaxNodes {
-				return nil, bad(fmt.Sprintf("there is no seat %d", i), "quorate ceremony show lists the seats")
-			}
-			*list.to = list.to.With(i)
-		}
-	}
-	ids, err := s.config.Ledger.Renew(r.Context(), renewal, req.Hybrid, time.Duration(req.PhaseTimeout)*time.Millisecond)
+	ids, err := s.config.Ledger.Renew(ctx, renewal, req.Hybrid, req.phase())
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +50,58 @@ func (s *Server) renew(r *http.Request, req OpenCeremony) (any, error) {
 	return opened, nil
 }
 
+func (req OpenCeremony) renews() bool { return req.Mode != "" && req.Mode != dkg.ModeKeygen.String() }
+
+func (req OpenCeremony) phase() time.Duration {
+	return time.Duration(req.PhaseTimeout) * time.Millisecond
+}
+
+// renewal reads what is asked of existing keys.
+func (req OpenCeremony) renewal() (renewal ledger.Renewal, err error) {
+	bad := func(text, hint string) (ledger.Renewal, error) {
+		return renewal, &Error{http.StatusBadRequest, text, hint}
+	}
+	renewal = ledger.Renewal{Threshold: req.Threshold, Purpose: req.Purpose}
+	switch req.Mode {
+	case dkg.ModeRefresh.String():
+		renewal.Mode = dkg.ModeRefresh
+	case dkg.ModeReshare.String():
+		renewal.Mode = dkg.ModeReshare
+	default:
+		return bad(fmt.Sprintf("mode %q is unknown", req.Mode), "keygen, refresh or reshare")
+	}
+	if req.Keys != 0 || req.Suite != "" || len(req.Purpose) > wire.MaxName {
+		return bad("a "+req.Mode+" is of keys that there are", "name them with pubkeys, or none for all")
+	}
+	for _, k := range req.PublicKeys {
+		raw, err := parseHex(k, 48)
+		if err != nil {
+			return renewal, err
+		}
+		renewal.Keys = append(renewal.Keys, raw)
+	}
+	for _, list := range []struct {
+		to   *dkg.Seats
+		from []int
+	}{{&renewal.Holders, req.Seats}, {&renewal.Lost, req.Lost}} {
+		for _, i := range list.from {
+			if i < 1 || i > wire.MaxNodes {
+				return bad(fmt.Sprintf("there is no seat %d", i), "quorate ceremony show lists the seats")
+			}
+			*list.to = list.to.With(i)
+		}
+	}
+	return renewal, nil
+}
+
+// check refuses what cannot make new keys. A renewal is checked as it is read.
 func (req OpenCeremony) check() error {
+	if req.renews() {
+		return nil
+	}
+	if len(req.PublicKeys)+len(req.Seats)+len(req.Lost)+req.Threshold != 0 {
+		return &Error{Status: http.StatusBadRequest, Text: "new keys are held by all seats, with the default threshold", Hint: "for existing keys say mode refresh or reshare"}
+	}
 	if req.Keys < 1 || req.Keys > wire.MaxKeysPerBatch {
 		return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("keys is %d, want 1 to %d", req.Keys, wire.MaxKeysPerBatch)}
 	}

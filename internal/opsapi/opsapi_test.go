@@ -125,6 +125,30 @@ func (f *fixture) KeygenAction(keys int, hybrid bool, purpose string, _ time.Dur
 	return ledger.CeremonyOpen{Params: p, Purpose: purpose}.Ask().Action, f.refuse
 }
 
+func (f *fixture) PlanRenewal(r ledger.Renewal, hybrid bool, _ time.Duration) ([]ledger.CeremonyOpen, error) {
+	st, err := f.View()
+	if err != nil {
+		return nil, err
+	}
+	return st.PlanRenewal(r, dkg.Params{Suite: dkg.SuiteG1, N: 4, Cluster: f.cluster, Hybrid: hybrid,
+		Deadlines: dkg.Deadlines{Join: 1, Deal: 1, Verify: 1, Answer: 1, Confirm: 1, Publish: 1}})
+}
+
+// share puts a key on the ledger, shared 3 of 4 in an epoch.
+func (f *fixture) share(t *testing.T, key byte, epoch uint32) (public []byte) {
+	t.Helper()
+	public = bytes.Repeat([]byte{key}, 48)
+	st, err := f.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := &action.KeyRecord{Domain: action.DomainValidator, Curve: action.CurveBLS12381G1, PublicKey: public, State: action.KeyActive,
+		Provenance: action.ProvenanceDealt, Epoch: epoch, T: 3, N: 4, Commitment: append(slices.Clone(public), make([]byte, 96)...)}
+	f.state[string(proof.NewNamespace("root").Key(string(action.DomainValidator), public).Key())] = record.Encode()
+	_ = st
+	return public
+}
+
 func (f *fixture) View() (*ledger.State, error) {
 	return ledger.NewState(f.cluster, "root", f.state, f.bodies, f.frontier, nil)
 }

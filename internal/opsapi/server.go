@@ -43,6 +43,8 @@ type Ledger interface {
 	Height() (uint64, time.Time)
 	// Renew does so for new shares of keys; it may take several ceremonies.
 	Renew(ctx context.Context, r ledger.Renewal, hybrid bool, phase time.Duration) ([][32]byte, error)
+	// PlanRenewal is what Renew asks for, to be asked for by a member.
+	PlanRenewal(r ledger.Renewal, hybrid bool, phase time.Duration) ([]ledger.CeremonyOpen, error)
 }
 
 // Keys is what the node does with single keys. A refusal carries an rpc.Code.
@@ -124,7 +126,7 @@ type bounds struct {
 	token bool // to read needs the token, too
 	open  bool // needs none: what the request carries is signed, or gives nothing away
 
-	granted bool // what it does was agreed on: who may read may have it done
+	granted bool // it does what was agreed on, or nothing: who may read may have it done
 }
 
 var (
@@ -182,7 +184,7 @@ func New(c Config) (*Server, error) {
 		"DELETE /v1/login":              {personal, s.logout},
 		"POST /v1/passkeys/options":     {personal, s.passkeyOptions},
 		"POST /v1/passkeys":             {personal, s.registerPasskey},
-		"GET /v1/ceremonies/proposal":   {ordinary, s.proposeKeygen},
+		"POST /v1/ceremonies/proposal":  {bounds{body: maxOpen, time: requestTime, granted: true}, s.proposeCeremony},
 		"GET /v1/keys/{pubkey}/exit":    {ordinary, s.proposeExit},
 		"GET /v1/requests":              {ordinary, s.requests},
 		"GET /v1/requests/{id}":         {ordinary, s.request},

@@ -140,9 +140,14 @@ func (w *Words) ceremony(a *action.Action) error {
 	if p.Keys != 1 {
 		keys = fmt.Sprintf("%d keys", p.Keys)
 	}
-	w.say(object, "%s %s: any %d of %d holders sign, fewer know nothing.", what, keys, p.T, p.N)
+	w.say(object, "%s %s: any %d of %d holders sign, fewer know nothing.", what, keys, p.T, p.Members().Len())
 	w.add("ceremony", "%x", id)
 	w.add("mode", "%s", p.Mode)
+	if p.Mode.Renews() {
+		w.add("keys", "%d, so far %d of them sign in epoch %d; root of their commitments %x", p.Keys, p.Old.T, p.Old.Epoch, p.Expected)
+		w.add("seats that deal", "%s", p.Old.Dealers)
+		w.add("seats that hold shares afterwards", "%s", p.Members())
+	}
 	w.add("suite", "%s", suiteName(p.Suite))
 	w.add("hybrid", "%t", p.Hybrid)
 	w.add("purpose", "%s", a.Ceremony.Purpose)
