@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,7 +28,9 @@ type liar struct {
 	*httptest.Server
 	cluster  action.ClusterID
 	request  opsapi.Request
+	proposed []opsapi.Proposal
 	prepared int
+	body     []byte // of what it was asked last to prepare
 	member   opsapi.Member
 }
 
@@ -42,8 +45,11 @@ func newLiar(t *testing.T, credential ident.PublicKey) *liar {
 			v = []opsapi.Member{l.member}
 		case strings.HasPrefix(path, "/v1/requests/"):
 			v = l.request
+		case path == "/v1/ceremonies/proposal":
+			v = l.proposed
 		default:
 			l.prepared++
+			l.body, _ = io.ReadAll(r.Body)
 			w.WriteHeader(http.StatusServiceUnavailable)
 			v = opsapi.Error{Text: "enough"}
 		}

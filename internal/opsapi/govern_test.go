@@ -302,7 +302,7 @@ func TestProposals(t *testing.T) {
 // commitments that the action has the root of, and no others.
 func TestProposedRenewals(t *testing.T) {
 	c := newCouncil(t)
-	first, other, third := c.share(t, 1, 0), c.share(t, 2, 5), c.share(t, 3, 0)
+	first, other, third := c.share(1, 0), c.share(2, 5), c.share(3, 0)
 	proposed, err := c.client.ProposeCeremony(t.Context(), OpenCeremony{Mode: "refresh", Hybrid: true, Purpose: "p"})
 	if err != nil || len(proposed) != 2 {
 		t.Fatalf("%+v, %v", proposed, err)

@@ -1,6 +1,7 @@
 package opsapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/policy"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/secret"
 )
 
@@ -135,17 +137,11 @@ func (f *fixture) PlanRenewal(r ledger.Renewal, hybrid bool, _ time.Duration) ([
 }
 
 // share puts a key on the ledger, shared 3 of 4 in an epoch.
-func (f *fixture) share(t *testing.T, key byte, epoch uint32) (public []byte) {
-	t.Helper()
+func (f *fixture) share(key byte, epoch uint32) (public []byte) {
 	public = bytes.Repeat([]byte{key}, 48)
-	st, err := f.View()
-	if err != nil {
-		t.Fatal(err)
-	}
 	record := &action.KeyRecord{Domain: action.DomainValidator, Curve: action.CurveBLS12381G1, PublicKey: public, State: action.KeyActive,
 		Provenance: action.ProvenanceDealt, Epoch: epoch, T: 3, N: 4, Commitment: append(slices.Clone(public), make([]byte, 96)...)}
-	f.state[string(proof.NewNamespace("root").Key(string(action.DomainValidator), public).Key())] = record.Encode()
-	_ = st
+	f.state[string(proof.Root.Key(string(action.DomainValidator), public))] = record.Encode()
 	return public
 }
 
