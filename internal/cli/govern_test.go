@@ -162,6 +162,8 @@ func TestStanding(t *testing.T) {
 			Waits: &opsapi.Waits{Missing: action.Need{Operators: 1}}},
 		"is agreed and happens at 2001-09-09 01:46:40Z, not below height 9; a can veto": {Lock: opsapi.Lock{UntilHeight: 9},
 			Waits: &opsapi.Waits{Opens: &at, Veto: []string{"a"}}},
+		"is agreed and waits for the next block, from which 5s and 2 blocks count; a can veto": {State: "locked", Deadline: at,
+			Lock: opsapi.Lock{Time: "5s", Blocks: 2}, Waits: &opsapi.Waits{Veto: []string{"a"}}},
 		"is agreed, but no window opens before its deadline 2001-09-09 01:46:40Z": {Deadline: at, Waits: &opsapi.Waits{}},
 		"vetoed at 2001-09-09 01:46:40Z: by member/a":                             {State: "vetoed", Closed: &at, Reason: "by member/a"},
 	} {

@@ -130,6 +130,8 @@ func standing(r opsapi.Request) string {
 		return out
 	case w.Missing != (action.Need{}):
 		return fmt.Sprintf("waits for %s until %s; %s", missing(w.Missing), clock(r.Deadline), could(w.Could, "could give it", "nobody could give it now"))
+	case w.Opens == nil && r.State == "locked" && r.Lock.Until == nil:
+		return fmt.Sprintf("is agreed and waits for the next block, from which %s and %d blocks count; %s", r.Lock.Time, r.Lock.Blocks, could(w.Veto, "can veto", "nobody can veto"))
 	case w.Opens == nil:
 		return "is agreed, but no window opens before its deadline " + clock(r.Deadline)
 	}
