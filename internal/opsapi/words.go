@@ -144,7 +144,7 @@ func (w *Words) ceremony(a *action.Action) error {
 	w.add("ceremony", "%x", id)
 	w.add("mode", "%s", p.Mode)
 	if p.Mode.Renews() {
-		w.add("keys", "%d, so far %d of them sign in epoch %d; root of their commitments %x", p.Keys, p.Old.T, p.Old.Epoch, p.Expected)
+		w.add("keys", "%d, in epoch %d so far; the root of their commitments is %x", p.Keys, p.Old.Epoch, p.Expected)
 		w.add("seats that deal", "%s", p.Old.Dealers)
 		w.add("seats that hold shares afterwards", "%s", p.Members())
 	}
