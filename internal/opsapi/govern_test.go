@@ -394,7 +394,7 @@ func TestGrantedBeyondLoopback(t *testing.T) {
 	if c.server, err = New(config); err != nil {
 		t.Fatal(err)
 	}
-	for _, route := range []string{"GET /v1/requests", "GET /v1/requests/abcd", "POST /v1/requests/abcd/exit", "POST /v1/exits", "GET /v1/members", "GET /v1/policy", "GET /v1/timers"} {
+	for _, route := range []string{"GET /v1/requests", "GET /v1/requests/abcd", "POST /v1/requests/abcd/exit", "POST /v1/exits", "POST /v1/ceremonies/proposal", "GET /v1/members", "GET /v1/policy", "GET /v1/timers"} {
 		method, path, _ := strings.Cut(route, " ")
 		if w := c.do(method, path, "{}"); w.Code != http.StatusUnauthorized {
 			t.Errorf("%s: %d without a token", route, w.Code)
