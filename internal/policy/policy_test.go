@@ -60,6 +60,8 @@ func TestTeam(t *testing.T) {
 		{Execute, "sign.voluntary_exit", app, key1, "no permit applies"},
 		{Execute, "timer.set", clock, Resource{Kind: "timer", ID: "t"}, ""},
 		{Request, "key.freeze", carol, key1, ""},
+		{Request, "ceremony.refresh", carol, Resource{Kind: "ceremony", ID: "c"}, ""},
+		{Request, "ceremony.reshare", node0, Resource{Kind: "ceremony", ID: "c"}, "no permit applies"},
 		{Request, "secret.get", alice, Resource{Kind: "secret", ID: "s"}, `forbidden by "no-secrets-yet" on line 27 (nobody has decided who may read secrets)`},
 		{Approve, "member.remove", alice, Resource{Kind: "member", ID: "alice"}, `forbidden by "not-on-oneself"`},
 		{Approve, "member.remove", alice, Resource{Kind: "member", ID: "bob"}, ""},
@@ -80,6 +82,12 @@ func TestTeam(t *testing.T) {
 	exit, err := p.Terms(Query{Action: "sign.voluntary_exit", Principal: alice, Resource: key1})
 	if err != nil || exit.Approvals != 2 || exit.Operators != 2 || exit.Delay.Time != 3_600_000 || exit.Delay.Blocks != 60 {
 		t.Errorf("an exit's terms: %+v, %v", exit, err)
+	}
+	for _, rule := range []string{"ceremony.refresh", "ceremony.reshare"} {
+		terms, err := p.Terms(Query{Action: rule, Principal: carol, Resource: Resource{Kind: "ceremony", ID: "c"}})
+		if err != nil || terms.Tier != "new-keys" || terms.Approvals != 2 || terms.Operators != 2 {
+			t.Errorf("%s: %+v, %v", rule, terms, err)
+		}
 	}
 	if exit.Met([]Principal{alice, dora}) || exit.Met([]Principal{alice, alice}) || !exit.Met([]Principal{alice, bob}) {
 		t.Error("an exit needs two humans of two operators")
