@@ -171,15 +171,34 @@ func take(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], found[1])
 }
 
+// ask makes a request and wants a status; with a ~ after it, soon: other nodes
+// learn of a change a block later than the one that was asked for it.
 func ask(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 || len(args) > 4 {
-		ts.Fatalf("usage: http STATUS METHOD URL [FILE]")
+		ts.Fatalf("usage: http STATUS[~] METHOD URL [FILE]")
 	}
+	want, soon := strings.CutSuffix(args[0], "~")
+	var status int
+	var raw []byte
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		status, raw = answer(ts, args[1:])
+		if strconv.Itoa(status) == want || !soon || time.Now().After(end) {
+			break
+		}
+	}
+	fmt.Fprintf(ts.Stdout(), "%s", raw)
+	if strconv.Itoa(status) != want {
+		ts.Fatalf("status %d, want %s: %s", status, want, bytes.TrimSpace(raw))
+	}
+}
+
+// answer makes a request: METHOD URL [FILE].
+func answer(ts *testscript.TestScript, args []string) (int, []byte) {
 	var body io.Reader
-	if len(args) == 4 {
-		body = strings.NewReader(ts.ReadFile(args[3]))
+	if len(args) == 3 {
+		body = strings.NewReader(ts.ReadFile(args[2]))
 	}
-	req, err := http.NewRequest(args[1], args[2], body)
+	req, err := http.NewRequest(args[0], args[1], body)
 	ts.Check(err)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -192,10 +211,7 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	ts.Check(err)
-	fmt.Fprintf(ts.Stdout(), "%s", raw)
-	if strconv.Itoa(resp.StatusCode) != args[0] {
-		ts.Fatalf("status %d, want %s: %s", resp.StatusCode, args[0], bytes.TrimSpace(raw))
-	}
+	return resp.StatusCode, raw
 }
 
 func signal(ts *testscript.TestScript, neg bool, args []string) {
