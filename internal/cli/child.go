@@ -16,10 +16,10 @@ type child struct {
 	name    string
 	pid     int
 	process *os.Process
-	stdin   io.Closer     // open as long as we live: the child ends when it closes
-	done    chan struct{} // closed when the process has ended
-	err     error         // how, after done
-	told    atomic.Bool   // we asked it to stop
+	stdin   io.WriteCloser // open as long as we live: the child ends when it closes
+	done    chan struct{}  // closed when the process has ended
+	err     error          // how, after done
+	told    atomic.Bool    // we asked it to stop
 }
 
 // startChild starts cmd. Its output goes where cmd says. When this process

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	cmtdb "github.com/cometbft/cometbft-db"
+	abci "github.com/cometbft/cometbft/abci/types"
 	cmtcfg "github.com/cometbft/cometbft/config"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	cmtlog "github.com/cometbft/cometbft/libs/log"
@@ -99,43 +100,55 @@ func peerAddress(n action.NodeRecord) string {
 	return string(id) + "@" + n.Comet
 }
 
-// startEngine starts consensus. It returns when the engine runs; the ledger
-// may still be catching up.
-func (n *Node) startEngine(ctx context.Context, app *app) (*cmtnode.Node, error) {
+// engine is what consensus starts with.
+type engine struct {
+	home, listen string
+	self         string // as in the genesis
+	genesis      *action.Genesis
+	cluster      action.ClusterID
+	doc          []byte // of the genesis
+	keys         keys
+	clock        func() time.Time // of the votes; nil: the engine's
+	log          *slog.Logger
+}
+
+// start starts consensus. It returns when the engine runs; the ledger may
+// still be catching up.
+func (e engine) start(ctx context.Context, app abci.Application) (*cmtnode.Node, error) {
 	var peers []string
-	for _, r := range n.genesis.Nodes {
-		if r.Name != n.cfg.Name {
+	for _, r := range e.genesis.Nodes {
+		if r.Name != e.self {
 			peers = append(peers, peerAddress(r))
 		}
 	}
-	cfg := engineConfig(filepath.Join(n.cfg.Home, "engine"), n.cfg.ConsensusListen, peers)
+	cfg := engineConfig(filepath.Join(e.home, "engine"), e.listen, peers)
 	for _, dir := range []string{"config", "data"} {
 		if err := os.MkdirAll(filepath.Join(cfg.RootDir, dir), 0o700); err != nil {
 			return nil, fmt.Errorf("start engine: %w", err)
 		}
 	}
-	gd, err := engineGenesis(n.genesis, n.cluster, n.genesisDoc)
+	gd, err := engineGenesis(e.genesis, e.cluster, e.doc)
 	if err != nil {
 		return nil, err
 	}
-	pv, err := loadVoter(n.keys.exposeVote(), filepath.Join(cfg.RootDir, "data", "last-vote.json"))
+	pv, err := loadVoter(e.keys.exposeVote(), filepath.Join(cfg.RootDir, "data", "last-vote.json"))
 	if err != nil {
 		return nil, err
 	}
-	engine, err := cmtnode.NewNodeWithContext(ctx, cfg, voter{pv, n.cfg.Clock},
-		&p2p.NodeKey{PrivKey: cmted25519.PrivKey(n.keys.identity.ExposeEd25519())},
+	running, err := cmtnode.NewNodeWithContext(ctx, cfg, voter{pv, e.clock},
+		&p2p.NodeKey{PrivKey: cmted25519.PrivKey(e.keys.identity.ExposeEd25519())},
 		proxy.NewConnSyncLocalClientCreator(app),
 		func() (*cmttypes.GenesisDoc, error) { return gd, nil },
 		openLingering,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
-		engineLog{l: n.log.With("part", "engine")})
+		engineLog{l: e.log.With("part", "engine")})
 	if err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
-	if err := engine.Start(); err != nil {
+	if err := running.Start(); err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
-	return engine, nil
+	return running, nil
 }
 
 // lingering is a database that stays open until the process ends; see

@@ -187,7 +187,10 @@ func (n *Node) Run(ctx context.Context) error {
 	parts, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	g, ctx := errgroup.WithContext(parts)
-	engine, err := n.startEngine(ctx, n.app)
+	engine, err := engine{
+		home: n.cfg.Home, listen: n.cfg.ConsensusListen, self: n.cfg.Name, genesis: n.genesis, cluster: n.cluster, doc: n.genesisDoc,
+		keys: n.keys, clock: n.cfg.Clock, log: n.log,
+	}.start(ctx, n.app)
 	if err != nil {
 		return err
 	}
@@ -212,7 +215,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.keepLease(ctx) })
 	g.Go(func() error { return n.followLog(ctx) })
 	err = g.Wait()
-	n.stopEngine(engine)
+	stopEngine(engine, n.log)
 	return err
 }
 
@@ -220,19 +223,19 @@ func (n *Node) Run(ctx context.Context) error {
 // its stores and ours, and one that finds a store closed brings the process
 // down in the middle of an orderly end. So no store is closed: everything in
 // them is durable already, and the process ends soon after.
-func (n *Node) stopEngine(engine *cmtnode.Node) {
+func stopEngine(engine *cmtnode.Node, log *slog.Logger) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if err := engine.Stop(); err != nil {
-			n.log.Debug("stop engine", "err", err)
+			log.Debug("stop engine", "err", err)
 		}
 		engine.Wait()
 	}()
 	select {
 	case <-done:
 	case <-time.After(3 * time.Second):
-		n.log.Warn("the engine does not stop; leaving it")
+		log.Warn("the engine does not stop; leaving it")
 	}
 }
 
