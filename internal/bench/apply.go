@@ -243,7 +243,11 @@ func Apply(dir string, of action.Genesis, blocks int, progress func(string, ...a
 	return figures, nil
 }
 
-func applyOne(dir string, of action.Genesis, seen *ledger.Seen, blocks int) (_ Figure, err error) {
+func applyOne(dir string, of action.Genesis, seen *ledger.Seen, blocks int) (Figure, error) {
+	th, err := action.DefaultThreshold(len(of.Nodes))
+	if err != nil {
+		return Figure{}, err
+	}
 	c, err := newCouncil(of)
 	if err != nil {
 		return Figure{}, err
@@ -290,6 +294,6 @@ func applyOne(dir string, of action.Genesis, seen *ledger.Seen, blocks int) (_ F
 		}
 		measured, limit, total = measured+took, limit+least, total+len(txs)
 	}
-	f := Figure{N: len(of.Nodes), Concurrency: 1, Unit: "transactions/s"}
+	f := Figure{N: th.N(), T: th.T(), Concurrency: 1, Unit: "transactions/s"}
 	return f.rate(float64(total)/measured.Seconds(), float64(total)/limit.Seconds()), r.executed()
 }

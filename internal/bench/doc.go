@@ -12,5 +12,5 @@
 //
 // Spec: design.md, "Contracts": `quorate bench`.
 //
-// Start reading at Sign and Ceremony.
+// Start reading at Sign, Ceremony and Commit.
 package bench

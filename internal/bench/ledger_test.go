@@ -19,7 +19,7 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, name := range []string{"apply_throughput", "apply_throughput_cold"} {
-		if f := figures[i]; f.Name != name || f.N != 4 || f.Measured <= 0 || f.Limit <= 0 {
+		if f := figures[i]; f.Name != name || f.N != 4 || f.T != 3 || f.Measured <= 0 || f.Limit <= 0 {
 			t.Errorf("figure %+v, want %s", f, name)
 		}
 	}

@@ -33,7 +33,7 @@ type EmptyEngine struct {
 }
 
 const (
-	emptyTx   = 160 // bytes, as a member's tick has
+	emptyTx   = 142 // bytes, as a member's tick has
 	emptyTime = 30 * time.Second
 )
 
