@@ -1,159 +1,113 @@
 package transcript
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 )
 
-// Outcome is what a certificate proves.
-type Outcome struct {
-	Ceremony     [32]byte
-	Exercise     bool
-	Hybrid       bool
-	Participants int
-	Threshold    int
-	Dealers      []int
-	PublicKey    [48]byte
-	Confirmed    []int
-	DepositSafe  bool
-}
-
-const magic = "quorate ceremony certificate v1\n"
-
-// certificate is a parsed one; every slice points into the file.
+// certificate is that of a ceremony among thousands.
 type certificate struct {
-	params           []byte
-	exercise, hybrid bool
-	n, t             int
-	cohorts, dealers int
-	roster, block    []byte
-	qual             []int
-	headers          map[int]header
-	points           []byte // 48 bytes for each of 0, …, n
-	holders          []int
-	attestations     []byte // 96 bytes for each holder
+	params
+	roster, block digest
+	qual          []int
+	headers       map[int]*header
+	points        []byte // 48 bytes for each of 0, …, n
+	holders       []int
+	attestations  [][]byte
 }
 
-// header is that of a dealing.
-type header struct {
-	all, statement                                   []byte // statement: all but rho
-	constant, r, commitment, answer, root, mail, rho []byte
-}
-
-const (
-	paramsSize = 98
-	headerSize = 48 + 32 + 48 + 32 + 32 + 32 + 64
-	mostSeats  = 4096
-	mostDeal   = 256
-)
-
-// Verify checks a certificate with nothing else at hand.
-func Verify(raw []byte) (*Outcome, error) {
-	c, err := parse(raw)
-	if err == nil {
-		err = c.check()
-	}
+func readCertificate(r *reader) (*certificate, error) {
+	p, err := readParams(r)
 	if err != nil {
-		return nil, fmt.Errorf("verify certificate: %w", err)
-	}
-	return &Outcome{
-		Ceremony: c.cid(), Exercise: c.exercise, Hybrid: c.hybrid, Participants: c.n, Threshold: c.t, Dealers: c.qual,
-		PublicKey: [48]byte(c.points), Confirmed: c.holders, DepositSafe: len(c.holders) >= c.t+c.faults(),
-	}, nil
-}
-
-func (c *certificate) faults() int { return (c.n - 1) / 3 }
-
-func (c *certificate) cid() [32]byte {
-	if c.exercise {
-		return h(prefix+"/exercise", c.params)
-	}
-	return h(prefix, c.params)
-}
-
-func parse(raw []byte) (*certificate, error) {
-	if !bytes.HasPrefix(raw, []byte(magic)) {
-		return nil, errors.New("not one of a ceremony")
-	}
-	r := &reader{b: raw[len(magic):]}
-	c := &certificate{params: r.take(paramsSize), headers: map[int]header{}}
-	if err := c.readParams(); err != nil {
 		return nil, err
 	}
-	c.roster, c.block = r.take(32), r.take(32)
-	count := r.number(4)
-	if count > mostDeal {
-		return nil, errors.New("too many dealers")
-	}
+	c := &certificate{params: p, roster: r.digest(), block: r.digest(), headers: map[int]*header{}}
 	last := 0
-	for range count {
+	for range r.count(mostDeal, 2+headerSize) {
 		i := r.number(2)
 		if i <= last || i > c.n {
-			return nil, errors.New("dealers out of order")
+			r.fail(errOrder)
 		}
 		last, c.qual = i, append(c.qual, i)
-		c.headers[i] = readHeader(r.take(headerSize))
+		c.headers[i] = readHeader(r)
 	}
-	c.points = r.take((c.n + 1) * 48)
-	bits := r.take((c.n + 7) / 8)
-	for i := range 8 * len(bits) {
-		if bits[i/8]>>(i%8)&1 == 1 {
-			c.holders = append(c.holders, i+1)
+	c.points = r.take((c.n + 1) * curve.size())
+	for at, b := range r.take((c.n + 7) / 8) {
+		for bit := range 8 {
+			if b>>bit&1 == 1 {
+				c.holders = append(c.holders, 8*at+bit+1)
+			}
 		}
 	}
-	c.attestations = r.take(96 * len(c.holders))
-	switch {
-	case r.bad:
-		return nil, errShort
-	case len(r.b) > 0:
-		return nil, errors.New("bytes follow it")
-	case len(c.holders) > 0 && c.holders[len(c.holders)-1] > c.n:
-		return nil, errors.New("a holder that has no seat")
+	for _, i := range c.holders {
+		if i > c.n {
+			r.fail(errors.New("a holder that has no seat"))
+		}
+		c.attestations = append(c.attestations, r.take(96))
 	}
-	return c, nil
+	return c, r.end()
 }
 
-func (c *certificate) readParams() error {
-	r := &reader{b: c.params}
-	exercise, hybrid := r.number(1), r.number(1)
-	c.exercise, c.hybrid = exercise == 1, hybrid == 1
-	c.n, c.t, c.cohorts, c.dealers = r.number(2), r.number(2), r.number(2), r.number(2)
-	r.take(64) // nonce and roster document
-	for range 6 {
-		if r.number(4) == 0 {
-			return errors.New("a phase without time")
-		}
-	}
-	f := c.faults()
-	drawn := c.cohorts * c.dealers
+func (c *certificate) key() []byte { return c.points[:curve.size()] }
+
+func (c *certificate) outcome() *Outcome {
+	o := c.params.outcome()
+	o.Phase, o.Dealers, o.PublicKeys = "done", c.qual, []string{text(c.key())}
+	o.Confirmed, o.DepositSafe = len(c.holders), len(c.holders) >= c.t+c.faults()
+	return o
+}
+
+func (c *certificate) check() error {
 	switch {
-	case r.bad:
-		return errShort
-	case exercise > 1 || hybrid > 1:
-		return errors.New("a flag that is neither 0 nor 1")
-	case c.n < 4 || c.n > mostSeats || 2*c.t-c.n <= max(f, 1) || c.t > c.n-f:
-		return fmt.Errorf("%d of %d is no safe threshold", c.t, c.n)
-	case c.dealers == 0 && (c.cohorts != 1 || c.n > mostDeal):
-		return errors.New("everybody deals, among too many")
-	case c.dealers > 0 && (c.cohorts < 1 || drawn > mostDeal || drawn > c.n-f):
-		return errors.New("too many dealers are drawn")
+	case len(c.qual) < c.least() || c.dealers > 0 && len(c.qual) > c.cohorts*c.dealers:
+		return fmt.Errorf("%d dealers", len(c.qual))
+	case len(c.holders) < c.quorum():
+		return errors.New("too few confirmed it")
+	}
+	points, bad := read(c.n+1, func(j int) []byte { return c.points[48*j : 48*(j+1)] })
+	if bad < 0 {
+		bad = outside(points)
+	}
+	if bad >= 0 {
+		return fmt.Errorf("point %d is none of the subgroup", bad)
+	}
+	cid, result := c.cid(), root(c.points, curve.size())
+	if !lowDegree(points, c.t, cid[:], result[:]) || !fullDegree(points, c.t) {
+		return fmt.Errorf("the points are not those of a polynomial of degree %d", c.t-1)
+	}
+	if err := c.unbiased(points); err != nil {
+		return err
+	}
+	var keys []element
+	for _, i := range c.holders {
+		keys = append(keys, points[i])
+	}
+	if bad := curve.attested(keys, h(prefix+"/confirm", cid[:], result[:]), c.attestations); len(bad) > 0 {
+		return fmt.Errorf("the confirmation of participant %d is false", c.holders[bad[0]])
 	}
 	return nil
 }
 
-// readHeader cuts a header into its fields; nil for none.
-func readHeader(b []byte) (out header) {
-	if b == nil {
-		return out
+// unbiased checks that dealers knew what they dealt, and that the key is the
+// sum of it, moved by what nobody chose.
+func (c *certificate) unbiased(points []element) error {
+	by := points[0]
+	for _, d := range c.qual {
+		x := c.headers[d]
+		if x.mails() != c.hybrid || !x.valid(c.roster, d) {
+			return fmt.Errorf("dealer %d: a proof is false", d)
+		}
+		v, _ := curve.element(x.constant)
+		by = by.minus(v)
 	}
-	r := &reader{b: b}
-	out.all, out.statement = b, b[:headerSize-64]
-	for _, f := range []struct {
-		into *[]byte
-		size int
-	}{{&out.constant, 48}, {&out.r, 32}, {&out.commitment, 48}, {&out.answer, 32}, {&out.root, 32}, {&out.mail, 32}, {&out.rho, 64}} {
-		*f.into = r.take(f.size)
+	before := make([]element, len(points))
+	for j := range points {
+		before[j] = points[j].minus(by)
 	}
-	return out
+	_, sums := encode(before)
+	transcript := name(c.roster, c.qual, func(d int) *header { return c.headers[d] })
+	if !curve.base(delta(transcript, sums, c.block)).minus(by).identity() {
+		return errors.New("the key is not the sum of what was dealt")
+	}
+	return nil
 }

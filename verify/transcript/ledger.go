@@ -1,0 +1,243 @@
+package transcript
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"math/bits"
+	"slices"
+)
+
+// ledgerPrefix begins the tags of ceremonies on a ledger.
+const ledgerPrefix = "quorate/v1/ceremony"
+
+const (
+	mostNodes   = 16
+	mostKeys    = 10_000
+	mostChunk   = 255 << 10 // bytes of leaves in a chunk
+	mostMessage = 512 << 10
+)
+
+// Modes.
+const (
+	keygen = 1 + iota
+	imported
+	refresh
+	reshare
+)
+
+// seats is a set of them, bit i for seat i.
+type seats uint32
+
+func seatsTo(n int) seats             { return 1<<(n+1) - 2 }
+func (s seats) has(i int) bool        { return i >= 1 && i <= mostNodes && s>>i&1 == 1 }
+func (s seats) len() int              { return bits.OnesCount32(uint32(s)) }
+func (s seats) within(all seats) bool { return s&^all == 0 }
+func (r *reader) seats(all seats) seats {
+	s := seats(r.number(4))
+	if !s.within(all) {
+		r.fail(errors.New("seats that may not be there"))
+	}
+	return s
+}
+
+func (s seats) list() (out []int) {
+	for i := 1; i <= mostNodes; i++ {
+		if s.has(i) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// ledger is a ceremony on a ledger, as a transcript tells it.
+type ledger struct {
+	raw               []byte // the parameters
+	group             group
+	mode, n, t, keys  int
+	hybrid            bool
+	without           seats
+	cluster, expected digest
+	importer          int
+	oldDealers        seats
+	points            []byte // t of each key
+	polynomials       []element
+	holders           seats
+	attestations      [][]byte
+}
+
+const ledgerParamsSize = 5 + 3*4 + 3*32 + 1 + 32 + 1 + 4 + 4 + 6*4
+
+func readLedger(r *reader) (*ledger, error) {
+	l := &ledger{raw: r.take(ledgerParamsSize)}
+	if err := l.params(&reader{all: l.raw, err: r.err}); err != nil {
+		return nil, err
+	}
+	l.points = r.take(l.t * l.keys * l.group.size())
+	l.holders = r.seats(l.members())
+	for range l.holders.len() {
+		l.attestations = append(l.attestations, r.string(96))
+	}
+	return l, r.err
+}
+
+func (l *ledger) params(f *reader) error {
+	l.mode = f.number(1)
+	suite := f.number(1)
+	l.hybrid, l.n, l.t, l.without = f.flag(), f.number(1), f.number(1), seats(f.number(4))
+	epoch := f.number(4)
+	l.keys = f.number(4)
+	f.digest() // nonce
+	l.cluster = f.digest()
+	f.digest() // document
+	l.importer, l.expected = f.number(1), f.digest()
+	oldT := f.number(1)
+	l.oldDealers = seats(f.number(4))
+	oldEpoch := f.number(4)
+	timeless := false
+	for range 6 {
+		timeless = f.number(4) == 0 || timeless
+	}
+	switch {
+	case f.err != nil:
+		return f.err
+	case suite == 1:
+		l.group = g1{}
+	case suite == 2:
+		l.group = ristretto{}
+	}
+	replaces := oldT != 0 || l.oldDealers != 0 || oldEpoch != 0
+	renews := l.mode == refresh || l.mode == reshare
+	switch {
+	case l.mode < keygen || l.mode > reshare || l.group == nil:
+		return fmt.Errorf("mode %d, suite %d", l.mode, suite)
+	case l.n > mostNodes || !l.without.within(seatsTo(l.n)) || l.keys < 1 || l.keys > mostKeys || timeless:
+		return errors.New("parameters out of range")
+	case (l.mode == imported) != seatsTo(l.n).has(l.importer) || l.mode != imported && l.importer != 0:
+		return errors.New("an import, and nothing else, names its dealer")
+	case (l.mode == keygen) != (l.expected == digest{}):
+		return errors.New("a ceremony on existing keys, and no other, names them")
+	case l.mode == keygen && epoch != 0, !renews && replaces, renews && epoch != oldEpoch+1:
+		return errors.New("a wrong epoch, or a sharing to replace that is none")
+	case renews && (oldT < 1 || !l.oldDealers.within(seatsTo(l.n)) || l.oldDealers.len() < oldT):
+		return errors.New("more shares than old dealers have")
+	case l.mode == refresh && (l.oldDealers != l.members() || oldT != l.t):
+		return errors.New("a refresh changes neither holders nor threshold")
+	}
+	return safe(l.t, l.members().len())
+}
+
+func (l *ledger) members() seats { return seatsTo(l.n) &^ l.without }
+func (l *ledger) faults() int    { return (l.members().len() - 1) / 3 }
+func (l *ledger) cid() digest    { return h(ledgerPrefix, l.raw) }
+
+func (l *ledger) outcome() *Outcome {
+	cid, size := l.cid(), l.group.size()
+	o := &Outcome{Ceremony: hex.EncodeToString(cid[:]), Cluster: hex.EncodeToString(l.cluster[:]), Hybrid: l.hybrid, Participants: l.n,
+		Threshold: l.t, Phase: "done", Confirmed: l.holders.len(), DepositSafe: l.holders.len() >= l.t+l.faults()}
+	for leaf := range slices.Chunk(l.points, l.t*size) {
+		o.PublicKeys = append(o.PublicKeys, text(leaf[:size]))
+	}
+	return o
+}
+
+// checkLedger judges a certificate.
+func checkLedger(r *reader) (*Outcome, error) {
+	l, err := readLedger(r)
+	if err == nil {
+		err = r.end()
+	}
+	if err == nil {
+		err = l.check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.outcome(), nil
+}
+
+// check judges what is in both files.
+func (l *ledger) check() error {
+	if l.holders.len() < l.members().len()-l.faults() {
+		return errors.New("fewer than n-f seats confirmed it")
+	}
+	size := l.group.size()
+	for k, leaf := range slices.Collect(slices.Chunk(l.points, l.t*size)) {
+		v, ok := l.elements(leaf)
+		if !ok || v[0].identity() || differences(v)[0].identity() {
+			return fmt.Errorf("key %d is not of the subgroup or not shared by a polynomial of degree %d", k, l.t-1)
+		}
+		for _, e := range v {
+			if !e.inside() {
+				return fmt.Errorf("key %d: a point outside the subgroup", k)
+			}
+		}
+		l.polynomials = append(l.polynomials, v...)
+	}
+	return l.confirmed()
+}
+
+// elements reads the t points at the front of a leaf.
+func (l *ledger) elements(leaf []byte) ([]element, bool) {
+	v, size := make([]element, l.t), l.group.size()
+	for j := range v {
+		var ok bool
+		if v[j], ok = l.group.element(leaf[j*size : (j+1)*size]); !ok {
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// confirmed verifies each holder's attestation against the weighted sum of all
+// keys' polynomials at its seat.
+func (l *ledger) confirmed() error {
+	cid, result := l.cid(), root(l.points, l.t*l.group.size())
+	sums := make([]element, l.t)
+	column, weights := make([]element, l.keys), make([]*big.Int, l.keys)
+	for k := range weights {
+		w := h(ledgerPrefix+"/batch-weight", cid[:], result[:], u32(k))
+		weights[k] = little(w[:16])
+	}
+	for j := range sums {
+		for k := range column {
+			column[k] = l.polynomials[k*l.t+j]
+		}
+		sums[j] = l.group.sum(column, weights)
+	}
+	values := extend(sums, l.n)
+	var keys []element
+	for _, i := range l.holders.list() {
+		keys = append(keys, values[i])
+	}
+	if bad := l.group.attested(keys, h(ledgerPrefix+"/confirm", cid[:], result[:]), l.attestations); len(bad) > 0 {
+		return fmt.Errorf("the confirmation of seat %d is false", l.holders.list()[bad[0]])
+	}
+	return nil
+}
+
+// differences returns the last of the first, second, … differences of a
+// sequence in reverse: the highest comes first, the last value last.
+func differences(v []element) []element {
+	v = slices.Clone(v)
+	for level := 1; level < len(v); level++ {
+		for i := range len(v) - level {
+			v[i] = v[i+1].minus(v[i])
+		}
+	}
+	return v
+}
+
+// extend returns the values at 0, …, n of a polynomial given at 0, …, t-1,
+// whose highest difference never changes.
+func extend(v []element, n int) []element {
+	out, last := slices.Clone(v), differences(v)
+	for len(out) <= n {
+		for i := 1; i < len(last); i++ {
+			last[i] = last[i].plus(last[i-1])
+		}
+		out = append(out, last[len(last)-1])
+	}
+	return out
+}
