@@ -55,30 +55,6 @@ func (a *app) exportTranscripts(ctx context.Context, id, archive, certificate st
 	})
 }
 
-// proven is what a transcript of a ceremony on a ledger proves.
-type proven struct {
-	File        string   `json:"file"`
-	Ceremony    string   `json:"ceremony"`
-	Cluster     string   `json:"cluster"`
-	Hybrid      bool     `json:"hybrid"`
-	Threshold   int      `json:"threshold"`
-	Seats       int      `json:"seats"`
-	PublicKeys  []string `json:"public_keys"`
-	Confirmed   int      `json:"confirmed"`
-	DepositSafe bool     `json:"deposit_safe"`
-}
-
-func provenBy(x *dkg.Transcript) proven {
-	p := x.Params()
-	id := p.ID()
-	out := proven{File: x.Kind(), Ceremony: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(p.Cluster[:]), Hybrid: p.Hybrid,
-		Threshold: int(p.T), Seats: int(p.N), Confirmed: x.Holders().Len(), DepositSafe: x.DepositSafe()}
-	for _, key := range x.PublicKeys() {
-		out.PublicKeys = append(out.PublicKeys, "0x"+hex.EncodeToString(key))
-	}
-	return out
-}
-
 func (a *app) ceremonyVerify() *cobra.Command {
 	return &cobra.Command{Use: "verify FILE...", Short: "Check archives and certificates of ceremonies", Args: cobra.MinimumNArgs(1),
 		Long: `Check transcripts of ceremonies, with nothing else at hand. A certificate alone
@@ -105,7 +81,7 @@ func (a *app) verifyTranscripts(files []string) error {
 		for _, file := range files {
 			o, ok := outcomes[file].(*assembly.Outcome)
 			if !ok {
-				showProven(t, file, outcomes[file].(proven))
+				showProven(t, file, outcomes[file].(*dkg.TranscriptOutcome))
 				continue
 			}
 			t.row(file, o.File+" verifies")
@@ -139,10 +115,10 @@ func verifyTranscript(raw []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return provenBy(x), nil
+	return x.Outcome(), nil
 }
 
-func showProven(t *table, file string, p proven) {
+func showProven(t *table, file string, p *dkg.TranscriptOutcome) {
 	t.row(file, p.File+" verifies")
 	t.row("  ceremony", p.Ceremony)
 	t.row("  of cluster", p.Cluster)

@@ -1,6 +1,7 @@
 package dkg
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -56,7 +57,7 @@ func ReadTranscript(b *Board, src Source) (*Transcript, error) {
 	for i := range x.qual.All() {
 		fetch(&x.headers, b.at(i).header)
 		var chunks [][]byte
-		for c := range b.params.dealing(x.joined).chunks() {
+		for c := range b.dealing().chunks() {
 			fetch(&chunks, chunkName(b.at(i).root, c))
 		}
 		x.chunks = append(x.chunks, chunks)
@@ -149,21 +150,21 @@ func parseTranscript(raw []byte) (*Transcript, error) {
 	}
 	x.leaves = make([]byte, size)
 	d.Fixed(x.leaves)
-	x.holders = readSeats(d, x.params.seats())
+	x.holders = readSeats(d, x.params.Members())
 	for range x.holders.Len() {
 		x.attestations = append(x.attestations, d.Bytes(maxAttestation))
 	}
 	if x.archive {
 		d.Fixed(x.delta[:])
-		x.joined = readSeats(d, x.params.seats())
-		x.qual = readSeats(d, x.joined)
+		x.joined = readSeats(d, x.params.Parties())
+		x.qual = readSeats(d, x.joined&x.params.dealers())
 		for range x.joined.Len() {
 			x.joins = append(x.joins, d.Bytes(wire.MaxTx))
 		}
 		for range x.qual.Len() {
 			x.headers = append(x.headers, d.Bytes(wire.MaxTx))
 			var chunks [][]byte
-			for range x.params.dealing(x.joined).chunks() {
+			for range x.params.dealing(x.receivers()).chunks() {
 				chunks = append(chunks, d.Bytes(wire.MaxTx))
 				if d.Err() != nil {
 					return nil, d.Err()
@@ -200,11 +201,17 @@ func (x *Transcript) verify() error {
 	return nil
 }
 
+// receivers returns who joined to get shares.
+func (x *Transcript) receivers() Seats { return x.joined & x.params.Members() }
+
 // replay computes the result from what was dealt.
 func (x *Transcript) replay() error {
 	p := &x.params
 	if p.Mode != ModeKeygen && p.Mode != ModeImport {
 		return fmt.Errorf("replay archive: mode %d begins with other keys, which are not in it: check the certificate", p.Mode)
+	}
+	if x.holders.Without(x.receivers()) != 0 {
+		return errors.New("a holder that did not join")
 	}
 	b := &Board{params: *p, cid: p.ID(), seats: make([]place, p.N), set: x.qual, delta: x.delta}
 	if x.qual.Len() < p.minDealers() || (p.Mode == ModeImport) != (x.delta == [32]byte{}) {
@@ -260,11 +267,12 @@ func (x *Transcript) takeJoins(b *Board) error {
 // takeDealings checks headers and chunks, and makes of them what a seat judges
 // that holds no keys: its own shares come out wrong, and nobody looks at them.
 func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
-	roster, shape := b.roster(), x.params.dealing(x.joined)
+	roster, receivers := b.roster(), x.receivers()
+	shape := x.params.dealing(receivers)
 	bodies := map[int][][]byte{}
-	job := &receiveJob{params: &x.params, roster: roster, receivers: x.joined, set: x.qual, headers: map[int]*Header{},
+	job := &receiveJob{params: &x.params, roster: roster, receivers: receivers, set: x.qual, headers: map[int]*Header{},
 		coins: coins{key: func() *[32]byte { return new([32]byte) }}}
-	for job.me = 1; !x.joined.Has(job.me); job.me++ {
+	for job.me = 1; !receivers.Has(job.me); job.me++ {
 	}
 	next := 0
 	for d := range x.qual.All() {
@@ -272,7 +280,7 @@ func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
 		h, ok := m.(*Header)
 		hybrid := 0
 		if x.params.Hybrid {
-			hybrid = x.joined.Len() * kem.CiphertextSize
+			hybrid = receivers.Len() * kem.CiphertextSize
 		}
 		switch {
 		case err != nil:
@@ -303,14 +311,6 @@ func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
 // Params returns the parameters of the ceremony.
 func (x *Transcript) Params() Params { return x.params }
 
-// Kind names the file.
-func (x *Transcript) Kind() string {
-	if x.archive {
-		return "archive"
-	}
-	return "certificate"
-}
-
 // Holders returns who confirmed its shares.
 func (x *Transcript) Holders() Seats { return x.holders }
 
@@ -326,6 +326,33 @@ func (x *Transcript) PublicKeys() (keys [][]byte) {
 // DepositSafe reports whether t+f seats hold their shares.
 func (x *Transcript) DepositSafe() bool {
 	return x.holders.Len() >= int(x.params.T)+x.params.faults()
+}
+
+// TranscriptOutcome is what a transcript proves, for people and scripts.
+type TranscriptOutcome struct {
+	File        string   `json:"file"` // archive or certificate
+	Ceremony    string   `json:"ceremony"`
+	Cluster     string   `json:"cluster"`
+	Hybrid      bool     `json:"hybrid"`
+	Threshold   int      `json:"threshold"`
+	Seats       int      `json:"seats"`
+	PublicKeys  []string `json:"public_keys"`
+	Confirmed   int      `json:"confirmed"`
+	DepositSafe bool     `json:"deposit_safe"`
+}
+
+// Outcome describes what was verified.
+func (x *Transcript) Outcome() *TranscriptOutcome {
+	p, id := &x.params, x.params.ID()
+	o := &TranscriptOutcome{File: "certificate", Ceremony: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(p.Cluster[:]), Hybrid: p.Hybrid,
+		Threshold: int(p.T), Seats: int(p.N), Confirmed: x.holders.Len(), DepositSafe: x.DepositSafe()}
+	if x.archive {
+		o.File = "archive"
+	}
+	for _, key := range x.PublicKeys() {
+		o.PublicKeys = append(o.PublicKeys, "0x"+hex.EncodeToString(key))
+	}
+	return o
 }
 
 // sound checks the points of a result: in the subgroup, of full degree, and

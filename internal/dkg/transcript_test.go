@@ -41,13 +41,13 @@ func TestTranscript(t *testing.T) {
 				}
 				if again.Params() != c.Board.Params() || again.Holders() != c.Board.Holders() || again.DepositSafe() != c.Board.DepositSafe() ||
 					!slices.EqualFunc(again.PublicKeys(), [][]byte{result.PublicKey(0), result.PublicKey(1)}, bytes.Equal) {
-					t.Errorf("%s, hybrid %t: the %s proves something else", name, hybrid, again.Kind())
+					t.Errorf("%s, hybrid %t: the %s proves something else", name, hybrid, again.Outcome().File)
 				}
 				work := bytes.Clone(raw)
 				for at := 0; at < len(work); at += 1 + len(work)/60 {
 					work[at] ^= 1 << (at % 8)
 					if _, err := dkg.VerifyTranscript(work); err == nil {
-						t.Errorf("%s, hybrid %t: byte %d of %d of the %s may flip", name, hybrid, at, len(raw), again.Kind())
+						t.Errorf("%s, hybrid %t: byte %d of %d of the %s may flip", name, hybrid, at, len(raw), again.Outcome().File)
 					}
 					work[at] ^= 1 << (at % 8)
 				}
@@ -74,7 +74,7 @@ func FuzzVerifyTranscript(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := x.Certificate(); x.Kind() == "certificate" && !bytes.Equal(again, raw) {
+		if again := x.Certificate(); x.Outcome().File == "certificate" && !bytes.Equal(again, raw) {
 			t.Error("a certificate changes when it is read")
 		}
 	})

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,11 +19,12 @@ var update = flag.Bool("update", false, "write spec/vectors/ceremony anew")
 
 const vectors = "../../../spec/vectors/ceremony"
 
-// A vector is a pair of transcripts and what they prove.
+// A vector is transcripts and what they prove.
 type vector struct {
 	Name        string            `json:"name"`
-	Archive     *assembly.Outcome `json:"archive"`
+	Archive     *assembly.Outcome `json:"archive,omitempty"`
 	Certificate *assembly.Outcome `json:"certificate,omitempty"`
+	Federation  *assembly.Outcome `json:"federation,omitempty"`
 }
 
 // golden are the ceremonies behind the vectors: honest ones, and one for each
@@ -40,6 +40,9 @@ func golden() map[string]rehearsal.Config {
 		"equivocation":    {Participants: 4, Malicious: 25, Faults: []assembly.Sabotage{assembly.Equivocation}},
 		"high-degree":     {Participants: 4, Malicious: 25, Faults: []assembly.Sabotage{assembly.HighDegree}},
 		"withheld":        {Participants: 4, Malicious: 25, Hybrid: true, Faults: []assembly.Sabotage{assembly.Withheld}},
+		"off-subgroup":    {Participants: 4, Malicious: 25, Faults: []assembly.Sabotage{assembly.OffSubgroup}},
+		"bad-answer":      {Participants: 4, Malicious: 25, Hybrid: true, Faults: []assembly.Sabotage{assembly.BadAnswer}},
+		"everything":      {Participants: 16, Cohorts: 2, Dealers: 5, Malicious: 31},
 		"aborted":         {Participants: 4, Absent: 50},
 	}
 }
@@ -59,52 +62,56 @@ func rehearse(t testing.TB, name string, c rehearsal.Config) *rehearsal.Result {
 func TestGolden(t *testing.T) {
 	for name, c := range golden() {
 		r := rehearse(t, name, c)
-		files := map[string][]byte{name + ".archive": r.Archive}
+		files := map[string][]byte{"archive": r.Archive}
 		if r.Certificate != nil {
-			files[name+".certificate"] = r.Certificate
+			files["certificate"] = r.Certificate
 		}
-		var v vector
-		for file, raw := range files {
-			path := filepath.Join(vectors, file)
-			if *update {
-				if err := os.WriteFile(path, raw, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !slices.Equal(want, raw) {
-				t.Errorf("%s: the rehearsal of this seed makes other bytes (if it is meant: go test ./internal/dkg/assembly -update)", file)
-			}
-			o, err := assembly.Verify(want)
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			if v.Name = name; o.File == "archive" {
-				v.Archive = o
-			} else {
-				v.Certificate = o
-			}
-		}
-		got, err := json.MarshalIndent(v, "", "  ")
+		hold(t, name, files)
+	}
+	f, err := rehearsal.Federate(t.Context(), rehearsal.Config{Participants: 17, Cohorts: 4, Malicious: 25, Seed: "vector federation"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold(t, "federation", map[string][]byte{"federation": f.Certificate})
+}
+
+// hold compares files, by what they are, and what they prove with a vector.
+func hold(t *testing.T, name string, files map[string][]byte) {
+	t.Helper()
+	v := vector{Name: name}
+	for kind, raw := range files {
+		same(t, name+"."+kind, raw)
+		o, err := assembly.Verify(raw)
 		if err != nil {
+			t.Fatalf("%s.%s: %v", name, kind, err)
+		}
+		*map[string]**assembly.Outcome{"archive": &v.Archive, "certificate": &v.Certificate, "federation": &v.Federation}[o.File] = o
+	}
+	got, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, name+".json", append(got, '\n'))
+}
+
+func same(t *testing.T, file string, got []byte) {
+	t.Helper()
+	path := filepath.Join(vectors, file)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(vectors, name+".json")
-		if *update {
-			if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(strings.TrimSpace(string(want)), string(got)); diff != "" {
-			t.Errorf("%s:\n%s", name, diff)
-		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case slices.Equal(want, got):
+	case filepath.Ext(file) == ".json":
+		t.Errorf("%s:\n%s", file, cmp.Diff(string(want), string(got)))
+	default:
+		t.Errorf("%s: the rehearsal of this seed makes other bytes (if it is meant: go test ./internal/dkg/assembly -update)", file)
 	}
 }
 
