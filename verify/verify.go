@@ -30,7 +30,7 @@ type Transactions struct {
 }
 
 // ErrUnknownKind: the file is nothing that this program checks.
-var ErrUnknownKind = errors.New("no audit log, receipt or checkpoint")
+var ErrUnknownKind = errors.New("no audit log, receipt, checkpoint or transcript")
 
 // How files begin.
 const (

@@ -1,7 +1,9 @@
-// Command quorate-verify checks evidence of a Quorate cluster offline.
+// Command quorate-verify checks evidence of a Quorate cluster and transcripts
+// of ceremonies, offline.
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -12,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/quorate/quorate/verify"
+	"github.com/quorate/quorate/verify/transcript"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -26,16 +29,18 @@ const (
 const usage = `usage: quorate-verify [--genesis FILE] [-o text|json] FILE...
 
 Checks audit logs, receipts and checkpoints of a Quorate cluster against its
-genesis file, which is genesis.json beside the first FILE when none is given.
+genesis file, which is genesis.json beside the first such FILE when none is
+given; and archives, certificates and federations of ceremonies, each by itself.
 Exit codes: 0 all verify, 1 one does not, 2 bad use.
 `
 
 // verdict is what became of one file.
 type verdict struct {
-	File string `json:"file"`
-	OK   bool   `json:"ok"`
-	*verify.Report
-	Error string `json:"error,omitempty"` // the reason, and where
+	File           string              `json:"file"`
+	OK             bool                `json:"ok"`
+	*verify.Report                     // of evidence
+	Transcript     *transcript.Outcome `json:"transcript,omitempty"`
+	Error          string              `json:"error,omitempty"` // the reason, and where
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -59,31 +64,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "quorate-verify: %v\n%s", err, usage)
 		return exitBadUse
 	}
-	if *genesisFile == "" {
-		*genesisFile = filepath.Join(filepath.Dir(files[0]), "genesis.json")
-	}
-	doc, err := os.ReadFile(*genesisFile)
-	if err != nil {
-		fmt.Fprintf(stderr, "quorate-verify: read genesis: %v\nhint: --genesis FILE, the file that all operators of the cluster compared\n", err)
-		return exitBadUse
-	}
-	genesis, err := verify.ParseGenesis(doc)
-	if err != nil {
-		fmt.Fprintf(stderr, "quorate-verify: %v\n", err)
-		return exitBadUse
-	}
+	c := checker{genesisFile: *genesisFile}
 	verdicts, code := []verdict{}, exitVerified
 	for _, file := range files {
-		f, err := os.Open(file)
+		v, err := c.check(file)
 		if err != nil {
 			fmt.Fprintf(stderr, "quorate-verify: %v\n", err)
 			return exitBadUse
 		}
-		v := verdict{File: file}
-		v.Report, err = genesis.Check(f)
-		f.Close() //nolint:errcheck // it was only read
-		if v.OK = err == nil; !v.OK {
-			v.Error, code = err.Error(), exitRefused
+		if !v.OK {
+			code = exitRefused
 		}
 		verdicts = append(verdicts, v)
 	}
@@ -97,6 +87,60 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, v)
 	}
 	return code
+}
+
+// checker judges files of all kinds. The genesis is read when the first file
+// wants it: a transcript proves itself.
+type checker struct {
+	genesisFile string
+	genesis     *verify.Genesis
+}
+
+// check judges a file. An error is one of use; what is wrong with the file is
+// in the verdict.
+func (c *checker) check(file string) (verdict, error) {
+	v := verdict{File: file}
+	f, err := os.Open(file)
+	if err != nil {
+		return v, err
+	}
+	defer f.Close() //nolint:errcheck // it is only read
+	begins := make([]byte, transcript.Longest)
+	n, err := io.ReadFull(f, begins)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return v, err
+	}
+	whole := io.MultiReader(bytes.NewReader(begins[:n]), f)
+	if transcript.Is(begins[:n]) {
+		raw, readErr := io.ReadAll(io.LimitReader(whole, transcript.Most+1))
+		if readErr != nil {
+			return v, readErr
+		}
+		v.Transcript, err = transcript.Verify(raw)
+	} else if err = c.readGenesis(file); err != nil {
+		return v, err
+	} else {
+		v.Report, err = c.genesis.Check(whole)
+	}
+	if v.OK = err == nil; !v.OK {
+		v.Error = err.Error()
+	}
+	return v, nil
+}
+
+func (c *checker) readGenesis(beside string) error {
+	if c.genesis != nil {
+		return nil
+	}
+	if c.genesisFile == "" {
+		c.genesisFile = filepath.Join(filepath.Dir(beside), "genesis.json")
+	}
+	doc, err := os.ReadFile(c.genesisFile)
+	if err != nil {
+		return fmt.Errorf("read genesis: %w\nhint: --genesis FILE, the file that all operators of the cluster compared", err)
+	}
+	c.genesis, err = verify.ParseGenesis(doc)
+	return err
 }
 
 // parse accepts flags before, between and after files.
@@ -116,6 +160,9 @@ func (v verdict) String() string {
 	if !v.OK {
 		return v.File + ": REFUSED: " + v.Error
 	}
+	if v.Transcript != nil {
+		return v.File + ": verified: " + strings.Join(told(v.Transcript), ", ")
+	}
 	facts := []string{v.Kind}
 	fact := func(n uint64, what string) {
 		if n > 0 {
@@ -132,4 +179,36 @@ func (v verdict) String() string {
 	fact(v.Transactions.Verified, "signatures of transactions verified")
 	fact(v.Transactions.Unverified, "not, for want of a credential that this program can check")
 	return v.File + ": verified: " + strings.Join(facts, ", ")
+}
+
+// told says what a transcript proves.
+func told(o *transcript.Outcome) []string {
+	facts := []string{o.Kind, "ceremony " + o.Ceremony}
+	if o.Exercise {
+		facts = append(facts, "an exercise whose keys do not count")
+	}
+	if o.Cluster != "" {
+		facts = append(facts, "of cluster "+o.Cluster)
+	}
+	if len(o.Cohorts) > 0 {
+		facts = append(facts, fmt.Sprintf("%d of %d cohorts to sign, %d did", o.Threshold, len(o.Cohorts), o.Confirmed))
+		for _, c := range o.Cohorts {
+			facts = append(facts, "key "+strings.Join(c.PublicKeys, " "))
+		}
+		return facts
+	}
+	facts = append(facts, fmt.Sprintf("%d shares of %d", o.Threshold, o.Participants), "ended in phase "+o.Phase)
+	for _, key := range o.PublicKeys {
+		facts = append(facts, "key "+key)
+	}
+	facts = append(facts, fmt.Sprintf("confirmed by %d", o.Confirmed))
+	if o.DepositSafe {
+		facts = append(facts, "safe to deposit to")
+	}
+	for _, f := range o.Faults {
+		if f.Blamed {
+			facts = append(facts, fmt.Sprintf("participant %d to blame: %s", f.Seat, f.Fault))
+		}
+	}
+	return facts
 }

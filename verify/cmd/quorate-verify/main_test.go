@@ -9,7 +9,10 @@ import (
 	"testing"
 )
 
-const vectors = "../../../spec/vectors/evidence/"
+const (
+	vectors    = "../../../spec/vectors/evidence/"
+	ceremonies = "../../../spec/vectors/ceremony/"
+)
 
 func TestExitCodes(t *testing.T) {
 	genesis := "--genesis=" + vectors + "genesis.json"
@@ -17,19 +20,33 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(unknown, []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	short := filepath.Join(t.TempDir(), "short")
+	raw, err := os.ReadFile(ceremonies + "honest.certificate")
+	if err == nil {
+		err = os.WriteFile(short, raw[:len(raw)-1], 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		args   []string
 		code   int
 		output string // part of it
 	}{
-		"a log":               {[]string{genesis, vectors + "good/complete.log"}, 0, "verified: audit log, 12 events, 2 checkpoints, 2 cosignatures"},
-		"several kinds":       {[]string{vectors + "good/checkpoint", vectors + "good/ceremony.receipt", genesis}, 0, "verified: receipt, 2 events"},
-		"one of two refused":  {[]string{genesis, vectors + "bad/short.log", vectors + "good/small.log"}, 1, "REFUSED: byte "},
-		"an unknown kind":     {[]string{genesis, unknown}, 1, "no audit log, receipt or checkpoint"},
-		"help":                {[]string{"--help"}, 0, "usage:"},
-		"nothing":             {nil, 2, "no file"},
-		"no genesis":          {[]string{vectors + "good/small.log"}, 2, "hint: --genesis"},
-		"genesis beside it":   {[]string{vectors + "good.json"}, 1, "no audit log"},
+		"a log":              {[]string{genesis, vectors + "good/complete.log"}, 0, "verified: audit log, 12 events, 2 checkpoints, 2 cosignatures"},
+		"several kinds":      {[]string{vectors + "good/checkpoint", vectors + "good/ceremony.receipt", genesis}, 0, "verified: receipt, 2 events"},
+		"one of two refused": {[]string{genesis, vectors + "bad/short.log", vectors + "good/small.log"}, 1, "REFUSED: byte "},
+		"an unknown kind":    {[]string{genesis, unknown}, 1, "no audit log, receipt, checkpoint or transcript"},
+		"help":               {[]string{"--help"}, 0, "usage:"},
+		"nothing":            {nil, 2, "no file"},
+		"no genesis":         {[]string{vectors + "good/small.log"}, 2, "hint: --genesis"},
+		"genesis beside it":  {[]string{vectors + "good.json"}, 1, "no audit log"},
+		"transcripts": {[]string{ceremonies + "bad-share.archive", ceremonies + "federation.federation", ceremonies + "ledger-honest.archive"}, 0,
+			"verified: ceremony archive, ceremony a451e158073316d9222652a80f221a1d8333f791941bc8e7657512a03ecaf347, an exercise whose keys do not count, 3 shares of 4, " +
+				"ended in phase done, key 0xa4a6d430e70292454f1408f9e83849a2194ec0c69ad91831beb1dc0ead7db9c821db662552ecce6286d39ded438fe138, confirmed by 4, " +
+				"safe to deposit to, participant 1 to blame: false share\n"},
+		"of both sorts":       {[]string{genesis, ceremonies + "honest.certificate", vectors + "good/small.log"}, 0, "verified: audit log"},
+		"a short transcript":  {[]string{short}, 1, "REFUSED: verify ceremony certificate: read up to byte"},
 		"no such file":        {[]string{genesis, "absent"}, 2, "absent"},
 		"no genesis document": {[]string{"--genesis", vectors + "good.json", vectors + "good/small.log"}, 2, "read genesis"},
 		"an unknown flag":     {[]string{"--fast", vectors + "good/small.log"}, 2, "usage:"},
@@ -44,12 +61,16 @@ func TestExitCodes(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer
-	code := run([]string{"-o", "json", "--genesis", vectors + "genesis.json", vectors + "good/small.log", vectors + "bad/short.log"}, &out, &out)
+	code := run([]string{"-o", "json", "--genesis", vectors + "genesis.json", vectors + "good/small.log", vectors + "bad/short.log", ceremonies + "ledger-honest.certificate"}, &out, &out)
 	var verdicts []struct {
 		File, Kind, Error string
 		OK                bool
 		Events, Height    uint64
 		Transactions      struct{ Verified uint64 }
+		Transcript        struct {
+			Kind       string
+			PublicKeys []string `json:"public_keys"`
+		}
 	}
 	if err := json.Unmarshal(out.Bytes(), &verdicts); err != nil {
 		t.Fatal(err)
@@ -58,6 +79,9 @@ func TestJSON(t *testing.T) {
 		t.Errorf("exit code %d, %+v", code, v)
 	}
 	if v := verdicts[1]; v.OK || !strings.Contains(v.Error, "byte ") {
+		t.Errorf("%+v", v)
+	}
+	if v := verdicts[2]; !v.OK || v.Kind != "" || v.Transcript.Kind != "ledger ceremony certificate" || len(v.Transcript.PublicKeys) != 2 {
 		t.Errorf("%+v", v)
 	}
 }
