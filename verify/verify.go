@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,6 +39,16 @@ const (
 	receiptMagic    = "QUORRCT\n"
 	checkpointMagic = "quorate/"
 )
+
+// Is tells whether a file that begins so says that it is evidence.
+func Is(beginning []byte) bool {
+	for _, magic := range []string{logMagic, receiptMagic, checkpointMagic} {
+		if bytes.HasPrefix(beginning, []byte(magic)) {
+			return true
+		}
+	}
+	return false
+}
 
 // Check verifies a file of any kind. The error of one that does not verify
 // gives the reason and where.

@@ -183,6 +183,9 @@ func (r *replay) open() error {
 		if err != nil {
 			return err
 		}
+		if key.Ed25519() == nil {
+			return errors.New("an identity key of a suite for people")
+		}
 		r.roster = append(r.roster, key)
 	}
 	if r.roster.Hash() != p.Roster {

@@ -110,17 +110,21 @@ func (c *checker) check(file string) (verdict, error) {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return v, err
 	}
-	whole := io.MultiReader(bytes.NewReader(begins[:n]), f)
-	if transcript.Is(begins[:n]) {
-		raw, readErr := io.ReadAll(io.LimitReader(whole, transcript.Most+1))
-		if readErr != nil {
-			return v, readErr
+	begins, all := begins[:n], io.MultiReader(bytes.NewReader(begins[:n]), f)
+	switch {
+	case transcript.Is(begins):
+		raw, err2 := io.ReadAll(io.LimitReader(all, transcript.Most+1))
+		if err2 != nil {
+			return v, err2
 		}
 		v.Transcript, err = transcript.Verify(raw)
-	} else if err = c.readGenesis(file); err != nil {
-		return v, err
-	} else {
-		v.Report, err = c.genesis.Check(whole)
+	case verify.Is(begins):
+		if err := c.readGenesis(file); err != nil {
+			return v, err
+		}
+		v.Report, err = c.genesis.Check(all)
+	default:
+		err = verify.ErrUnknownKind
 	}
 	if v.OK = err == nil; !v.OK {
 		v.Error = err.Error()

@@ -48,6 +48,7 @@ func TestExitCodes(t *testing.T) {
 		"of both sorts":       {[]string{genesis, ceremonies + "honest.certificate", vectors + "good/small.log"}, 0, "verified: audit log"},
 		"a short transcript":  {[]string{short}, 1, "REFUSED: verify ceremony certificate: read up to byte"},
 		"no such file":        {[]string{genesis, "absent"}, 2, "absent"},
+		"unknown, no genesis": {[]string{unknown}, 1, "no audit log"},
 		"no genesis document": {[]string{"--genesis", vectors + "good.json", vectors + "good/small.log"}, 2, "read genesis"},
 		"an unknown flag":     {[]string{"--fast", vectors + "good/small.log"}, 2, "usage:"},
 		"an unknown output":   {[]string{genesis, "-o", "xml", vectors + "good/small.log"}, 2, "xml"},
