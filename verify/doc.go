@@ -1,5 +1,6 @@
 // Package verify checks the evidence of a Quorate cluster, with nothing in hand
-// but the genesis file: audit logs, receipts, checkpoints.
+// but the genesis file: audit logs, receipts, checkpoints. What ceremonies
+// leave is package transcript's.
 //
 // Owns: a second implementation of spec/evidence.md and of what it rests on
 // (the canonical encoding, CometBFT's headers and commits, RFC 6962, signed
