@@ -319,7 +319,7 @@ func (w *world) signed(deeds []deed, seals int) []byte {
 func (j judges) onWhatIsSigned(t *testing.T) {
 	each := 40
 	if os.Getenv("QUORATE_NIGHTLY") != "" {
-		each = 1500
+		each = 400
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
