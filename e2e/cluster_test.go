@@ -307,9 +307,10 @@ func (c *cluster) epoch() uint64 { return c.network.EpochOf(c.slot()) }
 
 // duty is a request to sign, as a validator client makes it.
 type duty struct {
-	key  bls.PublicKey
-	body string
-	duty eth.Duty
+	key   bls.PublicKey
+	epoch uint32 // of the shares, where a holder is asked past its node
+	body  string
+	duty  eth.Duty
 }
 
 func (d duty) String() string {
@@ -340,7 +341,7 @@ func (c *cluster) duty(key bls.PublicKey, body string) duty {
 	if err != nil {
 		panic(err) // of a body that stands above
 	}
-	return duty{key, body, req.Duty}
+	return duty{key: key, body: body, duty: req.Duty}
 }
 
 // unreachable is the status where no HTTP answer came.
@@ -416,7 +417,7 @@ func (c *cluster) refuses(node, want int, d duty) {
 func (c *cluster) partial(socket string, d duty) error {
 	var raw []byte
 	err := c.custody(socket, func(ctx context.Context, cu *rpc.Client) (err error) {
-		raw, err = cu.Call(ctx, custody.MethodSign, custody.SignRequest{Key: d.key.Bytes(), Duty: eth.EncodeDuty(d.duty)}.Encode())
+		raw, err = cu.Call(ctx, custody.MethodSign, custody.SignRequest{Key: d.key.Bytes(), Epoch: d.epoch, Duty: eth.EncodeDuty(d.duty)}.Encode())
 		return err
 	})
 	if err != nil {
