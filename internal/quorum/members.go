@@ -175,6 +175,13 @@ func (ms *members) suspect(late []*member) {
 	}
 }
 
+// late says whether a holder is suspended.
+func (ms *members) late(m *member) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return time.Now().Before(m.suspended)
+}
+
 // distrust suspends a holder that answered falsely.
 func (ms *members) distrust(m *member) {
 	ms.mu.Lock()

@@ -200,6 +200,9 @@ func (r *round) lead(leaders []uint16) {
 			continue
 		}
 		leader := r.waiting[at]
+		if r.signer.members.late(leader) {
+			continue // it let others' turns pass lately: the next in rank leads
+		}
 		r.waiting = append([]*member{leader}, slices.Delete(slices.Clone(r.waiting), at, at+1)...)
 		r.ask(1)
 		if r.follow(leader) {
@@ -223,6 +226,9 @@ func (r *round) follow(leader *member) bool {
 				return false
 			}
 		case <-turn.C:
+			if slices.Contains(r.asked, leader) {
+				r.signer.members.suspect([]*member{leader})
+			}
 			return len(r.good) > 0
 		case <-r.ctx.Done():
 			return true // run says why
