@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"github.com/quorate/quorate/internal/action"
@@ -213,6 +214,7 @@ func (p *Process) step(board *dkg.Board, c circumstances, imports [][]byte) (Ste
 			Signature: p.identity.Sign(wire.TagCeremonyMessage, action.CeremonyParts(id, s.me, raw)...)})
 	}
 	if phase == dkg.PhaseDone && board.Holders().Has(int(s.me)) {
+		defer debug.FreeOSMemory() // a large ceremony leaves much behind
 		if result.Active, err = p.finish(board, s); err != nil {
 			return StepResult{}, err
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -32,9 +33,15 @@ func (n *Node) driveCeremonies(ctx context.Context) error {
 	d := driver{Node: n, shown: map[[32]byte][32]byte{}, wake: map[[32]byte]bool{}}
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
+	busy := false
 	for {
 		_, moved := n.app.wait()
-		for _, id := range d.unfinished(ctx) {
+		open := d.unfinished(ctx)
+		if busy && len(open) == 0 {
+			debug.FreeOSMemory() // a large ceremony leaves much behind
+		}
+		busy = len(open) > 0
+		for _, id := range open {
 			if err := d.drive(ctx, id); err != nil && ctx.Err() == nil {
 				n.log.Warn("carry ceremony forward", "ceremony", fmt.Sprintf("%x", id[:8]), "err", err)
 			}
