@@ -9,8 +9,9 @@ import (
 	"github.com/quorate/quorate/internal/bls"
 )
 
-// DKG measures what a ceremony costs its participants, in processor time:
-// one key among 4 and 16, and a batch of a thousand.
+// DKG measures what a ceremony costs its participants, in processor time: each
+// step of one key among 4 and 16, and all steps of an operator for batches of
+// keys, by the sizes that others publish.
 func DKG(progress func(format string, args ...any)) ([]Figure, error) {
 	var figures []Figure
 	for _, n := range []int{4, 16} {
@@ -21,12 +22,17 @@ func DKG(progress func(format string, args ...any)) ([]Figure, error) {
 		progress("one key among %d: measured", n)
 		figures = append(figures, more...)
 	}
-	batch, err := batch(4, 1000)
-	if err != nil {
-		return nil, fmt.Errorf("measure a batch: %w", err)
+	for _, n := range []int{4, 7, 10} {
+		for _, keys := range []int{1, 10, 100, 1000} {
+			f, err := batch(n, keys)
+			if err != nil {
+				return nil, fmt.Errorf("measure %d keys among %d: %w", keys, n, err)
+			}
+			progress("%d keys among %d: %.3f CPU-seconds per operator", keys, n, f.Measured)
+			figures = append(figures, f)
+		}
 	}
-	progress("%d keys among %d: %.2f CPU-seconds per operator", batch.Keys, batch.N, batch.Measured)
-	return append(figures, batch), nil
+	return figures, nil
 }
 
 // rehearsalTime is how long one key is made again and again.
@@ -108,13 +114,15 @@ func batch(n, keys int) (Figure, error) {
 	if err != nil {
 		return f, err
 	}
-	r, err := rehearse(n, keys)
-	if err != nil {
-		return f, err
-	}
 	var each []float64
-	for _, s := range r.seats {
-		each = append(each, s.total().Seconds())
+	for range max(1, 100/keys) { // a small one is made often enough to be measured
+		r, err := rehearse(n, keys)
+		if err != nil {
+			return f, err
+		}
+		for _, s := range r.seats {
+			each = append(each, s.total().Seconds())
+		}
 	}
 	after, err := operatorLimit(n, th.T(), keys)
 	if err != nil {
