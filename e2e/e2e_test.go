@@ -54,13 +54,14 @@ func TestScripts(t *testing.T) {
 			Setup: func(env *testscript.Env) error {
 				base, err := freePorts()
 				env.Setenv("BASE", strconv.Itoa(base))
+				env.Values[browser{}] = &browser{}
 				env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 				return err
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"await": await, "load": load, "take": take, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
 				"request": request, "bend": bend,
-				"exits": exits, "keep": keep, "until": until, "prompt": prompt,
+				"exits": exits, "keep": keep, "until": until, "prompt": prompt, "browse": browse,
 			},
 		})
 	}
