@@ -82,7 +82,7 @@ func (b *Board) takeHeader(now uint64, from int, m *Header) error {
 	default:
 		s.header, s.root, s.r = name, m.Root, [kem.PointSize]byte(m.R.Bytes())
 		if b.params.Hybrid {
-			s.encaps = treeRoot(m.encapsulations())
+			s.encaps = m.encapsulations().Root()
 		}
 		b.store(name)
 	}

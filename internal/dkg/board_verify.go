@@ -60,7 +60,7 @@ func (b *Board) judge(from int, c *Complaint) {
 		return
 	}
 	d, shape := b.at(dealer), b.dealing()
-	root, ok := pathRoot(leafHash(c.Leaf), int(c.Key), shape.leaves, c.Path)
+	root, ok := wire.PathRoot(wire.LeafHash(c.Leaf), int(c.Key), shape.leaves, c.Path)
 	if !ok || root != d.root || len(c.Leaf) != shape.leaf || !b.opens(from, dealer, c) {
 		b.blame(from, FalseComplaint)
 		return
@@ -132,7 +132,7 @@ func (b *Board) takeAnswer(now uint64, from int, m *Answer) error {
 		return ErrShape
 	}
 	receivers := b.receivers()
-	root, ok := pathRoot(leafHash(ciphertext), receivers.before(int(c.from)), receivers.Len(), m.Path)
+	root, ok := wire.PathRoot(wire.LeafHash(ciphertext), receivers.before(int(c.from)), receivers.Len(), m.Path)
 	if ok && root == b.at(from).encaps {
 		b.decide(c, shared[:])
 	} else {

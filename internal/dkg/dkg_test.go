@@ -7,9 +7,6 @@ import (
 	"math/big"
 	"testing"
 
-	"github.com/transparency-dev/merkle/proof"
-	"github.com/transparency-dev/merkle/rfc6962"
-
 	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/secret/secrettest"
@@ -54,42 +51,16 @@ func TestExtend(t *testing.T) {
 	}
 }
 
-// TestTrees compares with another implementation of RFC 6962, and cuts chunks
-// of every size.
-func TestTrees(t *testing.T) {
+// TestChunks cuts bodies of every size into chunks of every size.
+func TestChunks(t *testing.T) {
 	for size := 1; size <= 40; size++ {
-		var leaves []digest
 		var body []byte
 		for i := range size {
 			leaf := sha256.Sum256([]byte{byte(i)})
 			body = append(body, leaf[:]...)
-			leaves = append(leaves, leafHash(leaf[:]))
 		}
-		root := treeRoot(leaves)
-		for i := range size {
-			path := treePath(leaves, i)
-			var theirs [][]byte
-			for j := range path {
-				theirs = append(theirs, path[j][:])
-			}
-			if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(i), uint64(size), leaves[i][:], theirs, root[:]); err != nil {
-				t.Fatal(err)
-			}
-			if got, ok := pathRoot(leaves[i], i, size, path); !ok || got != root {
-				t.Fatalf("leaf %d of %d does not verify", i, size)
-			}
-			if _, ok := pathRoot(leaves[i], i, size, append(path, root)); ok {
-				t.Fatalf("leaf %d of %d: a longer path verifies", i, size)
-			}
-			if len(path) > 0 {
-				if got, ok := pathRoot(leaves[i], i, size, path[1:]); ok && got == root {
-					t.Fatalf("leaf %d of %d: a shorter path verifies", i, size)
-				}
-				if got, ok := pathRoot(leaves[i], (i+1)%size, size, path); ok && got == root {
-					t.Fatalf("leaf %d of %d verifies elsewhere", i, size)
-				}
-			}
-		}
+		tree := wire.CutTree(body, 32)
+		root, leaves := tree.Root(), tree[0]
 		for per := 1; per <= 64; per *= 2 {
 			s := shape{leaf: 32, leaves: size, perChunk: per}
 			cut, bodies, paths := s.cut(body)
@@ -104,8 +75,8 @@ func TestTrees(t *testing.T) {
 					t.Fatalf("%d leaves by %d: chunk %d verifies as another", size, per, c)
 				}
 				for i := range len(bodies[c]) / 32 { // what a complaint cites
-					path := append(treePath(s.hashes(bodies[c]), i), paths[c]...)
-					if got, ok := pathRoot(leaves[c*per+i], c*per+i, size, path); !ok || got != root {
+					path := append(wire.CutTree(bodies[c], 32).Path(0, i), paths[c]...)
+					if got, ok := wire.PathRoot(leaves[c*per+i], c*per+i, size, path); !ok || got != root {
 						t.Fatalf("%d leaves by %d: leaf %d of chunk %d does not verify", size, per, i, c)
 					}
 				}

@@ -1,11 +1,8 @@
 package dkg_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/quorate/quorate/internal/dkg"
@@ -61,30 +58,12 @@ func TestGolden(t *testing.T) {
 				t.Fatalf("%s.%s: %v", name, ext, err)
 			}
 			said[ext] = again.Outcome()
-			same(t, name+"."+ext, raw)
+			dkgtest.Golden(t, vectors, name+"."+ext, raw, *update)
 		}
 		raw, err := json.MarshalIndent(said, "", "  ")
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, name+".json", append(raw, '\n'))
-	}
-}
-
-// same compares bytes with those of a vector.
-func same(t *testing.T, file string, got []byte) {
-	t.Helper()
-	path := filepath.Join(vectors, file)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(want, got) {
-		t.Errorf("%s: the ceremony makes other bytes (if it is meant: go test ./internal/dkg -update)", file)
+		dkgtest.Golden(t, vectors, name+".json", append(raw, '\n'), *update)
 	}
 }

@@ -29,10 +29,8 @@ const (
 
 // Join brings a seat's keys for this ceremony alone.
 type Join struct {
-	CID        [32]byte
-	Key        kem.PublicKey
-	Possession kem.Proof
-	HybridKey  []byte // hybrid only
+	CID [32]byte
+	kem.Keys
 }
 
 // Header opens a dealing.
@@ -114,7 +112,7 @@ func ParseMessage(b []byte) (Message, error) {
 	var m Message
 	switch kind {
 	case kindJoin:
-		m = readJoin(d, cid)
+		m = &Join{CID: cid, Keys: kem.ReadKeys(d)}
 	case kindHeader:
 		m = readHeader(d, cid)
 	case kindChunk, kindResult:
@@ -137,33 +135,14 @@ func ParseMessage(b []byte) (Message, error) {
 	return m, nil
 }
 
-func begin(kind byte, cid [32]byte) *wire.Encoder {
-	var e wire.Encoder
-	e.U8(kind)
-	e.Fixed(cid[:])
-	return &e
-}
-
 func (m *Join) Encode() []byte {
-	e := begin(kindJoin, m.CID)
-	e.Fixed(m.Key.Bytes())
-	e.Fixed(m.Possession[:])
-	e.Bytes(m.HybridKey)
+	e := wire.NewMessage(kindJoin, m.CID)
+	m.Keys.Encode(e)
 	return e.Out()
 }
 
-func readJoin(d *wire.Decoder, cid [32]byte) *Join {
-	m := &Join{CID: cid, Key: readKey(d)}
-	d.Fixed(m.Possession[:])
-	m.HybridKey = d.Bytes(kem.HybridKeySize)
-	if len(m.HybridKey) > 0 && d.Err() == nil {
-		d.Fail(kem.CheckHybridKey(m.HybridKey))
-	}
-	return m
-}
-
 func (m *Header) Encode() []byte {
-	e := begin(kindHeader, m.CID)
+	e := wire.NewMessage(kindHeader, m.CID)
 	e.Fixed(m.R.Bytes())
 	e.Fixed(m.Rho[:])
 	e.Bytes(m.Knowledge)
@@ -173,7 +152,7 @@ func (m *Header) Encode() []byte {
 }
 
 func readHeader(d *wire.Decoder, cid [32]byte) *Header {
-	m := &Header{CID: cid, R: readKey(d)}
+	m := &Header{CID: cid, R: kem.ReadPublicKey(d)}
 	d.Fixed(m.Rho[:])
 	m.Knowledge = d.Bytes(maxKnowledge)
 	d.Fixed(m.Root[:])
@@ -181,9 +160,9 @@ func readHeader(d *wire.Decoder, cid [32]byte) *Header {
 	return m
 }
 
-// encapsulations returns the hashes of the ciphertexts in a header.
-func (m *Header) encapsulations() []digest {
-	return shape{leaf: kem.CiphertextSize}.hashes(m.Encapsulations)
+// encapsulations returns the tree over the ciphertexts in a header.
+func (m *Header) encapsulations() wire.Tree {
+	return wire.CutTree(m.Encapsulations, kem.CiphertextSize)
 }
 
 func (m *Chunk) Encode() []byte {
@@ -191,19 +170,19 @@ func (m *Chunk) Encode() []byte {
 	if m.Result {
 		kind = kindResult
 	}
-	e := begin(kind, m.CID)
+	e := wire.NewMessage(kind, m.CID)
 	e.U32(m.Index)
-	writePath(e, m.Path)
+	e.Path(m.Path)
 	e.Bytes(m.Body)
 	return e.Out()
 }
 
 func readChunk(d *wire.Decoder, cid [32]byte, result bool) *Chunk {
-	return &Chunk{CID: cid, Result: result, Index: d.U32(), Path: readPath(d), Body: d.Bytes(wire.MaxChunk)}
+	return &Chunk{CID: cid, Result: result, Index: d.U32(), Path: d.Path(maxPath), Body: d.Bytes(wire.MaxChunk)}
 }
 
 func (m *Verdict) Encode() []byte {
-	e := begin(kindVerdict, m.CID)
+	e := wire.NewMessage(kindVerdict, m.CID)
 	e.Fixed(m.Transcript[:])
 	e.U32(uint32(m.Faulty))
 	e.Fixed(m.Sums[:])
@@ -214,7 +193,7 @@ func (m *Verdict) Encode() []byte {
 		e.Fixed(c.Shared[:])
 		e.Fixed(c.Proof[:])
 		e.Bytes(c.Leaf)
-		writePath(e, c.Path)
+		e.Path(c.Path)
 	}
 	return e.Out()
 }
@@ -230,7 +209,7 @@ func readVerdict(d *wire.Decoder, cid [32]byte) *Verdict {
 		d.Fixed(c.Shared[:])
 		d.Fixed(c.Proof[:])
 		c.Leaf = d.Bytes(maxLeaf)
-		c.Path = readPath(d)
+		c.Path = d.Path(maxPath)
 		if only(int(c.Dealer)) == 0 || accused.Has(int(c.Dealer)) {
 			d.Fail(errSeat)
 			break
@@ -242,11 +221,11 @@ func readVerdict(d *wire.Decoder, cid [32]byte) *Verdict {
 }
 
 func (m *Answer) Encode() []byte {
-	e := begin(kindAnswer, m.CID)
+	e := wire.NewMessage(kindAnswer, m.CID)
 	e.U8(m.Recipient)
 	e.Fixed(m.Coins[:])
 	e.Fixed(m.HybridKey)
-	writePath(e, m.Path)
+	e.Path(m.Path)
 	return e.Out()
 }
 
@@ -254,45 +233,15 @@ func readAnswer(d *wire.Decoder, cid [32]byte) *Answer {
 	m := &Answer{CID: cid, Recipient: d.U8(), HybridKey: make([]byte, kem.HybridKeySize)}
 	d.Fixed(m.Coins[:])
 	d.Fixed(m.HybridKey)
-	m.Path = readPath(d)
+	m.Path = d.Path(maxPath)
 	return m
 }
 
 func (m *Confirm) Encode() []byte {
-	e := begin(kindConfirm, m.CID)
+	e := wire.NewMessage(kindConfirm, m.CID)
 	e.Fixed(m.Result[:])
 	e.Bytes(m.Attestation)
 	return e.Out()
-}
-
-func readKey(d *wire.Decoder) kem.PublicKey {
-	var b [kem.PointSize]byte
-	d.Fixed(b[:])
-	if d.Err() != nil {
-		return kem.PublicKey{}
-	}
-	k, err := kem.ParsePublicKey(b[:])
-	d.Fail(err)
-	return k
-}
-
-func writePath(e *wire.Encoder, path []digest) {
-	e.Count(len(path))
-	for i := range path {
-		e.Fixed(path[i][:])
-	}
-}
-
-func readPath(d *wire.Decoder) []digest {
-	n := d.Count(maxPath, len(digest{}))
-	if n == 0 {
-		return nil
-	}
-	path := make([]digest, n)
-	for i := range path {
-		d.Fixed(path[i][:])
-	}
-	return path
 }
 
 func (m *Join) ceremony() [32]byte    { return m.CID }

@@ -276,20 +276,16 @@ func (p *Params) result() shape {
 	return newShape(int(p.T)*p.Suite.pointSize(), int(p.Keys))
 }
 
+type digest = wire.Digest
+
+// maxPath is the longest path in a tree of at most wire.MaxKeysPerBatch leaves.
+const maxPath = 14
+
 func (s shape) chunks() int { return (s.leaves + s.perChunk - 1) / s.perChunk }
 
 // span returns the leaves lo, …, hi-1 of a chunk.
 func (s shape) span(chunk int) (lo, hi int) {
 	return chunk * s.perChunk, min((chunk+1)*s.perChunk, s.leaves)
-}
-
-// hashes returns the hashes of the leaves in a body.
-func (s shape) hashes(body []byte) []digest {
-	out := make([]digest, 0, len(body)/s.leaf)
-	for ; len(body) >= s.leaf; body = body[s.leaf:] {
-		out = append(out, leafHash(body[:s.leaf]))
-	}
-	return out
 }
 
 // check reports whether a body is that chunk of the tree with the root.
@@ -301,7 +297,7 @@ func (s shape) check(root digest, chunk int, path []digest, body []byte) bool {
 	if len(body) != (hi-lo)*s.leaf {
 		return false
 	}
-	got, ok := pathRoot(treeRoot(s.hashes(body)), chunk, s.chunks(), path)
+	got, ok := wire.PathRoot(wire.CutTree(body, s.leaf).Root(), chunk, s.chunks(), path)
 	return ok && got == root
 }
 
@@ -312,12 +308,13 @@ func (s shape) cut(all []byte) (root digest, bodies [][]byte, paths [][]digest) 
 		lo, hi := s.span(c)
 		body := all[lo*s.leaf : hi*s.leaf]
 		bodies = append(bodies, body)
-		blocks = append(blocks, treeRoot(s.hashes(body)))
+		blocks = append(blocks, wire.CutTree(body, s.leaf).Root())
 	}
+	top := wire.NewTree(blocks)
 	for c := range blocks {
-		paths = append(paths, treePath(blocks, c))
+		paths = append(paths, top.Path(0, c))
 	}
-	return treeRoot(blocks), bodies, paths
+	return top.Root(), bodies, paths
 }
 
 // milliseconds guards the sum of a block time and a duration.

@@ -182,10 +182,12 @@ func (q *Participant) Join() *Join {
 		hybridKey = q.hybrid.Public()
 	}
 	return &Join{
-		CID:        q.cid,
-		Key:        q.key.Public(),
-		Possession: q.key.Prove(wire.TagPoP, joinContext(q.cid, q.me, hybridKey)...),
-		HybridKey:  hybridKey,
+		CID: q.cid,
+		Keys: kem.Keys{
+			Key:        q.key.Public(),
+			Possession: q.key.Prove(wire.TagPoP, joinContext(q.cid, q.me, hybridKey)...),
+			HybridKey:  hybridKey,
+		},
 	}
 }
 
@@ -401,7 +403,7 @@ func (q *Participant) complain(b *Board, src Source, dealer, key int) (Complaint
 		Shared: q.key.Shared(r),
 		Proof:  q.key.ProveShared(r, wire.TagDLEQ, complaintContext(q.cid, dealer, q.me)...),
 		Leaf:   chunk.Body[at*shape.leaf : (at+1)*shape.leaf],
-		Path:   append(treePath(shape.hashes(chunk.Body), at), chunk.Path...),
+		Path:   append(wire.CutTree(chunk.Body, shape.leaf).Path(0, at), chunk.Path...),
 	}, nil
 }
 
@@ -420,7 +422,7 @@ func (q *Participant) Answer(b *Board, src Source, recipient int) (*Answer, erro
 		Recipient: uint8(recipient),
 		Coins:     q.hybridCoins(b.roster(), recipient),
 		HybridKey: key,
-		Path:      treePath(h.encapsulations(), b.receivers().before(recipient)),
+		Path:      h.encapsulations().Path(0, b.receivers().before(recipient)),
 	}, nil
 }
 

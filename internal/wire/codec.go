@@ -16,6 +16,11 @@ type Encoder struct{ b []byte }
 // NewEncoder returns an encoder that appends to buf.
 func NewEncoder(buf []byte) *Encoder { return &Encoder{b: buf} }
 
+// NewMessage begins a message of a ceremony with its kind and the ceremony's id.
+func NewMessage(kind byte, ceremony [32]byte) *Encoder {
+	return &Encoder{b: append([]byte{kind}, ceremony[:]...)}
+}
+
 func (e *Encoder) U8(v uint8)   { e.b = append(e.b, v) }
 func (e *Encoder) U16(v uint16) { e.b = binary.BigEndian.AppendUint16(e.b, v) }
 func (e *Encoder) U32(v uint32) { e.b = binary.BigEndian.AppendUint32(e.b, v) }

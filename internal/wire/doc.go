@@ -2,7 +2,8 @@
 //
 // Owns: how a value becomes bytes and back ([Encoder], [Decoder]), the
 // domain-separation tags ([Tag]) under which anything is hashed, signed or
-// sealed, and every size limit of the product (limits.go).
+// sealed, Merkle trees ([Tree]), and every size limit of the product
+// (limits.go).
 //
 // Never: reflection, optional fields, maps, floats, or two encodings of one
 // value. Integers are big-endian and of fixed width, variable parts carry a

@@ -59,40 +59,57 @@ type Archive struct {
 	link [32]byte
 }
 
-// NewArchive begins the archive of a ceremony that opened at a time.
-func NewArchive(p Params, roster Roster, opened uint64) *Archive {
-	a := &Archive{e: wire.NewEncoder(nil)}
-	a.e.Fixed([]byte(archiveMagic))
-	a.e.Fixed(p.Encode())
+// Head returns the first bytes of the archive of a ceremony that opened at a time.
+func Head(p Params, roster Roster, opened uint64) []byte {
+	var e wire.Encoder
+	e.Fixed([]byte(archiveMagic))
+	e.Fixed(p.Encode())
 	for _, key := range roster {
-		a.e.Bytes(key.Bytes())
+		e.Bytes(key.Bytes())
 	}
-	a.e.U64(opened)
-	a.link = wire.Hash(wire.TagAssemblyArchive, a.e.Out())
-	return a
+	e.U64(opened)
+	return e.Out()
 }
 
-// Tick and Post add what the board took.
-func (a *Archive) Tick(now uint64, random [32]byte) {
+// TickEntry and PostEntry are what an archive says of something that the
+// board took.
+func TickEntry(now uint64, random [32]byte) []byte {
 	var e wire.Encoder
 	e.U8(entryTick)
 	e.U64(now)
 	e.Fixed(random[:])
-	a.add(e.Out())
+	return e.Out()
 }
 
-func (a *Archive) Post(seat int, message, signature []byte) {
+func PostEntry(seat int, message, signature []byte) []byte {
 	var e wire.Encoder
 	e.U8(entryPost)
 	e.U16(uint16(seat))
 	e.Bytes(message)
 	e.Bytes(signature)
-	a.add(e.Out())
+	return e.Out()
+}
+
+// NewArchive begins the archive of a ceremony that opened at a time.
+func NewArchive(p Params, roster Roster, opened uint64) *Archive {
+	head := Head(p, roster, opened)
+	return &Archive{wire.NewEncoder(head), wire.Hash(wire.TagAssemblyArchive, head)}
+}
+
+// Tick and Post add what the board took.
+func (a *Archive) Tick(now uint64, random [32]byte) { a.add(TickEntry(now, random)) }
+
+func (a *Archive) Post(seat int, message, signature []byte) {
+	a.add(PostEntry(seat, message, signature))
 }
 
 func (a *Archive) add(entry []byte) {
-	a.link = wire.Hash(wire.TagAssemblyArchive, a.link[:], entry)
+	a.link = nextLink(a.link, entry)
 	a.e.Fixed(entry)
+}
+
+func nextLink(link [32]byte, entry []byte) [32]byte {
+	return wire.Hash(wire.TagAssemblyArchive, link[:], entry)
 }
 
 // Seal is a participant's word that an archive is what it saw.
@@ -120,7 +137,6 @@ func (a *Archive) Close(seals []Seal) []byte {
 var (
 	errNotArchive = errors.New("not a ceremony's archive")
 	errSeals      = errors.New("too few participants sealed it")
-	errVotes      = errors.New("n-f participants voted for what does not follow from the dealings")
 	errOpen       = errors.New("the ceremony has not ended")
 )
 
@@ -128,148 +144,71 @@ var (
 // compute: signatures, proofs, every point of every dealing, complaints,
 // votes, confirmations.
 func Replay(raw []byte) (*Board, error) {
-	if len(raw) > wire.MaxArchive || !begins(raw, archiveMagic) {
-		return nil, fmt.Errorf("replay archive: %w", errNotArchive)
+	fail := func(err error) (*Board, error) { return nil, fmt.Errorf("replay archive: %w", err) }
+	if len(raw) > wire.MaxArchive {
+		return fail(errNotArchive)
 	}
-	r := replayer(raw)
-	if err := r.run(); err != nil {
-		return nil, fmt.Errorf("replay archive: entry %d, at byte %d: %w", r.entry, len(raw)-r.d.Len(), err)
+	f, entries, err := open(raw)
+	if err != nil {
+		return fail(err)
 	}
-	return r.board, nil
-}
-
-// replayer stands behind the first line.
-func replayer(raw []byte) *replay {
-	return &replay{raw: raw, d: wire.NewDecoder(raw[len(archiveMagic):])}
-}
-
-type replay struct {
-	raw    []byte
-	d      *wire.Decoder
-	roster Roster
-	board  *Board
-	link   [32]byte
-	entry  int
-	vote   *Finding // what the votes should say
-}
-
-func (r *replay) run() error {
-	if err := r.open(); err != nil {
-		return err
+	f.Examine = true
+	rest, err := f.take(entries)
+	if err != nil {
+		return fail(fmt.Errorf("entry %d, at byte %d: %w", f.entries+1, len(raw)-len(rest), err))
 	}
-	for {
-		from := len(r.raw) - r.d.Len()
-		kind := r.d.U8()
-		if r.entry++; r.d.Err() != nil {
-			return r.d.Err()
-		}
-		if kind == entryEnd {
-			return r.end()
-		}
-		if err := r.take(kind); err != nil {
-			return err
-		}
-		r.link = wire.Hash(wire.TagAssemblyArchive, r.link[:], r.raw[from:len(r.raw)-r.d.Len()])
+	if err := f.end(wire.NewDecoder(rest)); err != nil {
+		return fail(err)
 	}
-}
-
-func (r *replay) open() error {
-	p := readParams(r.d)
-	if err := r.d.Err(); err != nil {
-		return err
-	}
-	for range p.N {
-		key, err := ident.ParsePublicKey(r.d.Bytes(wire.MaxSealedKey))
-		if err != nil {
-			return err
-		}
-		if key.Ed25519() == nil {
-			return errors.New("an identity key of a suite for people")
-		}
-		r.roster = append(r.roster, key)
-	}
-	if r.roster.Hash() != p.Roster {
-		return errors.New("the identity keys are not those of the ceremony")
-	}
-	opened := r.d.U64()
-	if err := r.d.Err(); err != nil {
-		return err
-	}
-	r.link = wire.Hash(wire.TagAssemblyArchive, r.raw[:len(r.raw)-r.d.Len()])
-	var err error
-	r.board, err = NewBoard(p, opened)
-	return err
-}
-
-func (r *replay) take(kind byte) error {
-	switch kind {
-	case entryTick:
-		now := r.d.U64()
-		var random [32]byte
-		r.d.Fixed(random[:])
-		if r.d.Err() != nil {
-			return r.d.Err()
-		}
-		r.board.Tick(now, random)
-		return nil
-	case entryPost:
-		seat, message, signature := int(r.d.U16()), r.d.Bytes(wire.MaxTx), r.d.Bytes(maxSignature)
-		if r.d.Err() != nil {
-			return r.d.Err()
-		}
-		m, err := r.roster.CheckMessage(seat, message, signature)
-		if err != nil {
-			return err
-		}
-		return r.apply(seat, m)
-	}
-	return fmt.Errorf("kind %d: %w", kind, errKind)
-}
-
-// apply takes a message, and looks at the dealings itself before the votes
-// about them count.
-func (r *replay) apply(seat int, m Message) (err error) {
-	if r.board.phase == PhaseReplay && r.vote == nil {
-		if r.vote, err = r.board.Examine(); err != nil {
-			return err
-		}
-	}
-	if err := r.board.Apply(seat, m); err != nil {
-		return err
-	}
-	if v := r.board.agreed; v != nil && !r.vote.supports(v) {
-		return errVotes
-	}
-	return nil
+	return f.board, nil
 }
 
 // end checks the seals, and that nothing follows them.
-func (r *replay) end() error {
-	last, n := 0, r.d.Count(len(r.roster), 3)
+func (f *Follower) end(d *wire.Decoder) error {
+	if kind := d.U8(); d.Err() == nil && kind != entryEnd {
+		return fmt.Errorf("kind %d: %w", kind, errKind)
+	}
+	last, n := 0, d.Count(len(f.roster), 3)
 	for range n {
-		seat, signature := int(r.d.U16()), r.d.Bytes(maxSignature)
-		if seat <= last || seat > len(r.roster) {
+		s := Seal{int(d.U16()), d.Bytes(maxSignature)}
+		if s.Seat <= last {
 			return errOrder
 		}
-		last = seat
-		if err := r.roster[seat-1].Verify(signature, wire.TagAssemblySeal, r.link[:]); err != nil {
-			return fmt.Errorf("check seal of participant %d: %w", seat, err)
+		last = s.Seat
+		if err := f.CheckSeal(s); err != nil {
+			return err
 		}
 	}
-	if err := r.d.Finish(); err != nil {
+	if err := d.Finish(); err != nil {
 		return err
 	}
-	switch p := &r.board.params; r.board.phase {
-	case PhaseDone:
-		if n < p.quorum() {
-			return errSeals
-		}
-	case PhaseAborted: // perhaps because n-f were not there; one of f+1 is honest
-		if n <= p.faults() {
-			return errSeals
-		}
-	default:
+	if want := f.board.SealsWanted(); want == 0 {
 		return errOpen
+	} else if n < want {
+		return errSeals
 	}
 	return nil
+}
+
+// CheckSeal checks a participant's word for the archive as it is now.
+func (f *Follower) CheckSeal(s Seal) error {
+	if s.Seat < 1 || s.Seat > len(f.roster) {
+		return fmt.Errorf("check seal of participant %d: %w", s.Seat, errSeat)
+	}
+	if err := f.roster[s.Seat-1].Verify(s.Signature, wire.TagAssemblySeal, f.link[:]); err != nil {
+		return fmt.Errorf("check seal of participant %d: %w", s.Seat, err)
+	}
+	return nil
+}
+
+// SealsWanted returns how many seals an archive of the ceremony needs; 0 while
+// it has not ended.
+func (b *Board) SealsWanted() int {
+	switch b.phase {
+	case PhaseDone:
+		return b.params.quorum()
+	case PhaseAborted: // perhaps because n-f were not there; one of f+1 is honest
+		return b.params.faults() + 1
+	}
+	return 0
 }

@@ -5,47 +5,24 @@ import (
 	"math/big"
 	"testing"
 
-	"github.com/transparency-dev/merkle/proof"
-	"github.com/transparency-dev/merkle/rfc6962"
-
 	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/wire"
 )
 
-// TestTrees compares with another implementation of RFC 6962, at the sizes
-// where chunks begin and end.
-func TestTrees(t *testing.T) {
-	sizes := []int{chunkLeaves - 1, chunkLeaves, chunkLeaves + 1, 2*chunkLeaves + 1, 4097}
-	for n := 1; n <= 40; n++ {
-		sizes = append(sizes, n)
-	}
-	for _, n := range sizes {
+// TestChunks cuts trees at the sizes where chunks begin and end.
+func TestChunks(t *testing.T) {
+	for _, n := range []int{1, 7, chunkLeaves - 1, chunkLeaves, chunkLeaves + 1, 2*chunkLeaves + 1, wire.MaxParticipants + 1} {
 		var body []byte
 		for i := range n {
 			leaf := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
 			body = append(body, leaf[:]...)
 		}
-		tr := newTreeOf(body, 32)
-		root := tr.root()
-		for i := 0; i < n; i += 1 + n/50 {
-			path := tr.path(0, i)
-			var theirs [][]byte
-			for j := range path {
-				theirs = append(theirs, path[j][:])
-			}
-			if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(i), uint64(n), tr[0][i][:], theirs, root[:]); err != nil {
-				t.Fatalf("leaf %d of %d: %v", i, n, err)
-			}
-			if got, ok := pathRoot(tr[0][i], i, n, path); !ok || got != root || len(path) > maxPath {
-				t.Fatalf("leaf %d of %d does not verify", i, n)
-			}
-			if _, ok := pathRoot(tr[0][i], i, n, append(path, root)); ok {
-				t.Fatalf("leaf %d of %d: a longer path verifies", i, n)
-			}
-			if got, ok := pathRoot(tr[0][i], (i+1)%n, n, path); n > 1 && ok && got == root {
-				t.Fatalf("leaf %d of %d verifies elsewhere", i, n)
-			}
+		tr := wire.CutTree(body, 32)
+		root := tr.Root()
+		if longest := len(tr.Path(0, 0)); longest > maxPath {
+			t.Fatalf("a path of %d among %d leaves", longest, n)
 		}
-		for c, chunk := range tr.cut(body, 32) {
+		for c, chunk := range cut(tr, body, 32) {
 			if !chunk.fits(root, n, 32) {
 				t.Fatalf("chunk %d of %d leaves does not fit", c, n)
 			}
@@ -124,22 +101,20 @@ func TestParams(t *testing.T) {
 
 // Entries cuts an archive: what comes before the entries, each entry, the seals.
 func Entries(raw []byte) (head []byte, entries [][]byte, tail []byte) {
-	at, r := 0, replayer(raw)
-	if err := r.open(); err != nil {
+	f, rest, err := open(raw)
+	head = raw[:len(raw)-len(rest)]
+	for err == nil && rest[0] != entryEnd {
+		d := wire.NewDecoder(rest[1:])
+		if rest[0] == entryTick {
+			err = f.takeTick(d)
+		} else {
+			err = f.takePost(d)
+		}
+		entries = append(entries, rest[:len(rest)-d.Len()])
+		rest = rest[len(rest)-d.Len():]
+	}
+	if err != nil {
 		panic(err)
 	}
-	at = len(raw) - r.d.Len()
-	head = raw[:at]
-	for {
-		kind := r.d.U8()
-		if kind == entryEnd {
-			return head, entries, raw[at:]
-		}
-		if err := r.take(kind); err != nil {
-			panic(err)
-		}
-		next := len(raw) - r.d.Len()
-		entries = append(entries, raw[at:next])
-		at = next
-	}
+	return head, entries, rest
 }

@@ -1,7 +1,6 @@
 package assembly
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -42,13 +41,14 @@ type Fault struct {
 	Kind dkg.FaultKind
 }
 
-// Reasons why a message is refused. A refused message leaves no trace.
+// Reasons why a message is refused, those of smaller ceremonies. A refused
+// message leaves no trace.
 var (
-	ErrCeremony  = errors.New("message of another ceremony")
-	ErrPhase     = errors.New("not in this phase")
-	ErrSender    = errors.New("not this participant's to say")
-	ErrDuplicate = errors.New("said before")
-	ErrShape     = errors.New("does not fit the ceremony")
+	ErrCeremony  = dkg.ErrCeremony
+	ErrPhase     = dkg.ErrPhase
+	ErrSender    = dkg.ErrSender
+	ErrDuplicate = dkg.ErrDuplicate
+	ErrShape     = dkg.ErrShape
 )
 
 // Board is the public state of a ceremony, a function of what was posted. It
@@ -92,12 +92,12 @@ type place struct {
 	hybrid  []byte
 	cohort  int // 1 and up
 	header  *Header
-	body    []byte   // of the dealing
-	have    Seats    // which chunks of it are there
-	tree    tree     // over its leaves, once it is complete
-	may     bool     // report in this round
-	spoke   bool     // and has
-	voted   [32]byte // content of its vote
+	body    []byte    // of the dealing
+	have    Seats     // which chunks of it are there
+	tree    wire.Tree // over its leaves, once it is complete
+	may     bool      // report in this round
+	spoke   bool      // and has
+	voted   [32]byte  // content of its vote
 	confirm *Confirm
 }
 

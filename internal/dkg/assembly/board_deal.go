@@ -139,7 +139,7 @@ func (b *Board) takeDealing(from int, m *Chunk) error {
 	copy(s.body[int(m.Index)*chunkLeaves*leafSize:], m.Body)
 	s.have.add(int(m.Index) + 1)
 	if len(s.have.List()) == chunks(n) {
-		s.tree = newTreeOf(s.body, leafSize)
+		s.tree = wire.CutTree(s.body, leafSize)
 	}
 	b.dealt()
 	return nil

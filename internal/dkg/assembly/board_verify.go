@@ -101,7 +101,7 @@ func (c *Complaint) check(b *Board, from int, hybrid []byte) (opened bool, fault
 // mode the fault stands only with the secret of the other leg.
 func (c *Complaint) Check(n int, roster [32]byte, from int, key kem.PublicKey, h *Header, hybrid []byte) (opened bool, fault dkg.FaultKind) {
 	dealer := int(c.Dealer)
-	root, ok := pathRoot(leafHash(c.Leaf[:]), from-1, n, c.Path)
+	root, ok := wire.PathRoot(wire.LeafHash(c.Leaf[:]), from-1, n, c.Path)
 	if !ok || root != h.Root || !key.VerifyShared(h.R, c.Shared, c.Proof, wire.TagAssemblyDLEQ, complaintContext(roster, dealer, from)...) {
 		return false, 0
 	}
@@ -208,7 +208,7 @@ func (b *Board) claim(dealer, from int, complaint bool) (int, error) {
 
 // isLetter tells whether a ciphertext is the one that a dealer committed to.
 func (b *Board) isLetter(dealer, to int, l *Letter) bool {
-	root, ok := pathRoot(leafHash(l.Ciphertext), b.before(to), len(b.joined), l.Path)
+	root, ok := wire.PathRoot(wire.LeafHash(l.Ciphertext), b.before(to), len(b.joined), l.Path)
 	return ok && root == b.header(dealer).Mail
 }
 

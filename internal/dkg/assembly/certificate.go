@@ -147,7 +147,7 @@ func (c *Certificate) verify() error {
 	if outside := g1.Outside(points); len(outside) > 0 {
 		return fmt.Errorf("point %d: %w", outside[0], errPoint)
 	}
-	cid, result := p.ID(), newTreeOf(c.points, pointSize).root()
+	cid, result := p.ID(), wire.CutTree(c.points, pointSize).Root()
 	if !lowDegree(points, int(p.T), cid[:], result[:]) || !fullDegree(points, int(p.T)) {
 		return errDegree
 	}

@@ -3,9 +3,10 @@
 //
 // Owns: the parameters ([Params]) and messages of a large ceremony; its public
 // state ([Board]), a function of what was posted; what a participant says in
-// it ([Participant]); the two transcripts, [Archive] for blame and replay and
-// [Certificate], which alone proves that a key is shared as it says; and
-// [Federation], which joins ceremonies without joining their keys.
+// it ([Participant]); the two transcripts, [Archive] for blame and replay, which
+// a [Follower] follows while it grows, and [Certificate], which alone proves
+// that a key is shared as it says; and [Federation], which joins ceremonies
+// without joining their keys.
 //
 // Never: a clock, a random source, a goroutine or a log. Secret scalars meet
 // constant-time code only; multi-scalar multiplications see public points.

@@ -53,9 +53,9 @@ func NewFederation(t int, certificates [][]byte) (*Federation, error) {
 func (f *Federation) Message() []byte {
 	leaves := make([]digest, len(f.certificates))
 	for i, raw := range f.certificates {
-		leaves[i] = leafHash(raw)
+		leaves[i] = wire.LeafHash(raw)
 	}
-	root := newTree(leaves).root()
+	root := wire.NewTree(leaves).Root()
 	m := wire.Hash(wire.TagFederation, be16(f.t), be16(len(leaves)), root[:])
 	return m[:]
 }

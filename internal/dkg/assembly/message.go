@@ -39,10 +39,8 @@ const (
 
 // Join brings a participant's keys for this ceremony alone.
 type Join struct {
-	CID        [32]byte
-	Key        kem.PublicKey
-	Possession kem.Proof
-	HybridKey  []byte // hybrid only
+	CID [32]byte
+	kem.Keys
 }
 
 // Header opens a dealing. The proof of rho covers all of it.
@@ -146,22 +144,22 @@ func ParseMessage(b []byte) (Message, error) {
 	var m Message
 	switch kind {
 	case kindJoin:
-		m = readJoin(d, cid)
+		m = &Join{CID: cid, Keys: kem.ReadKeys(d)}
 	case kindHeader:
 		m = readHeader(d, cid)
 	case kindDealing, kindSums:
-		m = &Chunk{CID: cid, Sums: kind == kindSums, Index: d.U8(), Path: readPath(d), Body: d.Bytes(wire.MaxChunk)}
+		m = &Chunk{CID: cid, Sums: kind == kindSums, Index: d.U8(), Path: d.Path(maxPath), Body: d.Bytes(wire.MaxChunk)}
 	case kindReport:
 		m = readReport(d, cid)
 	case kindOpening:
 		o := &Opening{CID: cid, Recipient: d.U16()}
 		d.Fixed(o.Coins[:])
-		o.Path = readPath(d)
+		o.Path = d.Path(maxPath)
 		m = o
 	case kindPosting:
 		o := &Posting{CID: cid, Recipient: d.U16(), Letter: Letter{Ciphertext: make([]byte, kem.CiphertextSize)}}
 		d.Fixed(o.Ciphertext)
-		o.Path = readPath(d)
+		o.Path = d.Path(maxPath)
 		m = o
 	case kindVote:
 		v := &Vote{CID: cid}
@@ -183,33 +181,14 @@ func ParseMessage(b []byte) (Message, error) {
 	return m, nil
 }
 
-func begin(kind byte, cid [32]byte) *wire.Encoder {
-	var e wire.Encoder
-	e.U8(kind)
-	e.Fixed(cid[:])
-	return &e
-}
-
 func (m *Join) Encode() []byte {
-	e := begin(kindJoin, m.CID)
-	e.Fixed(m.Key.Bytes())
-	e.Fixed(m.Possession[:])
-	e.Bytes(m.HybridKey)
+	e := wire.NewMessage(kindJoin, m.CID)
+	m.Keys.Encode(e)
 	return e.Out()
 }
 
-func readJoin(d *wire.Decoder, cid [32]byte) *Join {
-	m := &Join{CID: cid, Key: readKey(d)}
-	d.Fixed(m.Possession[:])
-	m.HybridKey = d.Bytes(kem.HybridKeySize)
-	if len(m.HybridKey) > 0 && d.Err() == nil {
-		d.Fail(kem.CheckHybridKey(m.HybridKey))
-	}
-	return m
-}
-
 func (m *Header) Encode() []byte {
-	e := begin(kindHeader, m.CID)
+	e := wire.NewMessage(kindHeader, m.CID)
 	e.Fixed(m.fields())
 	return e.Out()
 }
@@ -235,7 +214,7 @@ func (m *Header) statement() []byte {
 func readHeader(d *wire.Decoder, cid [32]byte) *Header {
 	m := &Header{CID: cid}
 	d.Fixed(m.Constant[:])
-	m.R = readKey(d)
+	m.R = kem.ReadPublicKey(d)
 	d.Fixed(m.Knowledge[:])
 	d.Fixed(m.Root[:])
 	d.Fixed(m.Mail[:])
@@ -248,15 +227,15 @@ func (m *Chunk) Encode() []byte {
 	if m.Sums {
 		kind = kindSums
 	}
-	e := begin(kind, m.CID)
+	e := wire.NewMessage(kind, m.CID)
 	e.U8(m.Index)
-	writePath(e, m.Path)
+	e.Path(m.Path)
 	e.Bytes(m.Body)
 	return e.Out()
 }
 
 func (m *Report) Encode() []byte {
-	e := begin(kindReport, m.CID)
+	e := wire.NewMessage(kindReport, m.CID)
 	e.Fixed(m.Transcript[:])
 	e.Count(len(m.Accusations))
 	for _, a := range m.Accusations {
@@ -270,7 +249,7 @@ func (m *Report) Encode() []byte {
 		e.Fixed(c.Shared[:])
 		e.Fixed(c.Proof[:])
 		e.Fixed(c.Leaf[:])
-		writePath(e, c.Path)
+		e.Path(c.Path)
 	}
 	writeSeats(e, m.Withheld)
 	return e.Out()
@@ -298,7 +277,7 @@ func readReport(d *wire.Decoder, cid [32]byte) *Report {
 		d.Fixed(c.Shared[:])
 		d.Fixed(c.Proof[:])
 		d.Fixed(c.Leaf[:])
-		c.Path = readPath(d)
+		c.Path = d.Path(maxPath)
 		m.Complaints = append(m.Complaints, c)
 	}
 	m.Withheld = readSeats(d, wire.MaxDealers)
@@ -306,23 +285,23 @@ func readReport(d *wire.Decoder, cid [32]byte) *Report {
 }
 
 func (m *Opening) Encode() []byte {
-	e := begin(kindOpening, m.CID)
+	e := wire.NewMessage(kindOpening, m.CID)
 	e.U16(m.Recipient)
 	e.Fixed(m.Coins[:])
-	writePath(e, m.Path)
+	e.Path(m.Path)
 	return e.Out()
 }
 
 func (m *Posting) Encode() []byte {
-	e := begin(kindPosting, m.CID)
+	e := wire.NewMessage(kindPosting, m.CID)
 	e.U16(m.Recipient)
 	e.Fixed(m.Ciphertext)
-	writePath(e, m.Path)
+	e.Path(m.Path)
 	return e.Out()
 }
 
 func (m *Vote) Encode() []byte {
-	e := begin(kindVote, m.CID)
+	e := wire.NewMessage(kindVote, m.CID)
 	e.Fixed(m.Transcript[:])
 	writeSeats(e, m.Faulty)
 	writeSeats(e, m.Liars)
@@ -331,37 +310,10 @@ func (m *Vote) Encode() []byte {
 }
 
 func (m *Confirm) Encode() []byte {
-	e := begin(kindConfirm, m.CID)
+	e := wire.NewMessage(kindConfirm, m.CID)
 	e.Fixed(m.Result[:])
 	e.Fixed(m.Attestation[:])
 	return e.Out()
-}
-
-func readKey(d *wire.Decoder) kem.PublicKey {
-	var b [kem.PointSize]byte
-	d.Fixed(b[:])
-	if d.Err() != nil {
-		return kem.PublicKey{}
-	}
-	k, err := kem.ParsePublicKey(b[:])
-	d.Fail(err)
-	return k
-}
-
-func writePath(e *wire.Encoder, path []digest) {
-	e.Count(len(path))
-	for i := range path {
-		e.Fixed(path[i][:])
-	}
-}
-
-func readPath(d *wire.Decoder) (path []digest) {
-	for range d.Count(maxPath, len(digest{})) {
-		var h digest
-		d.Fixed(h[:])
-		path = append(path, h)
-	}
-	return path
 }
 
 func writeSeats(e *wire.Encoder, seats []uint16) {

@@ -85,8 +85,12 @@ func (q *Participant) Join() *Join {
 		hybridKey = q.hybrid.Public()
 	}
 	return &Join{
-		CID: q.cid, Key: q.key.Public(), HybridKey: hybridKey,
-		Possession: q.key.Prove(wire.TagAssemblyPoP, joinContext(q.cid, q.me, hybridKey)...),
+		CID: q.cid,
+		Keys: kem.Keys{
+			Key:        q.key.Public(),
+			Possession: q.key.Prove(wire.TagAssemblyPoP, joinContext(q.cid, q.me, hybridKey)...),
+			HybridKey:  hybridKey,
+		},
 	}
 }
 
@@ -148,19 +152,19 @@ func (q *Participant) seal(b *Board, shares []bls.G1Scalar, points []byte) ([]Me
 		g1.AddScalar(&m, &shares[i])
 		body = g1.AppendScalar(body, &m)
 	}
-	leaves := newTreeOf(body, leafSize)
-	h.Root = leaves.root()
+	leaves := wire.CutTree(body, leafSize)
+	h.Root = leaves.Root()
 	if letters != nil {
-		mail := newTreeOf(letters, kem.CiphertextSize)
-		h.Mail = mail.root()
+		mail := wire.CutTree(letters, kem.CiphertextSize)
+		h.Mail = mail.Root()
 		q.letter = func(i int) *Letter {
 			at := b.before(i)
-			return &Letter{letters[at*kem.CiphertextSize : (at+1)*kem.CiphertextSize], mail.path(0, at)}
+			return &Letter{letters[at*kem.CiphertextSize : (at+1)*kem.CiphertextSize], mail.Path(0, at)}
 		}
 	}
 	q.prove(b, h, &shares[0], rho)
 	out := []Message{h}
-	for _, c := range leaves.cut(body, leafSize) {
+	for _, c := range cut(leaves, body, leafSize) {
 		c.CID = q.cid
 		out = append(out, &c)
 	}
@@ -316,7 +320,7 @@ func (q *Participant) complain(b *Board, dealer int) Complaint {
 		Shared: q.key.Shared(r),
 		Proof:  q.key.ProveShared(r, wire.TagAssemblyDLEQ, complaintContext(b.roster, dealer, q.me)...),
 		Leaf:   [leafSize]byte(b.leaf(dealer, q.me)),
-		Path:   b.at(dealer).tree.path(0, q.me-1),
+		Path:   b.at(dealer).tree.Path(0, q.me-1),
 	}
 }
 
@@ -349,7 +353,7 @@ func (q *Participant) Publish(b *Board, f *Finding) (out []Message, err error) {
 	if b.phase != PhasePublish || !f.supports(b.agreed) {
 		return nil, fmt.Errorf("publish sums: %w", ErrPhase)
 	}
-	for _, c := range newTreeOf(f.Sums, pointSize).cut(f.Sums, pointSize) {
+	for _, c := range cut(wire.CutTree(f.Sums, pointSize), f.Sums, pointSize) {
 		c.CID, c.Sums = q.cid, true
 		out = append(out, &c)
 	}

@@ -95,7 +95,7 @@ func shift(points []bls.G1Point, delta *bls.G1Scalar, op func(a, b *bls.G1Point)
 // rootOf encodes points and hashes them.
 func rootOf(points []bls.G1Point) (encoded []byte, root digest) {
 	encoded = g1.AppendPoints(nil, points)
-	return encoded, newTreeOf(encoded, pointSize).root()
+	return encoded, wire.CutTree(encoded, pointSize).Root()
 }
 
 // knows checks a dealer's proof of knowledge of f(0): z·G = A + c·V_0.

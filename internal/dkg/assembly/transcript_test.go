@@ -3,6 +3,7 @@ package assembly_test
 import (
 	"encoding/json"
 	"flag"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/dkg/dkgtest"
 	"github.com/quorate/quorate/internal/rehearsal"
 )
 
@@ -80,7 +82,7 @@ func hold(t *testing.T, name string, files map[string][]byte) {
 	t.Helper()
 	v := vector{Name: name}
 	for kind, raw := range files {
-		same(t, name+"."+kind, raw)
+		dkgtest.Golden(t, vectors, name+"."+kind, raw, *update)
 		o, err := assembly.Verify(raw)
 		if err != nil {
 			t.Fatalf("%s.%s: %v", name, kind, err)
@@ -91,28 +93,7 @@ func hold(t *testing.T, name string, files map[string][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, name+".json", append(got, '\n'))
-}
-
-func same(t *testing.T, file string, got []byte) {
-	t.Helper()
-	path := filepath.Join(vectors, file)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	switch {
-	case slices.Equal(want, got):
-	case filepath.Ext(file) == ".json":
-		t.Errorf("%s:\n%s", file, cmp.Diff(string(want), string(got)))
-	default:
-		t.Errorf("%s: the rehearsal of this seed makes other bytes (if it is meant: go test ./internal/dkg/assembly -update)", file)
-	}
+	dkgtest.Golden(t, vectors, name+".json", append(got, '\n'), *update)
 }
 
 // positions returns where to flip bytes: everywhere if that is asked for or
@@ -176,6 +157,49 @@ func TestMovedEntries(t *testing.T) {
 			moved := slices.Clone(entries)
 			moved[at], moved[next] = moved[next], moved[at]
 			try("moved", at, moved)
+		}
+	}
+}
+
+// A follower comes to what a replay comes to, however the archive reaches it,
+// and what it refuses leaves no trace.
+func TestFollow(t *testing.T) {
+	for _, name := range []string{"drawn", "withheld", "aborted"} {
+		raw := rehearse(t, name, golden()[name]).Archive
+		head, entries, _ := assembly.Entries(raw)
+		want, err := assembly.Replay(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := assembly.Follow(head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Examine = true
+		random := rand.New(rand.NewPCG(1, 2))
+		for at := 0; at < len(entries); {
+			step := min(1+random.IntN(4), len(entries)-at)
+			before, count := f.Link(), f.Entries()
+			forged := slices.Clone(entries[at])
+			if forged[0] == 2 { // of a tick every byte counts: there is no other that is refused
+				forged[len(forged)-1] ^= 1
+				if f.Take(forged) == nil || f.Take(forged[:len(forged)-1]) == nil || f.Take([]byte{9}) == nil {
+					t.Fatalf("%s: what is none of entry %d is taken", name, at+1)
+				}
+			}
+			if f.Link() != before || f.Entries() != count {
+				t.Fatalf("%s: a refused entry left a trace", name)
+			}
+			if err := f.Take(slices.Concat(entries[at : at+step]...)); err != nil {
+				t.Fatal(err)
+			}
+			at += step
+		}
+		if diff := cmp.Diff(want.Outcome(""), f.Board().Outcome("")); diff != "" || f.Entries() != uint64(len(entries)) {
+			t.Error(name, diff)
+		}
+		if _, err := assembly.Follow(raw); err == nil {
+			t.Error("a head goes on")
 		}
 	}
 }
