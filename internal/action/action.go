@@ -11,10 +11,11 @@ import (
 type Rule string
 
 const (
-	RuleKeygen  Rule = "ceremony.keygen"
-	RuleImport  Rule = "ceremony.import"
-	RuleRefresh Rule = "ceremony.refresh"
-	RuleReshare Rule = "ceremony.reshare"
+	RuleKeygen   Rule = "ceremony.keygen"
+	RuleImport   Rule = "ceremony.import"
+	RuleRefresh  Rule = "ceremony.refresh"
+	RuleReshare  Rule = "ceremony.reshare"
+	RuleAssembly Rule = "ceremony.assembly" // among participants that are not nodes
 
 	RuleExit    Rule = "sign.voluntary_exit"
 	RuleDeposit Rule = "sign.deposit"
@@ -41,7 +42,8 @@ const (
 // does not exist.
 var shapes = map[Rule]shape{
 	RuleKeygen: shapeCeremony, RuleImport: shapeCeremony, RuleRefresh: shapeCeremony, RuleReshare: shapeCeremony,
-	RuleExit: shapeDuty, RuleDeposit: shapeDuty,
+	RuleAssembly: shapeAssembly,
+	RuleExit:     shapeDuty, RuleDeposit: shapeDuty,
 	RuleSettings: shapeSettings, RuleArchive: shapeKey, RuleFreeze: shapeKeyUntil, RuleUnfreeze: shapeKey,
 	RuleEnrol: shapeMember, RuleUpdate: shapeMember, RuleRemove: shapeName, RuleSuspend: shapeNameUntil, RuleReinstate: shapeName,
 	RulePolicy:   shapeDocument,
@@ -63,6 +65,7 @@ const (
 	shapeDocument                   // Document
 	shapeTimer                      // Timer
 	shapeHistory                    // Domain and History
+	shapeAssembly                   // Assembly
 )
 
 func (s shape) ofKey() bool { return s >= shapeKey && s <= shapeSettings }
@@ -79,6 +82,7 @@ type Action struct {
 	Settings  SettingsChange // of the key
 	Until     uint64         // milliseconds of block time when what was stopped comes back; 0: never by itself
 	Ceremony  Ceremony
+	Assembly  Assembly
 	Member    *MemberRecord
 	Name      string // of a member or a timer
 	Document  []byte // a policy
@@ -120,7 +124,7 @@ const (
 // OfKey reports whether an action of the rule is about one key.
 func (r Rule) OfKey() bool { return shapes[r].ofKey() }
 
-// OfCeremony reports whether an action of the rule opens a ceremony.
+// OfCeremony reports whether an action of the rule opens a ceremony among nodes.
 func (r Rule) OfCeremony() bool { return shapes[r] == shapeCeremony }
 
 // Known reports whether there is such a rule.
@@ -145,6 +149,8 @@ func (a *Action) Encode() []byte {
 		a.Settings.encode(&e)
 	case shapeCeremony:
 		a.Ceremony.encode(&e)
+	case shapeAssembly:
+		a.Assembly.encode(&e)
 	case shapeMember:
 		e.Bytes(a.Member.Encode())
 	case shapeName:
@@ -190,6 +196,8 @@ func ParseAction(b []byte) (*Action, error) {
 		a.Settings = decodeSettingsChange(d)
 	case shapeCeremony:
 		a.Ceremony = decodeCeremony(d)
+	case shapeAssembly:
+		a.Assembly = decodeAssembly(d)
 	case shapeMember:
 		raw := d.Bytes(MaxMember)
 		if d.Err() == nil {

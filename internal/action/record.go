@@ -40,6 +40,7 @@ const (
 	KeyArchived  KeyState = 4 // stopped; shares kept, history kept
 	KeyDestroyed KeyState = 5
 	KeyFrozen    KeyState = 6 // signs nothing until it is active again
+	KeyHeld      KeyState = 7 // by participants that are not nodes: no node signs with it
 )
 
 func (s KeyState) String() string {
@@ -56,6 +57,8 @@ func (s KeyState) String() string {
 		return "destroyed"
 	case KeyFrozen:
 		return "frozen"
+	case KeyHeld:
+		return "held"
 	}
 	return "unknown"
 }
@@ -66,6 +69,7 @@ type Provenance uint8
 const (
 	ProvenanceDealt            Provenance = 1
 	ProvenanceImportedWasWhole Provenance = 2
+	ProvenanceAssembled        Provenance = 3 // dealt among participants that are not nodes, who hold it
 )
 
 func (p Provenance) String() string {
@@ -74,6 +78,8 @@ func (p Provenance) String() string {
 		return "dealt"
 	case ProvenanceImportedWasWhole:
 		return "imported-was-whole"
+	case ProvenanceAssembled:
+		return "assembled"
 	}
 	return "unknown"
 }
@@ -250,15 +256,16 @@ type KeyRecord struct {
 	Without  uint32 // bit i: seat i of the N has no share
 	// Commitment is the sharing polynomial in the exponent, t points from
 	// the public key on: from it follows what verifies each holder's partials.
+	// Of an assembled key the ceremony's certificate says that, and this is empty.
 	Commitment []byte
 
 	Created  uint64 // height
 	Settings ProposerSettings
 }
 
-// Holds reports whether a seat has a share of the key.
+// Holds reports whether a seat of the nodes has a share of the key.
 func (k *KeyRecord) Holds(seat int) bool {
-	return seat >= 1 && seat <= int(k.N) && k.Without>>seat&1 == 0
+	return k.Provenance != ProvenanceAssembled && seat >= 1 && seat <= int(k.N) && k.Without>>seat&1 == 0
 }
 
 // Holders counts the seats that have a share.
@@ -314,11 +321,15 @@ func ParseKeyRecord(b []byte) (*KeyRecord, error) {
 	k.T = d.U16()
 	k.N = d.U16()
 	k.Without = d.U32()
-	if k.N > wire.MaxNodes || k.Without>>(k.N+1) != 0 || k.Without&1 != 0 || int(k.T) > k.Holders() {
+	most, points := wire.MaxNodes, int(k.T)
+	if k.Provenance == ProvenanceAssembled {
+		most, points = wire.MaxParticipants, 0
+	}
+	if int(k.N) > most || k.Without>>(k.N+1) != 0 || k.Without&1 != 0 || int(k.T) > k.Holders() {
 		d.Fail(fmt.Errorf("%d shares of %d without %b", k.T, k.N, k.Without))
 	}
 	if d.Err() == nil {
-		k.Commitment = make([]byte, int(k.T)*size)
+		k.Commitment = make([]byte, points*size)
 		d.Fixed(k.Commitment)
 	}
 	k.Created = d.U64()

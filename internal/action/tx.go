@@ -15,12 +15,14 @@ type Kind uint16
 const (
 	KindFreshness       Kind = 1 // a custody process proves that the ledger it sees is the present one
 	KindCeremonyMessage Kind = 3
-	KindUsage           Kind = 4 // digest of what custody signed
-	KindRequest         Kind = 5 // asks for an action
-	KindTick            Kind = 6 // makes a block, so that a deadline passes on an idle ledger
-	KindRegistration    Kind = 7 // a custody process has started
-	KindLease           Kind = 8 // it may go on signing for a while
-	KindDecision        Kind = 9 // a member approves, vetoes or cancels a request
+	KindUsage           Kind = 4  // digest of what custody signed
+	KindRequest         Kind = 5  // asks for an action
+	KindTick            Kind = 6  // makes a block, so that a deadline passes on an idle ledger
+	KindRegistration    Kind = 7  // a custody process has started
+	KindLease           Kind = 8  // it may go on signing for a while
+	KindDecision        Kind = 9  // a member approves, vetoes or cancels a request
+	KindAssembly        Kind = 10 // a participant says something in a ceremony among participants
+	KindAssemblySeal    Kind = 11 // or seals what was said, once it ended
 )
 
 // SignerClass says in which table of the ledger a signer's key stands.

@@ -126,7 +126,7 @@ func (c *council) verify(txs [][]byte) error {
 type replica struct {
 	*council
 	store    *store.Store
-	policies ledger.Policies
+	cache    ledger.Cache
 	seen     *ledger.Seen // nil: no signature was checked before
 	frontier []byte
 }
@@ -135,7 +135,7 @@ type replica struct {
 type change struct{ state, bodies []store.Write }
 
 func (r *replica) view() (*ledger.State, error) {
-	return ledger.NewState(r.cluster, proof.Namespace(r.genesis.Namespace), r.store.State(), r.store.Bodies(), r.frontier, &r.policies)
+	return ledger.NewState(r.cluster, proof.Namespace(r.genesis.Namespace), r.store.State(), r.store.Bodies(), r.frontier, &r.cache)
 }
 
 // check is what the mempool asks of each transaction.

@@ -30,6 +30,7 @@ type Result struct {
 	Code    Code
 	Info    string   // for people; in no hash
 	Request [32]byte // id of the request that waits for others; zero where nothing waits
+	Entry   uint64   // number of the entry that it became in a ceremony's log, from 1
 }
 
 // Genesis writes the first state.
@@ -57,6 +58,7 @@ func (s *State) Genesis(g *action.Genesis) error {
 func (s *State) Begin(b Block) {
 	ctx := txContext{block: b, who: theLedger, salt: b.Hash[:]}
 	s.tickCeremonies(ctx)
+	s.tickAssemblies(ctx)
 	s.actOnDue(ctx)
 }
 
@@ -83,10 +85,10 @@ func (s *State) Apply(b Block, tx VerifiedTx) Result {
 		return Result{Code: CodeNonce, Info: "nonce used earlier in this block"}
 	}
 	var why error
-	var request [32]byte
+	var done Result
 	code := s.attempt(func(s *State) Code {
 		s.useNonce(tx.env.Signer, tx.env.Nonce)
-		request, why = s.carryOut(ctx, tx)
+		done, why = s.carryOut(ctx, tx)
 		var e *Error
 		switch {
 		case why == nil:
@@ -104,23 +106,27 @@ func (s *State) Apply(b Block, tx VerifiedTx) Result {
 	if why != nil {
 		return Result{Code: code, Info: why.Error()}
 	}
-	return Result{Code: OK, Request: request}
+	return done
 }
 
-// carryOut returns the id of a request that it leaves waiting.
-func (s *State) carryOut(ctx txContext, tx VerifiedTx) (request [32]byte, err error) {
+// carryOut does what a transaction says.
+func (s *State) carryOut(ctx txContext, tx VerifiedTx) (done Result, err error) {
 	if err := ctx.who.mayAct(ctx.block.Time); err != nil {
-		return request, err
+		return done, err
 	}
 	switch b := tx.body.(type) {
 	case Ask:
-		return s.ask(ctx, b, tx.raw)
+		done.Request, err = s.ask(ctx, b, tx.raw)
 	case Decide:
-		return request, s.decide(ctx, b.Decision, tx.raw)
+		err = s.decide(ctx, b.Decision, tx.raw)
 	case Freshness:
 		err = s.freshness(tx, b)
 	case CeremonyMessage:
 		err = s.ceremonyMessage(ctx, tx, b)
+	case AssemblyMessage:
+		done.Entry, err = s.assemblyMessage(ctx, tx, b)
+	case AssemblySeal:
+		err = s.assemblySeal(ctx, tx, b)
 	case UsageReport:
 		err = s.usage(ctx, tx, b)
 	case Registration:
@@ -131,7 +137,7 @@ func (s *State) carryOut(ctx txContext, tx VerifiedTx) (request [32]byte, err er
 	default:
 		err = refuse(CodeMalformed, "no rule for this kind")
 	}
-	return request, err
+	return done, err
 }
 
 // freshness stores a nonce of the signing node's own custody process. A

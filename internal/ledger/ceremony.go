@@ -257,7 +257,7 @@ func (s *State) checkImport(p dkg.Params, keys [][]byte, who principal, roster a
 			return refuse(CodeMalformed, "public key of %d bytes", len(k))
 		}
 		if old, err := s.Key(action.DomainValidator, k); err == nil {
-			if old.State == action.KeyActive {
+			if old.State == action.KeyActive || old.State == action.KeyHeld {
 				return refuse(CodeConflict, "key 0x%x is in use already", k)
 			}
 			next = max(next, old.Epoch+1)

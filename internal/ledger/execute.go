@@ -9,12 +9,13 @@ import (
 
 // execute does what an action says. What the ledger itself can do it does; for
 // what custody has to do it leaves the grant.
-func (s *State) execute(ctx txContext, a *action.Action, keys [][]byte, g *action.Grant) error {
+func (s *State) execute(ctx txContext, b Ask, g *action.Grant) error {
+	a := b.Action
 	switch {
 	case a.Rule.OfKey():
 		return s.executeOnKey(ctx, a, g)
 	case a.Rule.OfCeremony():
-		return s.openCeremony(ctx, a, keys, g)
+		return s.openCeremony(ctx, a, b.Keys, g)
 	}
 	switch a.Rule {
 	case action.RuleEnrol, action.RuleUpdate, action.RuleRemove, action.RuleSuspend, action.RuleReinstate:
@@ -25,6 +26,8 @@ func (s *State) execute(ctx txContext, a *action.Action, keys [][]byte, g *actio
 		return s.setTimer(ctx, a.Timer)
 	case action.RuleTimerCancel:
 		return s.cancelTimer(ctx, a.Name)
+	case action.RuleAssembly:
+		return s.openAssembly(ctx, &a.Assembly, b.Seats)
 	case action.RuleHistory:
 		s.leaveGrant(ctx, a, g)
 		return nil
@@ -35,7 +38,7 @@ func (s *State) execute(ctx txContext, a *action.Action, keys [][]byte, g *actio
 // tryOut says whether an action is possible now, without doing it.
 func (s *State) tryOut(ctx txContext, b Ask, r *Request) (why error) {
 	s.attempt(func(s *State) Code {
-		why = s.execute(ctx, b.Action, b.Keys, s.grantOf(ctx, r, nil))
+		why = s.execute(ctx, b, s.grantOf(ctx, r, nil))
 		return CodeConflict // whatever came of it is forgotten
 	})
 	return why
@@ -47,13 +50,16 @@ func (s *State) executeOnKey(ctx txContext, a *action.Action, g *action.Grant) e
 		return err
 	}
 	object := subject(a)
+	if key.State == action.KeyHeld && a.Rule != action.RuleArchive {
+		return refuse(CodeConflict, "the key is held by participants that are not nodes: no node signs with it")
+	}
 	switch a.Rule {
 	case action.RuleSettings:
 		key.Settings = key.Settings.After(a.Settings)
 		s.putKey(key)
 		s.record(ctx, Event{Kind: EventKeySettings, Object: object, Detail: key.Settings.String()})
 	case action.RuleArchive:
-		if key.State != action.KeyActive && key.State != action.KeyGenerated && key.State != action.KeyFrozen {
+		if key.State.Stopped() || key.State == 0 {
 			return refuse(CodeConflict, "key is %s", key.State)
 		}
 		s.delete(s.thawPath(key.Domain, key.PublicKey))
@@ -152,7 +158,7 @@ func subject(a *action.Action) string {
 	switch {
 	case a.Rule.OfKey():
 		return fmt.Sprintf("%s/%x", a.Domain, a.PublicKey)
-	case a.Rule.OfCeremony():
+	case a.Rule.OfCeremony(), a.Rule == action.RuleAssembly:
 		return "ceremony"
 	}
 	switch a.Rule {

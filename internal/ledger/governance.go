@@ -35,7 +35,7 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 		if err := rules.May(policy.Execute, q); err != nil {
 			return id, refuse(CodeDenied, "%w", err)
 		}
-		return id, s.execute(ctx, b.Action, b.Keys, s.grantOf(ctx, r, nil))
+		return id, s.execute(ctx, b, s.grantOf(ctx, r, nil))
 	}
 	// Who asks again, because a call timed out, finds what waits already.
 	asked := s.askedPath(r)
@@ -309,7 +309,7 @@ func (s *State) conclude(ctx txContext, id [32]byte, r *Request, a *action.Actio
 	code := s.attempt(func(s *State) Code {
 		if why = ctx.who.mayAct(ctx.block.Time); why == nil {
 			if why = rules.May(policy.Execute, q); why == nil {
-				why = s.execute(ctx, a, s.keysOf(r), s.grantOf(ctx, r, txs))
+				why = s.execute(ctx, s.askOf(r, a), s.grantOf(ctx, r, txs))
 			}
 		}
 		if why != nil {
@@ -324,13 +324,14 @@ func (s *State) conclude(ctx txContext, id [32]byte, r *Request, a *action.Actio
 	s.endRequest(ctx, id, r, RequestExecuted, EventExecuted, "")
 }
 
-// keysOf returns the keys that came with a request, which lie in its transaction.
-func (s *State) keysOf(r *Request) [][]byte {
+// askOf returns what was asked for: an action and what came with it, which
+// lies in the transaction.
+func (s *State) askOf(r *Request, a *action.Action) Ask {
 	if raw := s.Tx(r.Nonce); raw != nil {
 		tx, err := Parse(raw)
-		return mustParse(tx, err).body.(Ask).Keys
+		return mustParse(tx, err).body.(Ask)
 	}
-	return nil // a timer asked
+	return Ask{Action: a} // a timer asked
 }
 
 // grantOf is what custody will be shown of a request that is carried out.

@@ -7,19 +7,22 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/assembly"
 	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/proof"
 )
 
-// Policies keeps the compiled form of the policy in force: what it holds
-// follows from the state alone, so that to have it or not changes no result.
-type Policies struct {
+// Cache keeps what follows from the state alone, so that to have it or not
+// changes no result: the compiled form of the policy in force, and the boards
+// of open assemblies.
+type Cache struct {
 	mu       sync.Mutex
 	version  [32]byte
 	compiled *policy.Policy
+	boards   []*assembly.Follower
 }
 
-func (c *Policies) get(version [32]byte, compile func() *policy.Policy) *policy.Policy {
+func (c *Cache) policy(version [32]byte, compile func() *policy.Policy) *policy.Policy {
 	if c == nil {
 		return compile()
 	}
@@ -38,7 +41,7 @@ func (s *State) documentPath(version [32]byte) proof.Path {
 // policy returns the policy in force and its version.
 func (s *State) policy() (*policy.Policy, [32]byte) {
 	version := [32]byte(s.Get(s.ns.Policy()))
-	return s.rules.get(version, func() *policy.Policy { return mustParse(policy.Compile(s.PolicyDocument(version))) }), version
+	return s.cache.policy(version, func() *policy.Policy { return mustParse(policy.Compile(s.PolicyDocument(version))) }), version
 }
 
 // PolicyVersion names the policy in force.
@@ -133,6 +136,16 @@ func (s *State) query(ctx txContext, a *action.Action, who principal) (policy.Qu
 		}
 		q.Resource = policy.Resource{Kind: "ceremony", ID: proof.Hex(id32(p.ID())), Domain: string(action.DomainValidator), Owner: who.operator, Purpose: a.Ceremony.Purpose}
 		number("keys", uint64(p.Keys))
+		number("threshold", uint64(p.T))
+		number("seats", uint64(p.N))
+	case a.Rule == action.RuleAssembly:
+		p, err := assembly.ParseParams(a.Assembly.Params)
+		if err != nil {
+			return q, refuse(CodeMalformed, "%w", err)
+		}
+		q.Resource = policy.Resource{Kind: "ceremony", ID: proof.Hex(id32(p.ID())), Domain: string(action.DomainValidator), Owner: who.operator,
+			Purpose: a.Assembly.Purpose, Exercise: p.Exercise}
+		number("keys", 1)
 		number("threshold", uint64(p.T))
 		number("seats", uint64(p.N))
 	case a.Rule == action.RulePolicy:

@@ -36,7 +36,7 @@ type State struct {
 	log     logFrontier
 	events  []Event
 	nodes   []*action.NodeRecord // what Nodes has read; only Genesis writes them
-	rules   *Policies
+	cache   *Cache
 }
 
 // layer is a set of uncommitted writes.
@@ -52,13 +52,13 @@ func (l layer) sorted() []Write {
 
 // NewState opens a block on committed state. The frontier is what
 // [State.Frontier] returned at the end of the block before, nil at genesis.
-// Policies may be nil; who opens many blocks passes the same one.
-func NewState(cluster action.ClusterID, namespace proof.Namespace, base, bodies Reader, frontier []byte, policies *Policies) (*State, error) {
+// The cache may be nil; who opens many blocks passes the same one.
+func NewState(cluster action.ClusterID, namespace proof.Namespace, base, bodies Reader, frontier []byte, cache *Cache) (*State, error) {
 	log, err := parseFrontier(frontier)
 	if err != nil {
 		return nil, err
 	}
-	return &State{cluster: cluster, ns: namespace, base: base, bodies: bodies, kv: layer{}, body: layer{}, log: log, rules: policies}, nil
+	return &State{cluster: cluster, ns: namespace, base: base, bodies: bodies, kv: layer{}, body: layer{}, log: log, cache: cache}, nil
 }
 
 // Get returns the value of a key, nil when there is none.

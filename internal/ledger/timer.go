@@ -84,6 +84,8 @@ func (s *State) setTimer(ctx txContext, t action.Timer) error {
 		return refuse(CodeMalformed, "%w", err)
 	case inner.Rule == action.RuleTimerSet:
 		return refuse(CodeMalformed, "a timer does not set timers")
+	case inner.Rule == action.RuleAssembly:
+		return refuse(CodeMalformed, "a timer has no list of participants: somebody asks for a ceremony among them")
 	case t.Every != 0 && t.Every < minEvery, t.First <= ctx.block.Time, t.First > farthest, t.Every > farthest:
 		return refuse(CodeMalformed, "a timer starts in the future and rings at most once a minute")
 	}

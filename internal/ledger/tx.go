@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg/assembly"
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -77,6 +78,20 @@ type (
 		Message   []byte
 		Signature []byte
 	}
+	// AssemblyMessage posts what a participant that is no node says in a
+	// ceremony. It signs it; which node carries it does not matter.
+	AssemblyMessage struct {
+		Ceremony  [32]byte
+		Seat      uint16
+		Message   []byte
+		Signature []byte
+	}
+	// AssemblySeal is a participant's word for the log of a ceremony that ended.
+	AssemblySeal struct {
+		Ceremony  [32]byte
+		Seat      uint16
+		Signature []byte
+	}
 	// UsageReport anchors what the custody process of the signing node signed.
 	UsageReport struct {
 		Domain      action.Domain
@@ -107,6 +122,7 @@ type (
 		Action  *action.Action
 		Purpose string
 		Keys    [][]byte // for which the parameters of a ceremony stand
+		Seats   []byte   // list of participants, of an assembly alone
 	}
 	// Decide is what a member says to a request.
 	Decide struct{ action.Decision }
@@ -131,6 +147,23 @@ func (b CeremonyMessage) Encode() []byte {
 	e.Fixed(b.Ceremony[:])
 	e.U16(b.Seat)
 	e.Bytes(b.Message)
+	e.Bytes(b.Signature)
+	return e.Out()
+}
+
+func (b AssemblyMessage) Encode() []byte {
+	var e wire.Encoder
+	e.Fixed(b.Ceremony[:])
+	e.U16(b.Seat)
+	e.Bytes(b.Message)
+	e.Bytes(b.Signature)
+	return e.Out()
+}
+
+func (b AssemblySeal) Encode() []byte {
+	var e wire.Encoder
+	e.Fixed(b.Ceremony[:])
+	e.U16(b.Seat)
 	e.Bytes(b.Signature)
 	return e.Out()
 }
@@ -173,6 +206,9 @@ func (b Ask) Encode() []byte {
 	for _, k := range b.Keys {
 		e.Bytes(k)
 	}
+	if b.Action.Rule == action.RuleAssembly {
+		e.Bytes(b.Seats)
+	}
 	return e.Out()
 }
 
@@ -198,6 +234,16 @@ func Parse(raw []byte) (*Tx, error) {
 		b.Seat = d.U16()
 		b.Message = d.Bytes(wire.MaxTx)
 		b.Signature = d.Bytes(ident.MaxSignature)
+		tx.body = b
+	case action.KindAssembly:
+		var b AssemblyMessage
+		d.Fixed(b.Ceremony[:])
+		b.Seat, b.Message, b.Signature = d.U16(), d.Bytes(wire.MaxTx), d.Bytes(ident.MaxSignature)
+		tx.body = b
+	case action.KindAssemblySeal:
+		var b AssemblySeal
+		d.Fixed(b.Ceremony[:])
+		b.Seat, b.Signature = d.U16(), d.Bytes(ident.MaxSignature)
 		tx.body = b
 	case action.KindUsage:
 		var b UsageReport
@@ -232,6 +278,9 @@ func Parse(raw []byte) (*Tx, error) {
 		if d.Err() == nil {
 			b.Action, err = action.ParseAction(raw)
 			d.Fail(err)
+		}
+		if b.Action != nil && b.Action.Rule == action.RuleAssembly {
+			b.Seats = d.Bytes(wire.MaxTx)
 		}
 		tx.body = b
 	case action.KindDecision:
@@ -285,6 +334,15 @@ func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 	switch b := tx.body.(type) {
 	case CeremonyMessage:
 		return s.verifySaid(tx, b, seen)
+	case AssemblyMessage:
+		return s.verifyParticipant(tx, b.Ceremony, b.Seat, seen, func(p *action.Participant) bool {
+			return assembly.CheckSignature(p.Key, int(b.Seat), b.Message, b.Signature) == nil
+		})
+	case AssemblySeal:
+		return s.verifyParticipant(tx, b.Ceremony, b.Seat, seen, func(p *action.Participant) bool {
+			r, ok := s.Assembly(b.Ceremony)
+			return ok && assembly.CheckSeal(p.Key, r.Link, b.Signature) == nil
+		})
 	case Registration:
 		return s.verifyAnchor(tx, b.Domain, b.ID, b.Anchor, seen)
 	case Lease:
@@ -313,6 +371,18 @@ func (s *State) verifySaid(tx *Tx, b CeremonyMessage, seen *Seen) error {
 		return seat.Identity.Verify(b.Signature, wire.TagCeremonyMessage, action.CeremonyParts(b.Ceremony, b.Seat, b.Message)...) == nil
 	}) {
 		return refuse(CodeSigner, "the signature of seat %d does not verify", b.Seat)
+	}
+	return nil
+}
+
+// verifyParticipant checks what a participant that is no node signed.
+func (s *State) verifyParticipant(tx *Tx, id [32]byte, seat uint16, seen *Seen, holds func(*action.Participant) bool) error {
+	p, ok := s.Participant(id, int(seat))
+	if !ok {
+		return refuse(CodeNotFound, "no ceremony %x with a seat %d is on the ledger", id, seat)
+	}
+	if !seen.check(tx.hash, p.Key.Bytes(), func() bool { return holds(p) }) {
+		return refuse(CodeSigner, "the signature of participant %d does not verify", seat)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ func bodies(c *ledgertest.Cluster) map[action.Kind][]byte {
 		action.KindCeremonyMessage: CeremonyMessage{Ceremony: p.ID(), Seat: 1, Message: join, Signature: c.Say(p.ID(), 1, join)}.Encode(),
 		action.KindUsage:           UsageReport{Domain: action.DomainValidator, Incarnation: [16]byte{1}, Sequence: 7, Keys: [][]byte{key}}.Encode(),
 		action.KindDecision:        action.Decision{Request: [32]byte{1}, Action: [32]byte{2}, Verdict: action.Veto}.Encode(),
+		action.KindAssembly:        AssemblyMessage{Ceremony: p.ID(), Seat: 4096, Message: join, Signature: []byte{1}}.Encode(),
+		action.KindAssemblySeal:    AssemblySeal{Ceremony: p.ID(), Seat: 1, Signature: []byte{1}}.Encode(),
 		action.KindTick:            Tick{}.Encode(),
 		action.KindRegistration:    Registration{Domain: action.DomainValidator, ID: id, Anchor: anchor}.Encode(),
 		action.KindLease:           Lease{Domain: action.DomainValidator, ID: id, Source: 9, Anchor: anchor}.Encode(),
@@ -72,6 +74,7 @@ func TestParse(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	c := ledgertest.New(f, 4)
+	f.Add(uint16(action.KindRequest), Ask{Action: &action.Action{Rule: action.RuleAssembly}, Seats: []byte{1}}.Encode())
 	for kind, body := range bodies(c) {
 		f.Add(uint16(kind), body)
 	}

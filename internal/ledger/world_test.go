@@ -51,7 +51,7 @@ type world struct {
 
 	state, bodies memory
 	frontier      []byte
-	policies      *Policies
+	cache         *Cache
 	block         Block
 	events        []Event // all there ever were
 }
@@ -65,7 +65,7 @@ var (
 
 // newWorld founds a cluster of n nodes and makes its first block.
 func newWorld(t testing.TB, n int) *world {
-	w := &world{TB: t, Cluster: ledgertest.New(t, n), state: memory{}, bodies: memory{}, policies: &Policies{}}
+	w := &world{TB: t, Cluster: ledgertest.New(t, n), state: memory{}, bodies: memory{}, cache: &Cache{}}
 	w.block.Time = uint64(w.Genesis.Time.UnixMilli())
 	w.next()
 	return w
@@ -73,7 +73,7 @@ func newWorld(t testing.TB, n int) *world {
 
 // view opens the committed state.
 func (w *world) view() *State {
-	s, err := NewState(w.ID, proof.Namespace(w.Genesis.Namespace), w.state, w.bodies, w.frontier, w.policies)
+	s, err := NewState(w.ID, proof.Namespace(w.Genesis.Namespace), w.state, w.bodies, w.frontier, w.cache)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -31,16 +31,16 @@ type app struct {
 	log     *slog.Logger
 	fatal   func(error) // the state can no longer be trusted: stop the process
 
-	mu       sync.Mutex
-	seen     ledger.Seen
-	policies ledger.Policies
-	state    *ledger.State              // see committed; nil after a commit
-	staged   *staged                    // between FinalizeBlock and Commit
-	head     head                       // the last committed block; its height is 0 before the first
-	waiting  quota                      // in the mempool, which comes back with all that it holds after each commit
-	moved    chan struct{}              // closed at the next commit
-	keys     []*action.KeyRecord        // changed and not taken by the follower yet
-	waits    map[[32]byte]func(outcome) // transactions whose outcome somebody waits for
+	mu      sync.Mutex
+	seen    ledger.Seen
+	cache   ledger.Cache
+	state   *ledger.State              // see committed; nil after a commit
+	staged  *staged                    // between FinalizeBlock and Commit
+	head    head                       // the last committed block; its height is 0 before the first
+	waiting quota                      // in the mempool, which comes back with all that it holds after each commit
+	moved   chan struct{}              // closed at the next commit
+	keys    []*action.KeyRecord        // changed and not taken by the follower yet
+	waits   map[[32]byte]func(outcome) // transactions whose outcome somebody waits for
 }
 
 // head is the last committed block.
@@ -138,7 +138,7 @@ func (a *app) view() (*ledger.State, error) {
 			return nil, err
 		}
 	}
-	return ledger.NewState(a.cluster, proof.Namespace(a.genesis.Namespace), a.store.State(), a.store.Bodies(), frontier, &a.policies)
+	return ledger.NewState(a.cluster, proof.Namespace(a.genesis.Namespace), a.store.State(), a.store.Bodies(), frontier, &a.cache)
 }
 
 // committed is view for those who only verify. It is kept until the next

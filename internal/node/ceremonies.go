@@ -297,6 +297,10 @@ func (n *Node) passTime(ctx context.Context) {
 		board, _ := view.Ceremony(id)
 		due = due || board.Deadline() != 0 && passed(board.Deadline())
 	}
+	for _, id := range view.OpenAssemblies() {
+		r, _ := view.Assembly(id)
+		due = due || r.Deadline != 0 && passed(r.Deadline)
+	}
 	if !due {
 		return
 	}

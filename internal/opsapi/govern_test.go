@@ -16,6 +16,7 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/credential"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/assembly/assemblytest"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/ledger"
@@ -431,6 +432,7 @@ func TestReadAction(t *testing.T) {
 		onKey(action.Action{Rule: action.RuleExit, Duty: exit}), onKey(action.Action{Rule: action.RuleDeposit, Duty: deposit}),
 		onKey(action.Action{Rule: action.RuleSettings, Settings: action.SettingsChange{Set: action.ProposerSettings{Graffiti: &graffiti}, Open: action.FieldGasLimit}}),
 		onKey(action.Action{Rule: action.RuleArchive}), onKey(action.Action{Rule: action.RuleFreeze, Until: 1}), onKey(action.Action{Rule: action.RuleUnfreeze}),
+		assemblytest.New(t, 10, 2, 3, nil).Action("p\nq"),
 		keygen, {Rule: action.RuleEnrol, Member: member()}, {Rule: action.RuleUpdate, Member: member()},
 		{Rule: action.RuleRemove, Name: "eve"}, {Rule: action.RuleSuspend, Name: "eve", Until: 1}, {Rule: action.RuleReinstate, Name: "eve"},
 		{Rule: action.RulePolicy, Document: policy.Team()}, timerSet("t"), {Rule: action.RuleTimerCancel, Name: "t"},

@@ -1,6 +1,7 @@
 package opsapi
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/assembly"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/policy"
 )
@@ -41,6 +43,8 @@ func ReadAction(canonical []byte) (*action.Action, Words, error) {
 		err = w.key(a)
 	case a.Rule.OfCeremony():
 		err = w.ceremony(a)
+	case a.Rule == action.RuleAssembly:
+		err = w.assembly(&a.Assembly)
 	default:
 		err = w.governance(a)
 	}
@@ -152,6 +156,38 @@ func (w *Words) ceremony(a *action.Action) error {
 	w.add("hybrid", "%t", p.Hybrid)
 	w.add("purpose", "%s", a.Ceremony.Purpose)
 	w.add("each phase takes", "at most %s", time.Duration(p.Deadlines.Deal)*time.Millisecond)
+	return nil
+}
+
+func (w *Words) assembly(a *action.Assembly) error {
+	p, err := assembly.ParseParams(a.Params)
+	if err != nil {
+		return err
+	}
+	id := p.ID()
+	what := "Make 1 key"
+	if p.Exercise {
+		what = "Rehearse with a key that counts for nothing"
+	}
+	w.say("ceremony "+hex.EncodeToString(id[:]), "%s among participants that are not nodes: any %d of %d of them sign, fewer know nothing, and no node has a share.", what, p.T, p.N)
+	w.add("ceremony", "%x", id)
+	dealers := fmt.Sprintf("%d of each of %d cohorts, drawn", p.Dealers, p.Cohorts)
+	if p.Dealers == 0 {
+		dealers = "all participants"
+	}
+	w.add("who deals", "%s", dealers)
+	w.add("list of participants", "%x", a.Seats)
+	w.add("their identity keys", "%x", p.Roster)
+	w.add("hybrid", "%t", p.Hybrid)
+	w.add("purpose", "%s", a.Purpose)
+	w.add("oldest software", "%s", cmp.Or(a.Software, "any"))
+	d := p.Deadlines
+	for _, phase := range []struct {
+		name string
+		ms   uint32
+	}{{"joining", d.Join}, {"dealing", d.Deal}, {"verifying", d.Verify}, {"answering", d.Answer}, {"replaying", d.Replay}, {"confirming", d.Confirm}} {
+		w.add(phase.name+" takes", "at most %s", time.Duration(phase.ms)*time.Millisecond)
+	}
 	return nil
 }
 

@@ -50,6 +50,9 @@ func (ns Namespace) Member(id []byte) Path { return ns.Path("member", Hex(id)) }
 // Ceremony is a ceremony's record.
 func (ns Namespace) Ceremony(id []byte) Path { return ns.Path("ceremony", Hex(id)) }
 
+// Assembly is the record of a ceremony among participants that are not nodes.
+func (ns Namespace) Assembly(id []byte) Path { return ns.Path("assembly", Hex(id)) }
+
 // Handover is what the commit of a reshare says to its new holders.
 func (ns Namespace) Handover(ceremony []byte) Path { return ns.Path("handover", Hex(ceremony)) }
 

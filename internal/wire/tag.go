@@ -56,27 +56,28 @@ const (
 	TagBlob            Tag = "quorate/v1/ceremony/blob"  // name of a body kept beside the ledger's state
 	TagNonce           Tag = "quorate/v1/ceremony/nonce" // secret and statement -> nonce of a proof
 
-	TagAssembly           Tag = "quorate/v1/assembly"            // parameters of a large ceremony -> cid
-	TagAssemblyExercise   Tag = "quorate/v1/assembly/exercise"   // the same of a rehearsal, so that its keys never count as real
-	TagAssemblySeats      Tag = "quorate/v1/assembly/seats"      // identity keys in order -> Params.Roster
-	TagAssemblyMessage    Tag = "quorate/v1/assembly/message"    // what a participant signs with its identity key
-	TagAssemblyRoster     Tag = "quorate/v1/assembly/roster"     // who joined with which keys
-	TagAssemblyDraw       Tag = "quorate/v1/assembly/draw"       // randomness -> order of the participants
-	TagAssemblyPoP        Tag = "quorate/v1/assembly/pop"        // possession of EK_i
-	TagAssemblyPoKSecret  Tag = "quorate/v1/assembly/pok-secret" // knowledge of f(0)
-	TagAssemblyPoKRho     Tag = "quorate/v1/assembly/pok-rho"    // knowledge of rho, over the whole header
-	TagAssemblyDLEQ       Tag = "quorate/v1/assembly/dleq"       // complaint opening
-	TagAssemblyMaskKey    Tag = "quorate/v1/assembly/mask-key"   // K_i -> key of the mask
-	TagAssemblyMask       Tag = "quorate/v1/assembly/mask"       // that key -> mask of the share
-	TagAssemblyTranscript Tag = "quorate/v1/assembly/transcript" // a set of dealings -> what reports and votes are about
-	TagAssemblyVote       Tag = "quorate/v1/assembly/vote"       // content of a vote, to compare votes by
-	TagAssemblyLowDegree  Tag = "quorate/v1/assembly/low-degree" // points -> where their degree is tested
-	TagAssemblyUnbias     Tag = "quorate/v1/assembly/unbias"     // delta
-	TagAssemblyConfirm    Tag = "quorate/v1/assembly/confirm"    // result -> what confirmations sign
-	TagAssemblyCoins      Tag = "quorate/v1/assembly/coins"      // seed -> all that a participant draws
-	TagAssemblyArchive    Tag = "quorate/v1/assembly/archive"    // previous link and entry -> next link
-	TagAssemblySeal       Tag = "quorate/v1/assembly/seal"       // last link -> what closes an archive
-	TagFederation         Tag = "quorate/v1/federation"          // root over certificates -> what cohorts sign
+	TagAssembly           Tag = "quorate/v1/assembly"              // parameters of a large ceremony -> cid
+	TagAssemblyExercise   Tag = "quorate/v1/assembly/exercise"     // the same of a rehearsal, so that its keys never count as real
+	TagAssemblySeats      Tag = "quorate/v1/assembly/seats"        // identity keys in order -> Params.Roster
+	TagAssemblyMessage    Tag = "quorate/v1/assembly/message"      // what a participant signs with its identity key
+	TagAssemblyRoster     Tag = "quorate/v1/assembly/roster"       // who joined with which keys
+	TagAssemblyDraw       Tag = "quorate/v1/assembly/draw"         // randomness -> order of the participants
+	TagAssemblyPoP        Tag = "quorate/v1/assembly/pop"          // possession of EK_i
+	TagAssemblyPoKSecret  Tag = "quorate/v1/assembly/pok-secret"   // knowledge of f(0)
+	TagAssemblyPoKRho     Tag = "quorate/v1/assembly/pok-rho"      // knowledge of rho, over the whole header
+	TagAssemblyDLEQ       Tag = "quorate/v1/assembly/dleq"         // complaint opening
+	TagAssemblyMaskKey    Tag = "quorate/v1/assembly/mask-key"     // K_i -> key of the mask
+	TagAssemblyMask       Tag = "quorate/v1/assembly/mask"         // that key -> mask of the share
+	TagAssemblyTranscript Tag = "quorate/v1/assembly/transcript"   // a set of dealings -> what reports and votes are about
+	TagAssemblyVote       Tag = "quorate/v1/assembly/vote"         // content of a vote, to compare votes by
+	TagAssemblyLowDegree  Tag = "quorate/v1/assembly/low-degree"   // points -> where their degree is tested
+	TagAssemblyUnbias     Tag = "quorate/v1/assembly/unbias"       // delta
+	TagAssemblyConfirm    Tag = "quorate/v1/assembly/confirm"      // result -> what confirmations sign
+	TagAssemblyCoins      Tag = "quorate/v1/assembly/coins"        // seed -> all that a participant draws
+	TagAssemblyArchive    Tag = "quorate/v1/assembly/archive"      // previous link and entry -> next link
+	TagAssemblySeal       Tag = "quorate/v1/assembly/seal"         // last link -> what closes an archive
+	TagParticipants       Tag = "quorate/v1/assembly/participants" // list of names and keys -> what the action says of it
+	TagFederation         Tag = "quorate/v1/federation"            // root over certificates -> what cohorts sign
 )
 
 // Hash is SHA-256 over the tag and the parts, each with its length in front,

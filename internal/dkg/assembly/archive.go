@@ -25,12 +25,17 @@ func SignMessage(key ident.PrivateKey, seat int, message []byte) []byte {
 	return key.Sign(wire.TagAssemblyMessage, be16(seat), message)
 }
 
+// CheckSignature checks that a seat's key signed a message in its name.
+func CheckSignature(key ident.PublicKey, seat int, message, signature []byte) error {
+	return key.Verify(signature, wire.TagAssemblyMessage, be16(seat), message)
+}
+
 // CheckMessage parses a message that a seat is said to have signed.
 func (r Roster) CheckMessage(seat int, message, signature []byte) (Message, error) {
 	if seat < 1 || seat > len(r) {
 		return nil, fmt.Errorf("check message of participant %d: %w", seat, errSeat)
 	}
-	if err := r[seat-1].Verify(signature, wire.TagAssemblyMessage, be16(seat), message); err != nil {
+	if err := CheckSignature(r[seat-1], seat, message, signature); err != nil {
 		return nil, fmt.Errorf("check message of participant %d: %w", seat, err)
 	}
 	return ParseMessage(message)
@@ -120,17 +125,12 @@ type Seal struct {
 
 // Seal signs the archive as it is now.
 func (a *Archive) Seal(key ident.PrivateKey, seat int) Seal {
-	return Seal{seat, key.Sign(wire.TagAssemblySeal, a.link[:])}
+	return Seal{seat, SignSeal(key, a.link)}
 }
 
 // Close returns the bytes of the archive with its seals, in ascending order.
 func (a *Archive) Close(seals []Seal) []byte {
-	a.e.U8(entryEnd)
-	a.e.Count(len(seals))
-	for _, s := range seals {
-		a.e.U16(uint16(s.Seat))
-		a.e.Bytes(s.Signature)
-	}
+	a.e.Fixed(Tail(seals))
 	return a.e.Out()
 }
 
@@ -182,7 +182,7 @@ func (f *Follower) end(d *wire.Decoder) error {
 	if err := d.Finish(); err != nil {
 		return err
 	}
-	if want := f.board.SealsWanted(); want == 0 {
+	if want := f.board.params.SealsWanted(f.board.phase); want == 0 {
 		return errOpen
 	} else if n < want {
 		return errSeals
@@ -195,20 +195,42 @@ func (f *Follower) CheckSeal(s Seal) error {
 	if s.Seat < 1 || s.Seat > len(f.roster) {
 		return fmt.Errorf("check seal of participant %d: %w", s.Seat, errSeat)
 	}
-	if err := f.roster[s.Seat-1].Verify(s.Signature, wire.TagAssemblySeal, f.link[:]); err != nil {
+	if err := CheckSeal(f.roster[s.Seat-1], f.link, s.Signature); err != nil {
 		return fmt.Errorf("check seal of participant %d: %w", s.Seat, err)
 	}
 	return nil
 }
 
-// SealsWanted returns how many seals an archive of the ceremony needs; 0 while
-// it has not ended.
-func (b *Board) SealsWanted() int {
-	switch b.phase {
+// CheckSeal checks a seal of an archive that ends with a link.
+func CheckSeal(key ident.PublicKey, link [32]byte, signature []byte) error {
+	return key.Verify(signature, wire.TagAssemblySeal, link[:])
+}
+
+// SignSeal seals an archive that ends with a link.
+func SignSeal(key ident.PrivateKey, link [32]byte) []byte {
+	return key.Sign(wire.TagAssemblySeal, link[:])
+}
+
+// Tail is what closes an archive behind its entries: seals in ascending order.
+func Tail(seals []Seal) []byte {
+	var e wire.Encoder
+	e.U8(entryEnd)
+	e.Count(len(seals))
+	for _, s := range seals {
+		e.U16(uint16(s.Seat))
+		e.Bytes(s.Signature)
+	}
+	return e.Out()
+}
+
+// SealsWanted returns how many seals an archive needs of a ceremony that ended
+// in a phase; 0 of one that has not ended.
+func (p *Params) SealsWanted(phase Phase) int {
+	switch phase {
 	case PhaseDone:
-		return b.params.quorum()
+		return p.quorum()
 	case PhaseAborted: // perhaps because n-f were not there; one of f+1 is honest
-		return b.params.faults() + 1
+		return p.faults() + 1
 	}
 	return 0
 }

@@ -259,6 +259,9 @@ func (b *Board) Cohort(i int) int { return b.at(i).cohort }
 // Faults returns who did what, oldest first.
 func (b *Board) Faults() []Fault { return slices.Clone(b.faults) }
 
+// FaultsFrom returns the faults but the first n, for whoever has seen those.
+func (b *Board) FaultsFrom(n int) []Fault { return slices.Clone(b.faults[n:]) }
+
 // Holders returns who confirmed a share of the result.
 func (b *Board) Holders() []int { return b.holders.List() }
 
@@ -291,6 +294,13 @@ func (b *Board) Claims(dealer int) (open, post []int) {
 	}
 	return open, post
 }
+
+// AwaitsRandomness tells whether the next tick decides something by its
+// randomness. No message is taken before.
+func (p Phase) AwaitsRandomness() bool { return p == PhaseDraw || p == PhaseFreeze }
+
+// Ended reports whether nothing comes after.
+func (p Phase) Ended() bool { return p == PhaseDone || p == PhaseAborted }
 
 // MayReport tells whether a participant is asked for a report now.
 func (b *Board) MayReport(i int) bool {

@@ -97,6 +97,20 @@ func (f *Follower) Take(entries []byte) error {
 	return nil
 }
 
+// Try takes a message, behind a tick where one is given: both or neither.
+// Nothing may be due at the tick.
+func (f *Follower) Try(tick, post []byte) error {
+	link, entries, now := f.link, f.entries, f.board.now
+	err := f.Take(tick)
+	if err == nil {
+		err = f.Take(post)
+	}
+	if err != nil {
+		f.link, f.entries, f.board.now = link, entries, now
+	}
+	return err
+}
+
 // take follows entries up to one of another kind, and returns what is left.
 func (f *Follower) take(raw []byte) (rest []byte, err error) {
 	for len(raw) > 0 {

@@ -49,6 +49,16 @@ func (p Params) Encode() []byte {
 	return e.Out()
 }
 
+// ParseParams reads what Encode wrote, and checks it.
+func ParseParams(b []byte) (Params, error) {
+	d := wire.NewDecoder(b)
+	p := readParams(d)
+	if err := d.Finish(); err != nil {
+		return Params{}, fmt.Errorf("parse ceremony parameters: %w", err)
+	}
+	return p, nil
+}
+
 func readParams(d *wire.Decoder) Params {
 	p := Params{Exercise: d.Bool(), Hybrid: d.Bool(), N: d.U16(), T: d.U16(), Cohorts: d.U16(), Dealers: d.U16()}
 	d.Fixed(p.Nonce[:])
