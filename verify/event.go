@@ -9,9 +9,9 @@ import (
 
 // event is what the checks need of an event's body.
 type event struct {
-	kind                  uint16
-	actor, object, detail []byte
-	request               [32]byte
+	actor   []byte
+	request [32]byte
+	enrols  string // the member whom it gives the credentials that were asked for
 }
 
 const (
@@ -25,21 +25,24 @@ func parseEvent(body []byte) (ev event, err error) {
 	if version := d.u8(); version != 1 {
 		d.fail("event of version %d", version)
 	}
-	ev.kind = d.u16()
-	d.u64()            // height
-	d.u64()            // time
+	kind := d.u16()
+	d.u64() // height
+	d.u64() // time
+	var object []byte
 	for i := range 6 { // actor, human, operator, region, purpose, object
 		switch b := d.bytes(maxField); i {
 		case 0:
 			ev.actor = b
 		case 5:
-			ev.object = b
+			object = b
 		}
 	}
 	ev.request = d.hash()
 	d.u64() // cause
 	d.bool()
-	ev.detail = d.bytes(maxField)
+	if detail := d.bytes(maxField); kind == eventMember && (string(detail) == "enrolled" || string(detail) == "changed") {
+		ev.enrols = string(object)
+	}
 	return ev, d.end()
 }
 
@@ -91,6 +94,7 @@ func (ro *roster) transaction(raw []byte, ev event, r *Transactions) error {
 	}
 	if kind == kindRequest {
 		ro.ask(body)
+		ro.enrol(ev) // what happened at once is the event before
 	}
 	return nil
 }
@@ -135,9 +139,10 @@ func (ro *roster) ask(body []byte) {
 // enrol takes into account what an event says of a member: the credentials
 // that were asked for him count from here on.
 func (ro *roster) enrol(ev event) {
-	if ev.kind == eventMember && (string(ev.detail) == "enrolled" || string(ev.detail) == "changed") {
-		who := string(ev.object)
-		ro.enrolled[who] = append(ro.enrolled[who], ro.asked[who]...)
+	if asked := ro.asked[ev.enrols]; len(asked) > 0 {
+		ro.enrolled[ev.enrols] = append(ro.enrolled[ev.enrols], asked...)
+		ro.waiting -= len(asked)
+		delete(ro.asked, ev.enrols)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
 )
 
 // Genesis is what the genesis file says of who may sign.
@@ -95,59 +93,6 @@ func parseHex(s string) ([]byte, error) {
 		return nil, errors.New("no 0x")
 	}
 	return hex.DecodeString(digits)
-}
-
-// Suites of identity keys. Members may have others (SSH keys, passkeys), whose
-// signatures this program does not check and counts as not verified.
-const (
-	suiteEd25519 = 1
-	suiteHybrid  = 2
-)
-
-// identity is a key that signs under a tag.
-type identity struct {
-	raw []byte // suite, Ed25519, ML-DSA-65
-	ml  *mldsa65.PublicKey
-}
-
-func parseIdentity(s string) (identity, error) {
-	raw, err := parseHex(s)
-	if err != nil {
-		return identity{}, err
-	}
-	return newIdentity(raw)
-}
-
-func newIdentity(raw []byte) (identity, error) {
-	id := identity{raw: raw}
-	switch {
-	case len(id.raw) == 1+ed25519.PublicKeySize && id.raw[0] == suiteEd25519:
-		return id, nil
-	case len(id.raw) == 1+ed25519.PublicKeySize+mldsa65.PublicKeySize && id.raw[0] == suiteHybrid:
-		id.ml = new(mldsa65.PublicKey)
-		return id, id.ml.UnmarshalBinary(id.raw[1+ed25519.PublicKeySize:])
-	case len(id.raw) > 1 && id.raw[0] > suiteHybrid:
-		return id, nil
-	}
-	return id, fmt.Errorf("key of %d bytes of an unknown suite", len(id.raw))
-}
-
-func (id identity) classical() ed25519.PublicKey {
-	return ed25519.PublicKey(id.raw[1 : 1+ed25519.PublicKeySize])
-}
-
-// verify judges a signature over H(tag, message): both halves must hold.
-func (id identity) verify(tag string, message, sig []byte) bool {
-	digest := taggedHash(tag, message)
-	if id.raw[0] > suiteHybrid || len(sig) < 1+ed25519.SignatureSize || sig[0] != id.raw[0] ||
-		!ed25519.Verify(id.classical(), digest[:], sig[1:1+ed25519.SignatureSize]) {
-		return false
-	}
-	rest := sig[1+ed25519.SignatureSize:]
-	if id.ml == nil {
-		return len(rest) == 0
-	}
-	return len(rest) == mldsa65.SignatureSize && mldsa65.Verify(id.ml, digest[:], []byte(tag), rest)
 }
 
 // votePower is every genesis validator's. It is even, because the engine halves

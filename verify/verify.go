@@ -27,7 +27,7 @@ type Report struct {
 // apart from the rest: the log stands without them.
 type Transactions struct {
 	Verified   uint64 `json:"verified"`
-	Unverified uint64 `json:"unverified"` // under credentials that neither the genesis nor an enrolment in the file shows, or of another kind than Ed25519 and ML-DSA-65
+	Unverified uint64 `json:"unverified"` // under credentials that neither the genesis nor an enrolment in the file shows
 }
 
 // ErrUnknownKind: the file is nothing that this program checks.

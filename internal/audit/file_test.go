@@ -22,13 +22,16 @@ var update = flag.Bool("update", false, "write spec/vectors/evidence anew")
 const vectors = "../../spec/vectors/evidence"
 
 // story is a cluster to which something has happened: nodes report, members
-// ask, approve and are denied, one is enrolled, a ceremony opens.
+// ask, approve with credentials of all four suites and are denied, one is
+// enrolled and gets another key at once, a ceremony opens.
 func story(t testing.TB) *audittest.Cluster {
 	c := audittest.New(t)
 	c.Block(c.Usage(0), c.Denied(audittest.Bob))
 	c.Block(c.Ceremony())
 	c.Block(c.Usage(1), c.Usage(2), c.Enrolment())
-	c.Block(c.Approval(audittest.Bob))
+	c.Block(c.Approval(audittest.Alice), c.Approval(audittest.Bob), c.Approval(audittest.Dave), c.Approval(audittest.Erin))
+	c.Block(c.Denied(audittest.Carol))
+	c.Block(c.NewKey())
 	c.Block(c.Denied(audittest.Carol))
 	return c
 }
@@ -68,6 +71,7 @@ func files(t testing.TB) (genesis []byte, good, bad map[string][]byte) {
 		"small.log":      writeLog(t, c, audit.LogFile{Transaction: c.Transaction}),
 		"withheld.log":   writeLog(t, c, audit.LogFile{Notes: notes[1:], Discloses: audit.Filter{Member: "bob"}.Match, Transaction: c.Transaction}),
 		"stranger.log":   writeLog(t, c, audit.LogFile{Discloses: audit.Filter{Member: "carol"}.Match, Transaction: c.Transaction}),
+		"approvals.log":  writeLog(t, c, audit.LogFile{Discloses: audit.Filter{Kind: "approved"}.Match, Transaction: c.Transaction}),
 		"validators.log": writeLog(t, c, audit.LogFile{Certificate: c.Certificate(true)}),
 		"checkpoint":     notes[1].Raw,
 	}

@@ -132,6 +132,7 @@ func (v *verifier) transaction(raw []byte, ev *ledger.Event, r *Report) error {
 		r.Transactions.Unverified++
 	}
 	v.noteEnrolment(tx)
+	v.enrol(ev) // what happened at once is the event before
 	return nil
 }
 
@@ -158,6 +159,8 @@ func (v *verifier) noteEnrolment(tx *action.Tx) {
 func (v *verifier) enrol(ev *ledger.Event) {
 	if ev.Kind == ledger.EventMember && (ev.Detail == ledger.MemberEnrolled || ev.Detail == ledger.MemberChanged) {
 		v.keys[ev.Object] = slices.Concat(v.keys[ev.Object], v.asked[ev.Object])
+		v.waiting -= len(v.asked[ev.Object])
+		delete(v.asked, ev.Object)
 	}
 }
 

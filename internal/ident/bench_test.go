@@ -1,7 +1,6 @@
 package ident
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
 	"testing"
 
@@ -55,12 +54,12 @@ func BenchmarkVerify(b *testing.B) {
 		}
 		verify(suite.String(), key.Public(), key.Sign(wire.TagTx, message))
 	}
-	k := token{ed25519.NewKeyFromSeed(make([]byte, 32)), "ssh:", 1}
-	ssh, err := NewSSH(k.blob(), false)
+	k := agent{seeded(b, false, 1), "ssh:", 1}
+	ssh, err := ParsePublicKey(k.encoded(flagPresent))
 	if err != nil {
 		b.Fatal(err)
 	}
-	verify("ssh/sk-ed25519", ssh, k.sign(wire.TagTx, message))
+	verify("ssh/sk-ed25519", ssh, k.sign(b, message))
 	a := identtest.New("example.org", origin)
 	for _, name := range []string{"webauthn/es256", "webauthn/eddsa"} {
 		auth, client, sig := a.Assert(msg[:])

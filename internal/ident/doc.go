@@ -11,8 +11,9 @@
 // over bytes without a tag, a parser where rebuilding the bytes will do, or
 // two encodings of one signature: ECDSA counts with the smaller s only.
 //
-// Spec: RFC 8032, FIPS 204 (pure ML-DSA, the tag as context string), OpenSSH's
-// PROTOCOL.sshsig and PROTOCOL.u2f, Web Authentication Level 3 §5.8.1 and §7.2.
+// Spec: spec/credentials.md, which rests on RFC 8032, FIPS 204 (pure ML-DSA,
+// the tag as context string), OpenSSH's PROTOCOL.sshsig and PROTOCOL.u2f, Web
+// Authentication Level 3 §5.8.1 and §7.2.
 //
 // Start reading at PublicKey.
 package ident

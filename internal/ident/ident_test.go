@@ -2,7 +2,6 @@ package ident
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -91,11 +90,7 @@ func FuzzParsePublicKey(f *testing.F) {
 	key, _ := FromSeed(Ed25519MLDSA65, make([]byte, SeedSize))
 	f.Add(key.Public().Bytes())
 	f.Add([]byte{1})
-	ssh, err := NewSSH(token{ed25519.NewKeyFromSeed(make([]byte, 32)), "ssh:", 1}.blob(), true)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(ssh.Bytes())
+	f.Add(agent{seeded(f, false, 1), "ssh:", 1}.encoded(flagPresent | flagVerified))
 	f.Add(newPasskey(f, identtest.New("example.org", origin)).Bytes())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		pk, err := ParsePublicKey(in)

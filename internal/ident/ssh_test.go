@@ -2,11 +2,7 @@ package ident
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
@@ -102,88 +98,6 @@ func TestSSHVectors(t *testing.T) {
 	}
 }
 
-// token signs as PROTOCOL.u2f says a security key does.
-type token struct {
-	key   ed25519.PrivateKey
-	app   string
-	flags byte
-}
-
-func (k token) blob() []byte {
-	var e wire.Encoder
-	e.String(sshSKEd25519)
-	e.Bytes(k.key.Public().(ed25519.PublicKey))
-	e.String(k.app)
-	return e.Out()
-}
-
-func (k token) sign(tag wire.Tag, parts ...[]byte) []byte {
-	app, sum := sha256.Sum256([]byte(k.app)), sha256.Sum256(SSHMessage(tag, parts...))
-	tail := []byte{k.flags, 0, 0, 0, 9}
-	sig := ed25519.Sign(k.key, append(append(app[:], tail...), sum[:]...))
-	return append(append([]byte{byte(SSH)}, sig...), tail...)
-}
-
-func TestTokenFlags(t *testing.T) {
-	_, key, _ := ed25519.GenerateKey(rand.Reader)
-	for flags, want := range map[byte][2]bool{ // without and with verification asked for
-		0x00: {}, 0x01: {true, false}, 0x04: {}, 0x05: {true, true}, 0x1d: {true, true}, 0x85: {}, 0x45: {},
-	} {
-		k := token{key, "ssh:quorate", flags}
-		for i, verified := range []bool{false, true} {
-			pk, err := NewSSH(k.blob(), verified)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := pk.Verify(k.sign(wire.TagTx, []byte("x")), wire.TagTx, []byte("x")) == nil; got != want[i] {
-				t.Errorf("flags %#x, verification asked %v: verifies %v", flags, verified, got)
-			}
-			if pk.Verify(k.sign(wire.TagTx, []byte("x")), wire.TagGrant, []byte("x")) == nil {
-				t.Errorf("flags %#x: verifies under another tag", flags)
-			}
-		}
-	}
-}
-
-func TestParseSSHRefuses(t *testing.T) {
-	_, key, _ := ed25519.GenerateKey(rand.Reader)
-	good := token{key, "ssh:", 1}.blob()
-	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	point, _ := ec.PublicKey.Bytes()
-	p256 := func(curve string, point []byte) []byte {
-		var e wire.Encoder
-		e.String(sshP256)
-		e.String(curve)
-		e.Bytes(point)
-		return e.Out()
-	}
-	off := bytes.Clone(point)
-	off[64] ^= 1
-	for name, in := range map[string][]byte{
-		"nothing":             nil,
-		"flags alone":         {1},
-		"no presence":         append([]byte{0}, good...),
-		"verification alone":  append([]byte{4}, good...),
-		"other flags":         append([]byte{3}, good...),
-		"trailing byte":       append(append([]byte{1}, good...), 0),
-		"truncated":           append([]byte{1}, good[:len(good)-1]...),
-		"a domain's token":    append([]byte{1}, token{key, "example.org", 1}.blob()...),
-		"flags without token": append([]byte{1}, p256("nistp256", point)...),
-		"other curve":         append([]byte{0}, p256("nistp384", point)...),
-		"off the curve":       append([]byte{0}, p256("nistp256", off)...),
-		"compressed":          append([]byte{0}, p256("nistp256", elliptic.MarshalCompressed(elliptic.P256(), ec.X, ec.Y))...),
-		"infinity":            append([]byte{0}, p256("nistp256", []byte{0})...),
-		"huge length":         {0, 0xff, 0xff, 0xff, 0xff},
-	} {
-		if _, err := ParsePublicKey(append([]byte{byte(SSH)}, in...)); err == nil {
-			t.Errorf("%s: taken", name)
-		}
-	}
-	if pk, err := ParsePublicKey(append([]byte{byte(SSH), 0}, p256("nistp256", point)...)); err != nil || !bytes.Equal(pk.SSHBlob(), p256("nistp256", point)) || pk.Ed25519() != nil {
-		t.Errorf("a good one: %v", err)
-	}
-}
-
 func TestEncodeP256(t *testing.T) {
 	n := elliptic.P256().Params().N
 	one, half := big.NewInt(1), halfOrder()
@@ -205,12 +119,12 @@ func TestEncodeP256(t *testing.T) {
 }
 
 func FuzzVerifySSH(f *testing.F) {
-	k := token{ed25519.NewKeyFromSeed(make([]byte, 32)), "ssh:", 1}
-	pk, err := NewSSH(k.blob(), false)
+	k := agent{seeded(f, false, 1), "ssh:", 1}
+	pk, err := ParsePublicKey(k.encoded(flagPresent))
 	if err != nil {
 		f.Fatal(err)
 	}
-	good := k.sign(wire.TagTx)
+	good := k.over(f, SSHMessage(wire.TagTx))
 	f.Add(good)
 	f.Add(good[:65])
 	f.Fuzz(func(t *testing.T, sig []byte) {

@@ -9,7 +9,9 @@ package audittest
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -21,20 +23,26 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/audit"
+	"github.com/quorate/quorate/internal/credential"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/ident/identtest"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/proof/prooftest"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // Members: Alice, with a hybrid key, is a custodian, Bob, with a classical
-// one, approves, and Carol has to be enrolled first.
+// one, Dave, with that of an SSH agent, and Erin, with a passkey, approve, and
+// Carol, with a hybrid one again, has to be enrolled first.
 var (
 	Alice = action.Signer{Class: action.SignerMember, Name: "alice"}
 	Bob   = action.Signer{Class: action.SignerMember, Name: "bob"}
 	Carol = action.Signer{Class: action.SignerMember, Name: "carol"}
+	Dave  = action.Signer{Class: action.SignerMember, Name: "dave"}
+	Erin  = action.Signer{Class: action.SignerMember, Name: "erin"}
 )
 
 const policy = `version: 1
@@ -51,9 +59,10 @@ permissions: |
   forbid (principal, action in Action::"timer.cancel", resource);
 tiers:
   - name: govern
-    actions: [policy.change, member.*]
-    approvals: 1
+    actions: [policy.change, member.enrol]
+    approvals: 4
     approvers: [custodian, approver]
+    self_approval: true
   - name: at-once
     actions: ["*"]
     approvals: 0
@@ -75,6 +84,8 @@ type Cluster struct {
 	Signatories *audit.Signatories
 
 	keys     map[action.Signer]ident.PrivateKey
+	agent    ed25519.PrivateKey       // of Dave
+	passkey  *identtest.Authenticator // of Erin
 	nonces   map[action.Signer]uint64
 	kv, body memory
 	frontier []byte
@@ -147,8 +158,12 @@ func New(tb testing.TB) *Cluster {
 	for _, m := range []struct {
 		who  action.Signer
 		role string
-	}{{Alice, action.RoleCustodian}, {Bob, action.RoleApprover}} {
-		g.Members = append(g.Members, action.MemberRecord{ID: m.who.Name, Name: m.who.Name, Operator: "op0", Region: "region0", Roles: []string{m.role}, Keys: []ident.PublicKey{c.keys[m.who].Public()}})
+		key  ident.PublicKey
+	}{
+		{Alice, action.RoleCustodian, c.keys[Alice].Public()}, {Bob, action.RoleApprover, c.keys[Bob].Public()},
+		{Dave, action.RoleApprover, c.agentKey()}, {Erin, action.RoleApprover, c.newPasskey()},
+	} {
+		g.Members = append(g.Members, action.MemberRecord{ID: m.who.Name, Name: m.who.Name, Operator: "op0", Region: "region0", Roles: []string{m.role}, Keys: []ident.PublicKey{m.key}})
 	}
 	if c.Doc, err = json.MarshalIndent(g, "", "  "); err != nil {
 		tb.Fatal(err)
@@ -187,8 +202,21 @@ func (c *Cluster) ask(who action.Signer, a *action.Action) []byte {
 
 // Enrolment is Alice's request to enrol Carol.
 func (c *Cluster) Enrolment() []byte {
-	return c.ask(Alice, &action.Action{Rule: action.RuleEnrol, Member: &action.MemberRecord{
-		ID: Carol.Name, Name: Carol.Name, Operator: "op1", Region: "region1", Roles: []string{action.RoleApprover}, Keys: []ident.PublicKey{c.keys[Carol].Public()}}})
+	return c.ask(Alice, &action.Action{Rule: action.RuleEnrol, Member: c.carol()})
+}
+
+// NewKey is Alice's request for another key of Carol's, which nobody has to
+// agree to. Carol signs with it from here on.
+func (c *Cluster) NewKey() []byte {
+	var err error
+	if c.keys[Carol], err = ident.FromSeed(ident.Ed25519, slices.Concat(seed("new key of carol"), seed(""))); err != nil {
+		c.tb.Fatal(err)
+	}
+	return c.ask(Alice, &action.Action{Rule: action.RuleUpdate, Member: c.carol()})
+}
+
+func (c *Cluster) carol() *action.MemberRecord {
+	return &action.MemberRecord{ID: Carol.Name, Name: Carol.Name, Operator: "op1", Region: "region1", Roles: []string{action.RoleApprover}, Keys: []ident.PublicKey{c.keys[Carol].Public()}}
 }
 
 // Approval is a member's, of the only request that waits.
@@ -214,7 +242,51 @@ func (c *Cluster) tx(who action.Signer, kind action.Kind, body []byte) []byte {
 	c.nonces[who]++
 	tx := action.Tx{Cluster: c.ID, Kind: kind, Signer: who, Nonce: c.nonces[who], Body: body}
 	copy(tx.Salt[:], seed(fmt.Sprint("salt ", who, c.nonces[who])))
+	switch who {
+	case Dave:
+		return tx.Signed(append([]byte{byte(ident.SSH)}, ed25519.Sign(c.agent, ident.SSHMessage(wire.TagTx, tx.Unsigned()))...))
+	case Erin:
+		return tx.Signed(c.assertion(wire.Hash(wire.TagTx, tx.Unsigned())))
+	}
 	return tx.Sign(c.keys[who])
+}
+
+// agentKey makes Dave's key, as ssh-keygen -t ed25519 does.
+func (c *Cluster) agentKey() ident.PublicKey {
+	c.agent = ed25519.NewKeyFromSeed(seed("agent of dave"))
+	var blob wire.Encoder
+	blob.String("ssh-ed25519")
+	blob.Bytes(c.agent.Public().(ed25519.PublicKey))
+	key, err := ident.NewSSH(blob.Out(), false)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	return key
+}
+
+// newPasskey makes Erin's.
+func (c *Cluster) newPasskey() ident.PublicKey {
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed("passkey of erin"))
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	c.passkey = identtest.New("example.org", "https://console.example.org")
+	c.passkey.Key = private
+	key, err := ident.NewPasskey(private.Public(), c.passkey.RPID, []string{c.passkey.Origin})
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	return key
+}
+
+func (c *Cluster) assertion(challenge [32]byte) []byte {
+	var a credential.Assertion
+	a.Response.AuthenticatorData, a.Response.ClientDataJSON, a.Response.Signature = c.passkey.Assert(challenge[:])
+	raw, err := a.Encode()
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	return raw
 }
 
 // Block carries out transactions.

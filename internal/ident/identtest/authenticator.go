@@ -60,7 +60,8 @@ func (a *Authenticator) Assert(challenge []byte) (authenticatorData, clientDataJ
 	return authenticatorData, clientDataJSON, a.Sign(authenticatorData, clientDataJSON)
 }
 
-// Sign signs as authenticators do: ECDSA in DER, with either s.
+// Sign signs as authenticators do: ECDSA in DER, with either s. The same twice
+// is the same signature, so that vectors can be made of it.
 func (a *Authenticator) Sign(authenticatorData, clientDataJSON []byte) []byte {
 	sum := sha256.Sum256(clientDataJSON)
 	message := append(append([]byte(nil), authenticatorData...), sum[:]...)
@@ -69,7 +70,7 @@ func (a *Authenticator) Sign(authenticatorData, clientDataJSON []byte) []byte {
 		digest := sha256.Sum256(message)
 		message, opts = digest[:], crypto.SHA256
 	}
-	sig, err := a.Key.Sign(rand.Reader, message, opts)
+	sig, err := a.Key.Sign(nil, message, opts)
 	if err != nil {
 		panic(err)
 	}

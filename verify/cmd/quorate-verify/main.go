@@ -181,7 +181,7 @@ func (v verdict) String() string {
 		facts = append(facts, fmt.Sprintf("proven at height %d, %s", v.Height, v.Time.Format("2006-01-02 15:04:05Z")))
 	}
 	fact(v.Transactions.Verified, "signatures of transactions verified")
-	fact(v.Transactions.Unverified, "not, for want of a credential that this program can check")
+	fact(v.Transactions.Unverified, "not, for want of a credential")
 	return v.File + ": verified: " + strings.Join(facts, ", ")
 }
 

@@ -33,7 +33,9 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		output string // part of it
 	}{
-		"a log":              {[]string{genesis, vectors + "good/complete.log"}, 0, "verified: audit log, 12 events, 2 checkpoints, 2 cosignatures"},
+		"a log":              {[]string{genesis, vectors + "good/complete.log"}, 0, "verified: audit log, 17 events, 2 checkpoints, 2 cosignatures"},
+		"all four suites":    {[]string{genesis, vectors + "good/approvals.log"}, 0, "13 of them erased or withheld, proven at height 9, 2023-11-14 22:13:29Z, 4 signatures of transactions verified\n"},
+		"a stranger":         {[]string{genesis, vectors + "good/stranger.log"}, 0, "2 not, for want of a credential"},
 		"several kinds":      {[]string{vectors + "good/checkpoint", vectors + "good/ceremony.receipt", genesis}, 0, "verified: receipt, 2 events"},
 		"one of two refused": {[]string{genesis, vectors + "bad/short.log", vectors + "good/small.log"}, 1, "REFUSED: byte "},
 		"an unknown kind":    {[]string{genesis, unknown}, 1, "no audit log, receipt, checkpoint or transcript"},
@@ -76,7 +78,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &verdicts); err != nil {
 		t.Fatal(err)
 	}
-	if v := verdicts[0]; code != 1 || !v.OK || v.Kind != "audit log" || v.Events != 12 || v.Height != 7 || v.Transactions.Verified != 5 || v.Error != "" {
+	if v := verdicts[0]; code != 1 || !v.OK || v.Kind != "audit log" || v.Events != 17 || v.Height != 9 || v.Transactions.Verified != 10 || v.Error != "" {
 		t.Errorf("exit code %d, %+v", code, v)
 	}
 	if v := verdicts[1]; v.OK || !strings.Contains(v.Error, "byte ") {
