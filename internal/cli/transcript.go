@@ -122,6 +122,7 @@ func showProven(t *table, file string, p *dkg.TranscriptOutcome) {
 	t.row(file, p.File+" verifies")
 	t.row("  ceremony", p.Ceremony)
 	t.row("  of cluster", p.Cluster)
+	t.row("  mode", fmt.Sprintf("%s, shares of epoch %d", p.Mode, p.Epoch))
 	t.row("  shares", shares(p.Threshold, p.Seats))
 	for _, key := range p.PublicKeys {
 		t.row("  key", key)

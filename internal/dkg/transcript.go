@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -29,8 +30,9 @@ type Transcript struct {
 	archive bool
 	delta   [32]byte
 	joined  Seats
-	joins   [][]byte   // of who joined
 	qual    Seats      // dealers
+	prior   []byte     // refresh, reshare: old t points of each key, as it was shared before
+	joins   [][]byte   // of who joined
 	headers [][]byte   // of the dealers
 	chunks  [][][]byte // of each
 }
@@ -46,7 +48,15 @@ func ReadTranscript(b *Board, src Source) (*Transcript, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Transcript{params: b.params, leaves: result.leaves, holders: b.Holders(), archive: true, delta: b.delta, joined: b.Joined(), qual: b.set}
+	x := &Transcript{params: b.params, leaves: result.leaves, holders: b.Holders(), archive: true, delta: b.delta, joined: b.Joined(), qual: b.params.weighed(b.set)}
+	read := b.params.readPrior(src)
+	for k := 0; read != nil && k < result.Keys(); k++ {
+		leaf, err := read(k)
+		if err != nil {
+			return nil, err
+		}
+		x.prior = append(x.prior, leaf...)
+	}
 	fetch := func(into *[][]byte, name [32]byte) {
 		body, e := src(name)
 		*into, err = append(*into, body), errors.Join(err, e)
@@ -76,6 +86,7 @@ func (x *Transcript) Archive() []byte {
 	e.Fixed(x.delta[:])
 	e.U32(uint32(x.joined))
 	e.U32(uint32(x.qual))
+	e.Fixed(x.prior)
 	for _, m := range x.joins {
 		e.Bytes(m)
 	}
@@ -144,12 +155,7 @@ func parseTranscript(raw []byte) (*Transcript, error) {
 	if d.Err() != nil {
 		return nil, d.Err()
 	}
-	size := x.params.result().leaf * int(x.params.Keys)
-	if size > d.Len() {
-		return nil, errTranscript
-	}
-	x.leaves = make([]byte, size)
-	d.Fixed(x.leaves)
+	x.leaves = readLeaves(d, x.params.result())
 	x.holders = readSeats(d, x.params.Members())
 	for range x.holders.Len() {
 		x.attestations = append(x.attestations, d.Bytes(maxAttestation))
@@ -158,6 +164,9 @@ func parseTranscript(raw []byte) (*Transcript, error) {
 		d.Fixed(x.delta[:])
 		x.joined = readSeats(d, x.params.Parties())
 		x.qual = readSeats(d, x.joined&x.params.dealers())
+		if x.params.Mode.Renews() {
+			x.prior = readLeaves(d, x.params.prior())
+		}
 		for range x.joined.Len() {
 			x.joins = append(x.joins, d.Bytes(wire.MaxTx))
 		}
@@ -174,6 +183,18 @@ func parseTranscript(raw []byte) (*Transcript, error) {
 		}
 	}
 	return x, d.Finish()
+}
+
+// readLeaves reads a whole tree's leaves, and allocates no more than is there.
+func readLeaves(d *wire.Decoder, s shape) []byte {
+	size := s.leaf * s.leaves
+	if size > d.Len() {
+		d.Fail(errTranscript)
+		return nil
+	}
+	leaves := make([]byte, size)
+	d.Fixed(leaves)
+	return leaves
 }
 
 // verify is what a certificate proves.
@@ -204,18 +225,30 @@ func (x *Transcript) verify() error {
 // receivers returns who joined to get shares.
 func (x *Transcript) receivers() Seats { return x.joined & x.params.Members() }
 
-// replay computes the result from what was dealt.
-func (x *Transcript) replay() error {
-	p := &x.params
-	if p.Mode != ModeKeygen && p.Mode != ModeImport {
-		return fmt.Errorf("replay archive: mode %d begins with other keys, which are not in it: check the certificate", p.Mode)
+// weighed returns the dealers of a QUAL whose dealings the shares are made of.
+// An archive holds no others: nothing in it would depend on them.
+func (p *Params) weighed(qual Seats) Seats {
+	if p.Mode == ModeReshare {
+		return qual.First(p.minDealers())
 	}
+	return qual
+}
+
+// replay computes the result from what was dealt, and from what it began with.
+func (x *Transcript) replay() error {
+	p, a := &x.params, x.params.Suite.arithmetic()
 	if x.holders.Without(x.receivers()) != 0 {
 		return errors.New("a holder that did not join")
 	}
 	b := &Board{params: *p, cid: p.ID(), seats: make([]place, p.N), set: x.qual, delta: x.delta}
-	if x.qual.Len() < p.minDealers() || (p.Mode == ModeImport) != (x.delta == [32]byte{}) {
-		return errors.New("too few dealers, or a shift where there is none")
+	if x.qual.Len() < p.minDealers() || x.qual != p.weighed(x.qual) {
+		return errors.New("too few dealers, or one that weighs nothing")
+	}
+	if (p.Mode == ModeKeygen) == (x.delta == [32]byte{}) {
+		return errors.New("a shift where there is none, or none where there is one")
+	}
+	if err := x.checkPrior(a); err != nil {
+		return err
 	}
 	if err := x.takeJoins(b); err != nil {
 		return err
@@ -224,7 +257,7 @@ func (x *Transcript) replay() error {
 	if err != nil {
 		return err
 	}
-	r, err := p.Suite.arithmetic().receive(job)
+	r, err := a.receive(job)
 	if err != nil {
 		return err
 	}
@@ -233,15 +266,29 @@ func (x *Transcript) replay() error {
 	}
 	b.sums = r.sums
 	unbias := b.unbias
-	if p.Mode == ModeImport {
+	if p.Mode != ModeKeygen {
 		unbias = nil
 	}
-	before, err := p.Suite.arithmetic().unshift(x.leaves, int(p.T), unbias)
+	before, err := a.unshift(x.leaves, int(p.T), unbias)
 	if err != nil {
 		return err
 	}
 	if root, _, _ := p.result().cut(before); root != r.sums {
 		return errors.New("the keys are not the sums of what was dealt")
+	}
+	return nil
+}
+
+// checkPrior holds the sharing before to the root that the parameters name.
+func (x *Transcript) checkPrior(a arithmetic) error {
+	if !x.params.Mode.Renews() {
+		return nil
+	}
+	if root, _, _ := x.params.prior().cut(x.prior); root != x.params.Expected {
+		return errors.New("the sharing before is not the one that was to be replaced")
+	}
+	if err := a.sound(x.prior, int(x.params.Old.T)); err != nil {
+		return fmt.Errorf("the sharing before: %w", err)
 	}
 	return nil
 }
@@ -271,7 +318,12 @@ func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
 	shape := x.params.dealing(receivers)
 	bodies := map[int][][]byte{}
 	job := &receiveJob{params: &x.params, roster: roster, receivers: receivers, set: x.qual, headers: map[int]*Header{},
-		coins: coins{key: func() *[32]byte { return new([32]byte) }}}
+		coins: coins{key: func() *[32]byte { return new([32]byte) }},
+		prior: func(key int) ([]byte, error) {
+			size := x.params.prior().leaf
+			return x.prior[key*size : (key+1)*size], nil
+		},
+		old: func([]byte) secret.Bytes { return secret.Bytes{} }}
 	for job.me = 1; !receivers.Has(job.me); job.me++ {
 	}
 	next := 0
@@ -285,7 +337,7 @@ func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("header of seat %d: %w", d, err)
-		case !ok || h.CID != b.cid || len(h.Knowledge) != x.params.Suite.pointSize()+32 || len(h.Encapsulations) != hybrid ||
+		case !ok || h.CID != b.cid || len(h.Knowledge) != x.params.knowledge() || len(h.Encapsulations) != hybrid ||
 			!h.R.VerifyProof(h.Rho, wire.TagPoKRho, headerContext(b.cid, roster, d, h)...):
 			return nil, fmt.Errorf("header of seat %d: %w", d, errTranscript)
 		}
@@ -333,6 +385,8 @@ type TranscriptOutcome struct {
 	File        string   `json:"file"` // archive or certificate
 	Ceremony    string   `json:"ceremony"`
 	Cluster     string   `json:"cluster"`
+	Mode        string   `json:"mode"`
+	Epoch       uint32   `json:"epoch"` // of the shares
 	Hybrid      bool     `json:"hybrid"`
 	Threshold   int      `json:"threshold"`
 	Seats       int      `json:"seats"`
@@ -344,7 +398,7 @@ type TranscriptOutcome struct {
 // Outcome describes what was verified.
 func (x *Transcript) Outcome() *TranscriptOutcome {
 	p, id := &x.params, x.params.ID()
-	o := &TranscriptOutcome{File: "certificate", Ceremony: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(p.Cluster[:]), Hybrid: p.Hybrid,
+	o := &TranscriptOutcome{File: "certificate", Ceremony: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(p.Cluster[:]), Mode: p.Mode.String(), Epoch: p.Epoch, Hybrid: p.Hybrid,
 		Threshold: int(p.T), Seats: int(p.N), Confirmed: x.holders.Len(), DepositSafe: x.DepositSafe()}
 	if x.archive {
 		o.File = "archive"

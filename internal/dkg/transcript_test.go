@@ -2,6 +2,7 @@ package dkg_test
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -29,37 +30,45 @@ func TestTranscript(t *testing.T) {
 			if hybrid {
 				c.Acts[2] = dkgtest.Silent // QUAL without it, and nothing to it
 			}
-			x := transcript(t, c)
-			result, err := dkg.ReadResult(c.Board, c.Source)
-			if err != nil {
-				t.Fatal(err)
+			proves(t, fmt.Sprintf("%s, hybrid %t", name, hybrid), c)
+		}
+		base := made(t, dkgtest.Params(suite, false, 4, 2))
+		proves(t, name+", refresh", renew(t, base, nil))
+		proves(t, name+", reshare", renew(t, base, reshare(0)))
+	}
+}
+
+func proves(t *testing.T, name string, c *dkgtest.Ceremony) {
+	t.Helper()
+	x := transcript(t, c)
+	result, err := dkg.ReadResult(c.Board, c.Source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, raw := range [][]byte{x.Archive(), x.Certificate()} {
+		again, err := dkg.VerifyTranscript(raw)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if again.Params() != c.Board.Params() || again.Holders() != c.Board.Holders() || again.DepositSafe() != c.Board.DepositSafe() ||
+			!slices.EqualFunc(again.PublicKeys(), [][]byte{result.PublicKey(0), result.PublicKey(1)}, bytes.Equal) {
+			t.Errorf("%s: the %s proves something else", name, again.Outcome().File)
+		}
+		work := bytes.Clone(raw)
+		for at := 0; at < len(work); at += 1 + len(work)/60 {
+			work[at] ^= 1 << (at % 8)
+			if _, err := dkg.VerifyTranscript(work); err == nil {
+				t.Errorf("%s: byte %d of %d of the %s may flip", name, at, len(raw), again.Outcome().File)
 			}
-			for _, raw := range [][]byte{x.Archive(), x.Certificate()} {
-				again, err := dkg.VerifyTranscript(raw)
-				if err != nil {
-					t.Fatalf("%s, hybrid %t: %v", name, hybrid, err)
-				}
-				if again.Params() != c.Board.Params() || again.Holders() != c.Board.Holders() || again.DepositSafe() != c.Board.DepositSafe() ||
-					!slices.EqualFunc(again.PublicKeys(), [][]byte{result.PublicKey(0), result.PublicKey(1)}, bytes.Equal) {
-					t.Errorf("%s, hybrid %t: the %s proves something else", name, hybrid, again.Outcome().File)
-				}
-				work := bytes.Clone(raw)
-				for at := 0; at < len(work); at += 1 + len(work)/60 {
-					work[at] ^= 1 << (at % 8)
-					if _, err := dkg.VerifyTranscript(work); err == nil {
-						t.Errorf("%s, hybrid %t: byte %d of %d of the %s may flip", name, hybrid, at, len(raw), again.Outcome().File)
-					}
-					work[at] ^= 1 << (at % 8)
-				}
-				for _, cut := range []int{0, 40, len(raw) / 2, len(raw) - 1} {
-					if _, err := dkg.VerifyTranscript(raw[:cut]); err == nil {
-						t.Errorf("%s: it may end after %d bytes", name, cut)
-					}
-				}
-				if _, err := dkg.VerifyTranscript(append(work, 0)); err == nil {
-					t.Errorf("%s: it may go on", name)
-				}
+			work[at] ^= 1 << (at % 8)
+		}
+		for _, cut := range []int{0, 40, len(raw) / 2, len(raw) - 1} {
+			if _, err := dkg.VerifyTranscript(raw[:cut]); err == nil {
+				t.Errorf("%s: it may end after %d bytes", name, cut)
 			}
+		}
+		if _, err := dkg.VerifyTranscript(append(work, 0)); err == nil {
+			t.Errorf("%s: it may go on", name)
 		}
 	}
 }
@@ -69,6 +78,8 @@ func FuzzVerifyTranscript(f *testing.F) {
 	x := transcript(f, c)
 	f.Add(x.Archive())
 	f.Add(x.Certificate())
+	f.Add(transcript(f, renew(f, c, nil)).Archive())
+	f.Add(transcript(f, renew(f, c, reshare(0))).Archive())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		x, err := dkg.VerifyTranscript(raw)
 		if err != nil {

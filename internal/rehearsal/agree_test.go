@@ -45,6 +45,7 @@ func build(t *testing.T) judges {
 func TestBothImplementations(t *testing.T) {
 	j := build(t)
 	t.Run("on ceremonies", j.onCeremonies)
+	t.Run("on edited archives of a ledger", j.onEditedLedgerArchives)
 	t.Run("on fewer", j.onFewer)
 	t.Run("on what is signed", j.onWhatIsSigned)
 	t.Run("by exit code", j.byExitCode)
@@ -53,6 +54,8 @@ func TestBothImplementations(t *testing.T) {
 // outcome is what both say of a file, in whichever words; nil if they refuse it.
 type outcome struct {
 	Ceremony, Cluster, Phase string
+	Mode                     string
+	Epoch                    int
 	Exercise, Hybrid         bool
 	Participants, Threshold  int
 	Seats                    int

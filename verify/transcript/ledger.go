@@ -59,7 +59,8 @@ type ledger struct {
 	hybrid            bool
 	without           seats
 	cluster, expected digest
-	importer          int
+	importer, epoch   int
+	oldT              int
 	oldDealers        seats
 	points            []byte // t of each key
 	polynomials       []element
@@ -86,14 +87,13 @@ func (l *ledger) params(f *reader) error {
 	l.mode = f.number(1)
 	suite := f.number(1)
 	l.hybrid, l.n, l.t, l.without = f.flag(), f.number(1), f.number(1), seats(f.number(4))
-	epoch := f.number(4)
+	l.epoch = f.number(4)
 	l.keys = f.number(4)
 	f.digest() // nonce
 	l.cluster = f.digest()
 	f.digest() // document
 	l.importer, l.expected = f.number(1), f.digest()
-	oldT := f.number(1)
-	l.oldDealers = seats(f.number(4))
+	l.oldT, l.oldDealers = f.number(1), seats(f.number(4))
 	oldEpoch := f.number(4)
 	timeless := false
 	for range 6 {
@@ -107,7 +107,7 @@ func (l *ledger) params(f *reader) error {
 	case suite == 2:
 		l.group = ristretto{}
 	}
-	replaces := oldT != 0 || l.oldDealers != 0 || oldEpoch != 0
+	replaces := l.oldT != 0 || l.oldDealers != 0 || oldEpoch != 0
 	renews := l.mode == refresh || l.mode == reshare
 	switch {
 	case l.mode < keygen || l.mode > reshare || l.group == nil:
@@ -118,11 +118,11 @@ func (l *ledger) params(f *reader) error {
 		return errors.New("an import, and nothing else, names its dealer")
 	case (l.mode == keygen) != (l.expected == digest{}):
 		return errors.New("a ceremony on existing keys, and no other, names them")
-	case l.mode == keygen && epoch != 0, !renews && replaces, renews && epoch != oldEpoch+1:
+	case l.mode == keygen && l.epoch != 0, !renews && replaces, renews && l.epoch != oldEpoch+1:
 		return errors.New("a wrong epoch, or a sharing to replace that is none")
-	case renews && (oldT < 1 || !l.oldDealers.within(seatsTo(l.n)) || l.oldDealers.len() < oldT):
+	case renews && (l.oldT < 1 || !l.oldDealers.within(seatsTo(l.n)) || l.oldDealers.len() < l.oldT):
 		return errors.New("more shares than old dealers have")
-	case l.mode == refresh && (l.oldDealers != l.members() || oldT != l.t):
+	case l.mode == refresh && (l.oldDealers != l.members() || l.oldT != l.t):
 		return errors.New("a refresh changes neither holders nor threshold")
 	}
 	return safe(l.t, l.members().len())
@@ -134,7 +134,8 @@ func (l *ledger) cid() digest    { return h(ledgerPrefix, l.raw) }
 
 func (l *ledger) outcome() *Outcome {
 	cid, size := l.cid(), l.group.size()
-	o := &Outcome{Ceremony: hex.EncodeToString(cid[:]), Cluster: hex.EncodeToString(l.cluster[:]), Hybrid: l.hybrid, Participants: l.n,
+	o := &Outcome{Ceremony: hex.EncodeToString(cid[:]), Cluster: hex.EncodeToString(l.cluster[:]),
+		Mode: [...]string{"", "keygen", "import", "refresh", "reshare"}[l.mode], Epoch: l.epoch, Hybrid: l.hybrid, Participants: l.n,
 		Threshold: l.t, Phase: "done", Confirmed: l.holders.len(), DepositSafe: l.holders.len() >= l.t+l.faults()}
 	for leaf := range slices.Chunk(l.points, l.t*size) {
 		o.PublicKeys = append(o.PublicKeys, text(leaf[:size]))
@@ -164,23 +165,25 @@ func (l *ledger) check() error {
 	}
 	size := l.group.size()
 	for k, leaf := range slices.Collect(slices.Chunk(l.points, l.t*size)) {
-		v, ok := l.elements(leaf)
-		if !ok || v[0].identity() || differences(v)[0].identity() {
-			return fmt.Errorf("key %d is not of the subgroup or not shared by a polynomial of degree %d", k, l.t-1)
-		}
-		for _, e := range v {
-			if !e.inside() {
-				return fmt.Errorf("key %d: a point outside the subgroup", k)
-			}
+		v, ok := l.polynomial(leaf, l.t)
+		if !ok {
+			return fmt.Errorf("key %d is not shared by a polynomial of degree %d in the subgroup", k, l.t-1)
 		}
 		l.polynomials = append(l.polynomials, v...)
 	}
 	return l.confirmed()
 }
 
-// elements reads the t points at the front of a leaf.
-func (l *ledger) elements(leaf []byte) ([]element, bool) {
-	v, size := make([]element, l.t), l.group.size()
+// polynomial reads the t points of a leaf that fix how a key is shared: all in
+// the subgroup, of degree t-1, and the key is not the identity.
+func (l *ledger) polynomial(leaf []byte, t int) ([]element, bool) {
+	v, ok := l.elements(leaf, t)
+	return v, ok && !v[0].identity() && !differences(v)[0].identity() && !slices.ContainsFunc(v, func(e element) bool { return !e.inside() })
+}
+
+// elements reads the points at the front of a leaf.
+func (l *ledger) elements(leaf []byte, count int) ([]element, bool) {
+	v, size := make([]element, count), l.group.size()
 	for j := range v {
 		var ok bool
 		if v[j], ok = l.group.element(leaf[j*size : (j+1)*size]); !ok {

@@ -33,36 +33,39 @@ func message(raw []byte, kind int, cid digest) *reader {
 	return r
 }
 
-// replayLedger judges an archive: from what was dealt it computes the keys.
+// replayLedger judges an archive: from what was dealt, and from what it began
+// with, it computes the keys.
 func replayLedger(r *reader) (*Outcome, error) {
 	l, err := readLedger(r)
 	if err != nil {
 		return nil, err
 	}
 	block := r.digest()
-	parties, dealers, least := l.members(), l.members(), l.t
-	switch l.mode {
-	case imported:
-		dealers, least = seats(1)<<l.importer, 1
-		parties |= dealers
-	case refresh, reshare:
-		return nil, errors.New("a ceremony that begins with other keys, which are not in it: its certificate says all")
-	}
-	joined := r.seats(parties)
+	dealers, least := l.dealers()
+	joined := r.seats(l.members() | dealers)
 	qual := r.seats(joined & dealers)
 	receivers := joined & l.members()
 	switch {
 	case r.err != nil:
 		return nil, r.err
-	case qual.len() < least || (l.mode == imported) != (block == digest{}):
-		return nil, errors.New("too few dealers, or a shift where there is none")
+	case qual.len() < least || l.mode == reshare && qual.len() > least:
+		return nil, errors.New("too few dealers, or one that weighs nothing")
+	case (l.mode == keygen) == (block == digest{}):
+		return nil, errors.New("a shift where there is none, or none where there is one")
 	case !l.holders.within(receivers):
 		return nil, errors.New("a holder that did not join")
+	}
+	before, err := l.before(r)
+	if err != nil {
+		return nil, err
 	}
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	d := &dealings{ledger: l, receivers: receivers}
+	d := &dealings{ledger: l, receivers: receivers, qual: qual, before: before}
+	if l.mode == refresh {
+		d.sums = slices.Concat(before...)
+	}
 	parts := [][]byte{}
 	cid := l.cid()
 	for _, i := range joined.list() {
@@ -88,6 +91,41 @@ func replayLedger(r *reader) (*Outcome, error) {
 	return l.outcome(), d.result(h(ledgerPrefix+"/verdict", names...), block)
 }
 
+// dealers returns who may deal, and how many have to.
+func (l *ledger) dealers() (who seats, least int) {
+	switch l.mode {
+	case imported:
+		return seats(1) << l.importer, 1
+	case reshare:
+		return l.oldDealers, l.oldT
+	}
+	return l.members(), l.t
+}
+
+// before reads what a refresh or a reshare began with: of each key the first
+// old t values of its polynomial, under the root that the parameters name.
+func (l *ledger) before(r *reader) (polynomials [][]element, err error) {
+	if l.mode != refresh && l.mode != reshare {
+		return nil, nil
+	}
+	leaf := l.oldT * l.group.size()
+	all := r.take(leaf * l.keys)
+	if r.err != nil {
+		return nil, r.err
+	}
+	if root(all, leaf) != l.expected {
+		return nil, errors.New("it began with other keys than were to be replaced")
+	}
+	for one := range slices.Chunk(all, leaf) {
+		v, ok := l.polynomial(one, l.oldT)
+		if !ok {
+			return nil, fmt.Errorf("key %d was not shared by a polynomial of degree %d in the subgroup", len(polynomials), l.oldT-1)
+		}
+		polynomials = append(polynomials, v)
+	}
+	return polynomials, nil
+}
+
 // join checks that a seat has the key it joined with, and returns it and the
 // hash of the one that letters are sealed for.
 func (l *ledger) join(raw []byte, cid digest, seat int) (key []byte, letters digest, err error) {
@@ -108,9 +146,10 @@ func (l *ledger) join(raw []byte, cid digest, seat int) (key []byte, letters dig
 // dealings sums up those of QUAL.
 type dealings struct {
 	*ledger
-	receivers seats
-	roster    digest
-	sums      []element // t of each key
+	receivers, qual seats
+	before          [][]element // of each key
+	roster          digest
+	sums            []element // t of each key
 }
 
 // read takes a dealer's header and its chunks.
@@ -122,22 +161,28 @@ func (d *dealings) read(r *reader, header []byte, dealer int) error {
 	if err := f.end(); err != nil {
 		return err
 	}
-	want := 0
+	want, proof := 0, size+32
 	if d.hybrid {
 		want = d.receivers.len() * letterSize
 	}
-	if len(knowledge) != size+32 || len(letters) != want {
+	if d.mode == refresh {
+		proof = 0 // everybody knows its constants
+	}
+	if len(knowledge) != proof || len(letters) != want {
 		return errShort
 	}
 	if !knows(key, rho, ledgerPrefix+"/pok-rho", cid[:], d.roster[:], []byte{byte(dealer)}, knowledge, top[:], letters) {
 		return errors.New("the proof of rho is false")
 	}
-	constants, encoded, err := d.chunks(r, cid, top)
+	constants, encoded, err := d.chunks(r, cid, top, dealer)
 	if err != nil {
 		return err
 	}
 	if d.mode == imported && h(ledgerPrefix+"/expected", encoded) != d.expected {
 		return errors.New("other keys than were to be imported")
+	}
+	if d.mode == refresh {
+		return nil
 	}
 	a, ok1 := d.group.element(knowledge[:size])
 	z, ok2 := d.group.scalar(knowledge[size:])
@@ -158,7 +203,7 @@ func (d *dealings) read(r *reader, header []byte, dealer int) error {
 
 // chunks reads a dealer's leaves, adds their points to the sums and returns
 // the constants.
-func (d *dealings) chunks(r *reader, cid, top digest) (constants []element, encoded []byte, err error) {
+func (d *dealings) chunks(r *reader, cid, top digest, dealer int) (constants []element, encoded []byte, err error) {
 	leaf := d.t*d.group.size() + 32*d.receivers.len()
 	per := 1
 	for per*2*leaf <= mostChunk {
@@ -175,19 +220,54 @@ func (d *dealings) chunks(r *reader, cid, top digest) (constants []element, enco
 			return nil, nil, fmt.Errorf("chunk %d is not of the dealing", index)
 		}
 		for one := range slices.Chunk(body, leaf) {
-			v, ok := d.elements(one)
-			if !ok || slices.ContainsFunc(v, element.identity) {
-				return nil, nil, fmt.Errorf("key %d: not points, or one that gives a share away", len(constants))
+			v, ok := d.elements(one, d.t)
+			if !ok || slices.ContainsFunc(v[1:], element.identity) || !d.begins(v[0], len(constants), dealer) {
+				return nil, nil, fmt.Errorf("key %d: not points, one that gives a share away, or a false constant", len(constants))
 			}
-			d.add(len(constants), v)
+			d.add(len(constants), d.weighed(v, dealer))
 			constants, encoded = append(constants, v[0]), append(encoded, one[:d.group.size()]...)
 		}
 	}
 	return constants, encoded, nil
 }
 
+// begins judges a constant: zero in a refresh, the dealer's old share in a
+// reshare, elsewhere not zero.
+func (d *dealings) begins(constant element, key, dealer int) bool {
+	switch d.mode {
+	case refresh:
+		return constant.identity()
+	case reshare:
+		return !constant.identity() && constant.minus(extend(d.before[key], dealer)[dealer]).identity()
+	}
+	return !constant.identity()
+}
+
+// weighed returns what a dealing adds to the sum: in a reshare, times the
+// dealer's coefficient in the interpolation at zero over all of QUAL.
+func (d *dealings) weighed(v []element, dealer int) []element {
+	if d.mode != reshare {
+		return v
+	}
+	order := d.group.order()
+	over, under := big.NewInt(1), big.NewInt(1)
+	for _, j := range d.qual.list() {
+		if j != dealer {
+			over.Mul(over, big.NewInt(int64(j)))
+			under.Mul(under, big.NewInt(int64(j-dealer)))
+		}
+	}
+	weight := over.Mul(over, under.ModInverse(under.Mod(under, order), order))
+	weight.Mod(weight, order)
+	out := make([]element, len(v))
+	for j := range v {
+		out[j] = d.group.sum(v[j:j+1], []*big.Int{weight})
+	}
+	return out
+}
+
 func (d *dealings) add(key int, v []element) {
-	if len(d.sums) == key*d.t { // the first dealer
+	if len(d.sums) == key*d.t { // nothing was there before
 		d.sums = append(d.sums, v...)
 		return
 	}

@@ -12,6 +12,8 @@ type Outcome struct {
 	Kind         string     `json:"kind"` // what magics says
 	Ceremony     string     `json:"ceremony"`
 	Cluster      string     `json:"cluster,omitempty"` // on a ledger
+	Mode         string     `json:"mode,omitempty"`    // there, too
+	Epoch        int        `json:"epoch,omitempty"`   // of the shares that it made
 	Exercise     bool       `json:"exercise,omitempty"`
 	Hybrid       bool       `json:"hybrid"`
 	Participants int        `json:"participants"`

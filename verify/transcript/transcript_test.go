@@ -41,6 +41,8 @@ func files(t testing.TB) (names []string) {
 // said is what the product says of a file, in its words.
 type said struct {
 	File, Ceremony, Cluster, Phase string
+	Mode                           string
+	Epoch                          int
 	Exercise, Hybrid               bool
 	Participants, Seats            int
 	Threshold, Confirmed           int
@@ -53,7 +55,7 @@ type said struct {
 }
 
 func (s *said) outcome(kind string) *Outcome {
-	o := &Outcome{Kind: kind, Ceremony: s.Ceremony, Cluster: s.Cluster, Exercise: s.Exercise, Hybrid: s.Hybrid, Participants: s.Participants + s.Seats,
+	o := &Outcome{Kind: kind, Ceremony: s.Ceremony, Cluster: s.Cluster, Mode: s.Mode, Epoch: s.Epoch, Exercise: s.Exercise, Hybrid: s.Hybrid, Participants: s.Participants + s.Seats,
 		Threshold: s.Threshold, Phase: s.Phase, Dealers: s.Dealers, PublicKeys: s.PublicKeys, Confirmed: s.Confirmed, DepositSafe: s.DepositSafe, Faults: s.Faults}
 	if s.PublicKey != "" {
 		o.PublicKeys = []string{s.PublicKey}

@@ -192,7 +192,7 @@ func told(o *transcript.Outcome) []string {
 		facts = append(facts, "an exercise whose keys do not count")
 	}
 	if o.Cluster != "" {
-		facts = append(facts, "of cluster "+o.Cluster)
+		facts = append(facts, "of cluster "+o.Cluster, fmt.Sprintf("%s to epoch %d", o.Mode, o.Epoch))
 	}
 	if len(o.Cohorts) > 0 {
 		facts = append(facts, fmt.Sprintf("%d of %d cohorts to sign, %d did", o.Threshold, len(o.Cohorts), o.Confirmed))
