@@ -19,6 +19,7 @@ import (
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/signer"
 	"github.com/quorate/quorate/internal/slashing"
 )
 
@@ -29,31 +30,10 @@ func TestClusterMakesKeysAndSigns(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 
-	began := time.Now()
-	id, err := openSoon(ctx, nodes[0], 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("opened after %v", time.Since(began))
-	board, err := nodes[0].WaitCeremony(ctx, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("done after %v, faults %v", time.Since(began), board.Faults())
-	for _, n := range nodes {
-		if err := n.awaitActive(ctx, id); err != nil {
-			t.Fatal(err)
-		}
-		for len(n.Signer().Keys()) < 3 {
-			if ctx.Err() != nil {
-				t.Fatalf("%s never saw the keys", n.Name())
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}
+	keys := makeKeys(t, ctx, nodes, 3)
 	network := nodes[0].Network()
 	for i, n := range nodes {
-		key := n.Signer().Keys()[i%3]
+		key := keys[i%3]
 		duty := eth.Duty{Message: &eth.RandaoReveal{Epoch: uint64(i)}, Fork: eth.ForkInfo{GenesisValidatorsRoot: *network.GenesisValidatorsRoot}}
 		checkSignature(t, ctx, n, key, duty)
 		vote := eth.Duty{Message: &eth.AttestationData{Slot: 64, Source: eth.Checkpoint{Epoch: uint64(i)}, Target: eth.Checkpoint{Epoch: uint64(i) + 1}}, Fork: duty.Fork}
@@ -95,12 +75,40 @@ func checkHistory(t *testing.T, ctx context.Context, nodes []*Node, key [48]byte
 	}
 }
 
-func openSoon(ctx context.Context, n *Node, keys int) (id [32]byte, err error) {
-	for {
-		if id, err = n.OpenCeremony(ctx, keys, true, "test", 0); err == nil || ctx.Err() != nil {
-			return id, err
+// makeKeys makes keys that every node can sign with.
+func makeKeys(t *testing.T, ctx context.Context, nodes []*Node, count int) []signer.Key {
+	t.Helper()
+	began := time.Now()
+	id, err := nodes[0].OpenCeremony(ctx, count, true, "test", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("opened after %v", time.Since(began))
+	board, err := nodes[0].WaitCeremony(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("done after %v, faults %v", time.Since(began), board.Faults())
+	for _, n := range nodes {
+		if err := n.awaitActive(ctx, id); err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond) // the first block is still being made
+		eventually(t, ctx, n.Name()+" sees the keys", func() bool { return len(n.Signer().Keys()) == count })
+	}
+	return nodes[0].Signer().Keys()
+}
+
+// eventually waits for what has no event to wait for.
+func eventually(t *testing.T, ctx context.Context, what string, there func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !there() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not in time", what)
+		}
 	}
 }
 

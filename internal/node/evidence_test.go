@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -51,7 +52,7 @@ func TestEvidence(t *testing.T) {
 	close(ready)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	if _, err := openSoon(ctx, n, 1); err != nil {
+	if _, err := n.OpenCeremony(ctx, 1, true, "test", 0); err != nil {
 		t.Fatal(err)
 	}
 
@@ -62,12 +63,7 @@ func TestEvidence(t *testing.T) {
 	}
 	size, _ := view.LogRoot()
 	for i, n := range nodes {
-		for n.lastCheckpoint().Size < size {
-			if ctx.Err() != nil {
-				t.Fatalf("%s has no checkpoint of %d events", n.Name(), size)
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		eventually(t, ctx, fmt.Sprintf("%s has a checkpoint of %d events", n.Name(), size), func() bool { return n.lastCheckpoint().Size >= size })
 		raw, err := n.Checkpoint(ctx)
 		if err != nil {
 			t.Fatal(err)

@@ -75,11 +75,8 @@ func TestPromptExecution(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for _, n := range nodes[:2] {
-		for n.engine.Load() == nil || n.app.await(ctx, 1) != nil {
-			if ctx.Err() != nil {
-				t.Fatal("the cluster does not start")
-			}
-			time.Sleep(10 * time.Millisecond) // the engine is still starting
+		if err := n.app.await(ctx, 1); err != nil {
+			t.Fatal(err)
 		}
 	}
 	inner := (&action.Action{Rule: action.RuleTimerCancel, Name: "x"}).Encode()

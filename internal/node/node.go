@@ -82,13 +82,14 @@ type Node struct {
 
 	importing chan struct{}                // holds one element while a keystore is imported
 	engine    atomic.Pointer[cmtnode.Node] // nil until Run has started it
+	started   chan struct{}                // closed when it has
 	failed    chan error
 }
 
 // Open reads a home and checks all that can be checked before anything
 // listens. It creates nothing: `quorate node init` does.
 func Open(cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Log.With("node", cfg.Name), importing: make(chan struct{}, 1), failed: make(chan error, 1)}
+	n := &Node{cfg: cfg, log: cfg.Log.With("node", cfg.Name), importing: make(chan struct{}, 1), started: make(chan struct{}), failed: make(chan error, 1)}
 	if err := errors.Join(checkListen("consensus", cfg.ConsensusListen), checkListen("peer", cfg.PeerListen)); err != nil {
 		return nil, err
 	}
@@ -195,6 +196,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	n.engine.Store(engine)
+	close(n.started)
 	g.Go(func() error {
 		select {
 		case <-stop.Done():

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
-	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/wire"
@@ -100,7 +99,7 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 	nodes := startClusterOn(t, 4, network, c.lead, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	key := makeKey(t, ctx, nodes)
+	key := makeKeys(t, ctx, nodes, 1)[0]
 	only(t, ctx, nodes[0])
 
 	// lefts are the leases of all holders, the longest first.
@@ -117,12 +116,7 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 		return all
 	}
 	const needed = 3
-	for lefts()[needed-1] < 9*time.Second { // more than an epoch
-		if ctx.Err() != nil {
-			t.Fatal("no holder has a whole lease")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	eventually(t, ctx, "there are leases of more than an epoch", func() bool { return lefts()[needed-1] >= 9*time.Second })
 
 	c.set(true)
 	began := time.Now()
@@ -130,10 +124,12 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 	var last uint64 // slot
 	signed := 0
 	sign := func() error {
-		slot, _ := network.SlotAt(time.Now())
-		if slot == last {
-			return nil
+		select {
+		case <-time.After(time.Until(slotBegins(network, last+1))):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
+		slot, _ := network.SlotAt(time.Now())
 		last = slot
 		duty := eth.Duty{Fork: eth.ForkInfo{GenesisValidatorsRoot: *network.GenesisValidatorsRoot}, Message: &eth.BeaconBlockHeader{Slot: slot}}
 		if _, err := nodes[signed%4].Signer().Sign(ctx, "", key, duty); err != nil {
@@ -142,8 +138,8 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 		signed++
 		return nil
 	}
-	for err = sign(); err == nil && ctx.Err() == nil; err = sign() {
-		time.Sleep(20 * time.Millisecond)
+	for err == nil {
+		err = sign()
 	}
 	end := began.Add(left)
 	if at := slotBegins(network, last); at.Before(end.Add(-time.Second)) || at.After(end.Add(2*time.Second)) {
@@ -162,8 +158,8 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 
 	c.set(false)
 	healed := time.Now()
-	for before := signed; signed == before && ctx.Err() == nil; err = sign() {
-		time.Sleep(20 * time.Millisecond)
+	for before := signed; signed == before && ctx.Err() == nil; {
+		err = sign()
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -173,30 +169,6 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 
 func slotBegins(n *eth.Network, slot uint64) time.Time {
 	return time.Unix(int64(n.GenesisTime), 0).Add(time.Duration(slot) * n.SlotDuration)
-}
-
-// makeKey makes one key that every node can sign with.
-func makeKey(t *testing.T, ctx context.Context, nodes []*Node) [bls.PublicKeySize]byte {
-	t.Helper()
-	id, err := openSoon(ctx, nodes[0], 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := nodes[0].WaitCeremony(ctx, id); err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range nodes {
-		if err := n.awaitActive(ctx, id); err != nil {
-			t.Fatal(err)
-		}
-		for len(n.Signer().Keys()) < 1 {
-			if ctx.Err() != nil {
-				t.Fatalf("%s never saw the key", n.Name())
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}
-	return nodes[0].Signer().Keys()[0]
 }
 
 // only lets no node but a seat's own use up what is remembered of its end.

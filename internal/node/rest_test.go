@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -20,13 +21,10 @@ func TestIdleClusterRests(t *testing.T) {
 			}
 			// At rest: the custody processes have registered, and nothing has
 			// moved for a while.
-			deadline := time.Now().Add(30 * time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
 			last, since := heights(), time.Now()
-			for time.Since(since) < 500*time.Millisecond {
-				if time.Now().After(deadline) {
-					t.Fatalf("heights %v do not come to rest", last)
-				}
-				time.Sleep(20 * time.Millisecond)
+			eventually(t, ctx, "the nodes come to rest", func() bool {
 				now := heights()
 				for _, n := range nodes {
 					if status, err := n.custody.Status(t.Context()); err != nil || !status.Registered {
@@ -36,8 +34,9 @@ func TestIdleClusterRests(t *testing.T) {
 				if now != last || now[0] == 0 {
 					last, since = now, time.Now()
 				}
-			}
-			time.Sleep(2 * time.Second)
+				return time.Since(since) > 500*time.Millisecond
+			})
+			time.Sleep(2 * time.Second) // that nothing happens is the test
 			if now := heights(); now != last {
 				t.Errorf("at rest the heights went from %v to %v", last, now)
 			}

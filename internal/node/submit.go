@@ -138,12 +138,13 @@ func (o outcome) receipt(hash [32]byte) (Receipt, error) {
 // checkTx puts a transaction into the mempool, whose gossip brings it to the
 // next proposer.
 func (n *Node) checkTx(ctx context.Context, raw []byte) error {
-	engine := n.engine.Load()
-	if engine == nil {
+	select {
+	case <-n.started:
+	case <-ctx.Done():
 		return errStarting
 	}
 	answer := make(chan *abci.ResponseCheckTx, 1)
-	if err := engine.Mempool().CheckTx(raw, func(r *abci.ResponseCheckTx) { answer <- r }, mempool.TxInfo{}); err != nil {
+	if err := n.engine.Load().Mempool().CheckTx(raw, func(r *abci.ResponseCheckTx) { answer <- r }, mempool.TxInfo{}); err != nil {
 		return err
 	}
 	select {
