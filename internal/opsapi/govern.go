@@ -72,16 +72,20 @@ func findRequests(view *ledger.State, q url.Values) (found []foundRequest) {
 }
 
 func (s *Server) request(r *http.Request) (any, error) {
-	view, err := s.config.Ledger.View()
-	if err != nil {
-		return nil, err
-	}
-	id, err := findRequest(view, r.PathValue("id"))
+	view, id, err := s.requestNamed(r)
 	if err != nil {
 		return nil, err
 	}
 	one, _ := view.Request(id)
 	return s.requestOf(view, id, one), nil
+}
+
+// requestNamed is the request that a path names, and the state it is in.
+func (s *Server) requestNamed(r *http.Request) (view *ledger.State, id [32]byte, err error) {
+	if view, err = s.config.Ledger.View(); err == nil {
+		id, err = findRequest(view, r.PathValue("id"))
+	}
+	return view, id, err
 }
 
 // minPrefix is how much of an id names a request, where no other begins so.
@@ -145,11 +149,7 @@ func (s *Server) requestOf(view *ledger.State, id [32]byte, r *ledger.Request) R
 
 // carryOut signs what a request granted.
 func (s *Server) carryOut(r *http.Request) (any, error) {
-	view, err := s.config.Ledger.View()
-	if err != nil {
-		return nil, err
-	}
-	id, err := findRequest(view, r.PathValue("id"))
+	_, id, err := s.requestNamed(r)
 	if err != nil {
 		return nil, err
 	}

@@ -76,19 +76,26 @@ func (s *Server) ceremonies(*http.Request) (any, error) {
 }
 
 func (s *Server) ceremony(r *http.Request) (any, error) {
-	raw, err := parseHex(r.PathValue("id"), 32)
+	view, board, about, err := s.board(r)
 	if err != nil {
 		return nil, err
-	}
-	view, err := s.config.Ledger.View()
-	if err != nil {
-		return nil, err
-	}
-	board, about := view.Ceremony([32]byte(raw))
-	if board == nil {
-		return nil, &Error{http.StatusNotFound, "no ceremony " + r.PathValue("id"), "quorate ceremony list"}
 	}
 	return ceremonyOf(board, about, view.Roster(action.DomainValidator)), nil
+}
+
+// board is that of the ceremony that a path names, and the state it is in.
+func (s *Server) board(r *http.Request) (view *ledger.State, board *dkg.Board, about ledger.About, err error) {
+	raw, err := parseHex(r.PathValue("id"), 32)
+	if err != nil {
+		return nil, nil, about, err
+	}
+	if view, err = s.config.Ledger.View(); err != nil {
+		return nil, nil, about, err
+	}
+	if board, about = view.Ceremony([32]byte(raw)); board == nil {
+		err = &Error{http.StatusNotFound, "no ceremony " + r.PathValue("id"), "quorate ceremony list"}
+	}
+	return view, board, about, err
 }
 
 func ceremonyOf(b *dkg.Board, about ledger.About, roster action.Roster) Ceremony {

@@ -16,17 +16,9 @@ type Transcripts struct {
 }
 
 func (s *Server) transcripts(r *http.Request) (any, error) {
-	raw, err := parseHex(r.PathValue("id"), 32)
+	view, board, _, err := s.board(r)
 	if err != nil {
 		return nil, err
-	}
-	view, err := s.config.Ledger.View()
-	if err != nil {
-		return nil, err
-	}
-	board, _ := view.Ceremony([32]byte(raw))
-	if board == nil {
-		return nil, &Error{http.StatusNotFound, "no ceremony " + r.PathValue("id"), "quorate ceremony list"}
 	}
 	if phase := board.Phase(); phase != dkg.PhaseDone {
 		return nil, &Error{http.StatusConflict, "the ceremony is in phase " + phase.String() + " and proves nothing yet", "quorate ceremony watch " + r.PathValue("id")}
