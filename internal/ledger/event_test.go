@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/ledger/ledgertest"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -193,11 +194,11 @@ func TestIterate(t *testing.T) {
 	keys := rapid.StringMatching(`[ab]{0,3}`)
 	value := rapid.SliceOfN(rapid.Byte(), 1, 2)
 	rapid.Check(t, func(t *rapid.T) {
-		base := memory{}
+		base := ledgertest.Memory{}
 		for k, v := range rapid.MapOf(keys, value).Draw(t, "base") {
 			base[k] = v
 		}
-		s, err := NewState(action.ClusterID{}, "root", base, memory{}, nil, nil)
+		s, err := NewState(action.ClusterID{}, "root", base, ledgertest.Memory{}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +214,7 @@ func TestIterate(t *testing.T) {
 		change(s, "block")
 		s.attempt(func(s *State) Code {
 			change(s, "attempt")
-			want := memory{}
+			want := ledgertest.Memory{}
 			for k, v := range base {
 				want[k] = v
 			}

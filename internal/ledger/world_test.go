@@ -5,9 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/quorate/quorate/internal/action"
@@ -18,20 +15,8 @@ import (
 	"github.com/quorate/quorate/internal/wire"
 )
 
-// memory is committed state without a disk.
-type memory map[string][]byte
-
-func (m memory) Get(key []byte) []byte { return m[string(key)] }
-
-func (m memory) Iterate(prefix []byte, visit func(key, value []byte) bool) {
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), m[k]) {
-			return
-		}
-	}
-}
-
-func (m memory) commit(t testing.TB, writes []Write) {
+// store commits what a real store would take.
+func store(t testing.TB, m ledgertest.Memory, writes []Write) {
 	for _, w := range writes {
 		switch {
 		case w.Value == nil:
@@ -49,7 +34,7 @@ type world struct {
 	testing.TB
 	*ledgertest.Cluster
 
-	state, bodies memory
+	state, bodies ledgertest.Memory
 	frontier      []byte
 	cache         *Cache
 	block         Block
@@ -65,7 +50,7 @@ var (
 
 // newWorld founds a cluster of n nodes and makes its first block.
 func newWorld(t testing.TB, n int) *world {
-	w := &world{TB: t, Cluster: ledgertest.New(t, n), state: memory{}, bodies: memory{}, cache: &Cache{}}
+	w := &world{TB: t, Cluster: ledgertest.New(t, n), state: ledgertest.Memory{}, bodies: ledgertest.Memory{}, cache: &Cache{}}
 	w.block.Time = uint64(w.Genesis.Time.UnixMilli())
 	w.next()
 	return w
@@ -121,8 +106,8 @@ func carry(s *State, b Block, raw []byte) Result {
 }
 
 func (w *world) commit(s *State) {
-	w.state.commit(w, s.Writes())
-	w.bodies.commit(w, s.Bodies())
+	store(w, w.state, s.Writes())
+	store(w, w.bodies, s.Bodies())
 	w.frontier = s.Frontier()
 	w.events = append(w.events, s.Events()...)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,27 +19,15 @@ import (
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/ledger/ledgertest"
 	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/secret"
 )
 
-// memory is a ledger's disk.
-type memory map[string][]byte
-
-func (m memory) Get(key []byte) []byte { return m[string(key)] }
-
-func (m memory) Iterate(prefix []byte, visit func(key, value []byte) bool) {
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), m[k]) {
-			return
-		}
-	}
-}
-
 // fixture is a real ledger after its genesis, with a server in front.
 type fixture struct {
-	state, bodies memory
+	state, bodies ledgertest.Memory
 	frontier      []byte
 	cluster       action.ClusterID
 	height        uint64
@@ -61,7 +48,7 @@ func newFixture(t testing.TB, members ...action.MemberRecord) *fixture {
 
 func newFixtureUnder(t testing.TB, rules []byte, members ...action.MemberRecord) *fixture {
 	t.Helper()
-	f := &fixture{state: memory{}, bodies: memory{}, cluster: action.ClusterID{7}}
+	f := &fixture{state: ledgertest.Memory{}, bodies: ledgertest.Memory{}, cluster: action.ClusterID{7}}
 	st, err := f.View()
 	if err != nil {
 		t.Fatal(err)

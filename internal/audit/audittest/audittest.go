@@ -15,9 +15,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +27,7 @@ import (
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/ident/identtest"
 	"github.com/quorate/quorate/internal/ledger"
+	"github.com/quorate/quorate/internal/ledger/ledgertest"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/proof/prooftest"
 	"github.com/quorate/quorate/internal/wire"
@@ -87,26 +86,13 @@ type Cluster struct {
 	agent    ed25519.PrivateKey       // of Dave
 	passkey  *identtest.Authenticator // of Erin
 	nonces   map[action.Signer]uint64
-	kv, body memory
+	kv, body ledgertest.Memory
 	frontier []byte
 	height   uint64
 	txs      map[[32]byte][]byte
 	size     uint64
 	root     [32]byte
 	tb       testing.TB
-}
-
-// memory is a ledger's disk.
-type memory map[string][]byte
-
-func (m memory) Get(key []byte) []byte { return m[string(key)] }
-
-func (m memory) Iterate(prefix []byte, visit func(key, value []byte) bool) {
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), m[k]) {
-			return
-		}
-	}
 }
 
 func seed(name string) []byte {
@@ -130,7 +116,7 @@ func New(tb testing.TB) *Cluster {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &Cluster{keys: map[action.Signer]ident.PrivateKey{}, nonces: map[action.Signer]uint64{}, kv: memory{}, body: memory{}, txs: map[[32]byte][]byte{}, tb: tb}
+	c := &Cluster{keys: map[action.Signer]ident.PrivateKey{}, nonces: map[action.Signer]uint64{}, kv: ledgertest.Memory{}, body: ledgertest.Memory{}, txs: map[[32]byte][]byte{}, tb: tb}
 	key := func(suite ident.Suite, name string) ident.PrivateKey {
 		k, err := ident.FromSeed(suite, append(seed(name), seed("quantum-safe "+name)...))
 		if err != nil {
