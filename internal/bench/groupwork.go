@@ -43,7 +43,7 @@ func newGroupwork(n, t, keys int) *groupwork {
 const (
 	dealLimit   = "t constant-time base multiplications for each key, one for the proof of the constants; n+2 in ristretto255 for the masks and the proof of rho"
 	verifyLimit = "n·t point decompressions and t subgroup checks for each key, one multi-scalar multiplication over the keys for the own shares and one for each dealer's proof; n in ristretto255 for the masks"
-	lightLimit  = "t point decompressions for each key, t multi-scalar multiplications over the keys, n confirmations decoded and verified in one batch"
+	lightLimit  = "t point decompressions for each key, t multi-scalar multiplications over the keys, t subgroup checks, n-f confirmations decoded and verified in one batch"
 	batchLimit  = "group operations alone: those of dkg_deal and dkg_receive, one base multiplication for each key's delta, one attestation"
 )
 
@@ -103,9 +103,11 @@ func (w *groupwork) settle() error {
 			return fmt.Errorf("measure the limit: %w", err)
 		}
 	}
-	for j := range w.t {
-		g.VarTimeMultiMult(points[j*w.keys:(j+1)*w.keys], w.scalars, 128)
+	sums := make([]bls.G1Point, w.t)
+	for j := range sums {
+		sums[j] = g.VarTimeMultiMult(points[j*w.keys:(j+1)*w.keys], w.scalars, 128)
 	}
+	g.Outside(sums)
 	return nil
 }
 
