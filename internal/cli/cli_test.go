@@ -83,12 +83,12 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 func TestStopChild(t *testing.T) {
-	meek, err := startChild("cat", exec.Command("cat"))
+	obedient, err := startChild("cat", exec.Command("cat"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	meek.stop(time.Minute)
-	if meek.running() {
+	obedient.stop(time.Minute)
+	if obedient.running() {
 		t.Error("a child that obeys still runs")
 	}
 	cmd := exec.Command("sh", "-c", `trap "" TERM; echo ready; while :; do sleep 600; done`)
@@ -96,17 +96,17 @@ func TestStopChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stubborn, err := startChild("sh", cmd)
+	deaf, err := startChild("sh", cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ready.Read(make([]byte, 8)); err != nil {
 		t.Fatal(err)
 	}
-	stubborn.stop(20 * time.Millisecond)
+	deaf.stop(20 * time.Millisecond)
 	var exit *exec.ExitError
-	if !errors.As(stubborn.err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Errorf("a child that does not obey: %v, want killed", stubborn.err)
+	if !errors.As(deaf.err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("a child that does not obey: %v, want killed", deaf.err)
 	}
 }
 

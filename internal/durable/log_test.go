@@ -366,11 +366,11 @@ func BenchmarkAppend(b *testing.B) {
 				b.Fatal(err)
 			}
 			payload := make([]byte, 120)
-			todo := make(chan struct{}, 1024)
+			turns := make(chan struct{}, 1024)
 			var wg sync.WaitGroup
 			for range c {
 				wg.Go(func() {
-					for range todo {
+					for range turns {
 						if err := l.Append(payload).Wait(); err != nil {
 							b.Error(err)
 						}
@@ -379,9 +379,9 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			b.ResetTimer()
 			for range b.N {
-				todo <- struct{}{}
+				turns <- struct{}{}
 			}
-			close(todo)
+			close(turns)
 			wg.Wait()
 			b.StopTimer()
 			s := l.Stats()

@@ -27,7 +27,7 @@ func TestSilentLeader(t *testing.T) {
 			t.Errorf("the next duty waited %s for it again", second)
 		}
 		c.set(honest, honest, honest, honest)
-		time.Sleep(suspendMax)
+		time.Sleep(suspendMax) // of the bubble's time
 		asked := c.holders[3].asked.Load()
 		if third := took(3); third >= leadTurn || c.holders[3].asked.Load() == asked {
 			t.Errorf("it leads again: %s, asked %d times", third, c.holders[3].asked.Load()-asked)

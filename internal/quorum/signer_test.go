@@ -172,7 +172,7 @@ func TestHedge(t *testing.T) {
 		}
 		// It is tried again, and used once it speaks.
 		c.set(honest, honest)
-		time.Sleep(suspendMax)
+		time.Sleep(suspendMax) // of the bubble's time
 		for i := range 3 {
 			if _, err := c.sign(t, root(uint64(i))); err != nil {
 				t.Fatal(err)

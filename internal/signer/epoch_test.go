@@ -46,10 +46,10 @@ func TestEpochsChange(t *testing.T) {
 		// The ledger moves first at node0 and last at node3; holders after it.
 		for i, nd := range c.nodes {
 			sign(uint64(2 * i))
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // of the bubble's time: duties are under way
 			set(nd, next)
 			sign(uint64(2*i + 1))
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // and again
 			nd.set(inEpoch(1))
 		}
 		sign(100)
