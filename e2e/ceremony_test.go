@@ -25,28 +25,16 @@ import (
 // TestCeremonies: making and importing keys while nodes die, with real
 // processes.
 func TestCeremonies(t *testing.T) {
-	bin := buildForCheck(t)
-	t.Run("kills", func(t *testing.T) { ceremonyUnderKills(t, bin) })
-	t.Run("a node stays dead", func(t *testing.T) { ceremonyWithoutOne(t, bin) })
-}
-
-// buildForCheck builds both binaries, and skips where whole clusters do not run.
-func buildForCheck(t *testing.T) string {
-	t.Helper()
-	if os.Getenv("QUORATE_CHECK") == "" {
-		t.Skip("whole clusters run under ./check, or with QUORATE_CHECK=1")
-	}
-	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/quorate", "../cmd/quorate-custody").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return bin
+	needsClusters(t)
+	t.Parallel()
+	t.Run("kills", func(t *testing.T) { t.Parallel(); ceremonyUnderKills(t) })
+	t.Run("a node stays dead", func(t *testing.T) { t.Parallel(); ceremonyWithoutOne(t) })
 }
 
 // operate runs a command against a node, with the token of its operator.
 func (c *cluster) operate(node int, args ...string) (stdout, stderr string, err error) {
 	n := c.node(node)
-	cmd := exec.Command(filepath.Join(c.bin, "quorate"), append([]string{"--address", n.Ops, "--identity", filepath.Join(n.Home, "ops.token")}, args...)...)
+	cmd := exec.Command(filepath.Join(bin, "quorate"), append([]string{"--address", n.Ops, "--identity", filepath.Join(n.Home, "ops.token")}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
@@ -113,12 +101,12 @@ func (c *cluster) holds(node, shares, listed int) []bls.PublicKey {
 // ceremonyUnderKills makes a hundred keys while nodes die at random moments,
 // one or two at a time, and are started again. With two dead the ledger stands
 // still; with none, whoever came back goes on with what it said before.
-func ceremonyUnderKills(t *testing.T, bin string) {
+func ceremonyUnderKills(t *testing.T) {
 	const keys, rounds = 100, 8
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
-	c := newCluster(t, bin, 1)
+	c := newCluster(t, 1)
 	id := c.open(0, "--keys", fmt.Sprint(keys), "--hybrid")
 	phase := func() string {
 		for i := range 4 {
@@ -201,8 +189,8 @@ func (c *cluster) connected() {
 
 // ceremonyWithoutOne: who is silent is left out when its time in blocks is up,
 // named, and missed by nobody. A key moves in meanwhile.
-func ceremonyWithoutOne(t *testing.T, bin string) {
-	c := newCluster(t, bin, 1)
+func ceremonyWithoutOne(t *testing.T) {
+	c := newCluster(t, 1)
 	const dead = 3
 	c.stopNode(dead, syscall.SIGKILL)
 

@@ -21,8 +21,8 @@ import (
 // clonedNode runs a copy of a whole node beside it. It has the original's
 // identity, so the others keep one of the two out, and a process that cannot
 // show the ledger its own registration signs nothing that can be slashed.
-func clonedNode(t *testing.T, bin string) {
-	c := newCluster(t, bin, 2)
+func clonedNode(t *testing.T) {
+	c := newCluster(t, 2)
 	key := c.keys[0]
 	const twin = 1
 	clone := filepath.Join(t.TempDir(), "clone")
@@ -68,8 +68,8 @@ func clonedNode(t *testing.T, bin string) {
 // clonedCustody swaps a custody process for a copy of it behind its node's
 // back, and swaps back: the node hands out partials of whichever it reaches,
 // and nobody takes those of the older incarnation.
-func clonedCustody(t *testing.T, bin string) {
-	c := newCluster(t, bin, 2)
+func clonedCustody(t *testing.T) {
+	c := newCluster(t, 2)
 	key := c.keys[0]
 	const twin = 1
 	dir := t.TempDir()

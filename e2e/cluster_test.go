@@ -36,7 +36,6 @@ import (
 // pass while one looks and there is no lack of duties.
 type cluster struct {
 	t       *testing.T
-	bin     string // directory of the binaries
 	dir     string
 	network *eth.Network
 	dev     *process
@@ -72,14 +71,14 @@ type emitted struct {
 const pastHours = 3
 
 // newCluster founds a cluster of four and waits until it is ready.
-func newCluster(t *testing.T, bin string, validators int) *cluster {
+func newCluster(t *testing.T, validators int) *cluster {
 	t.Helper()
-	return newClusterOf(t, bin, 4, validators)
+	return newClusterOf(t, 4, validators)
 }
 
-func newClusterOf(t *testing.T, bin string, nodes, validators int) *cluster {
+func newClusterOf(t *testing.T, nodes, validators int) *cluster {
 	t.Helper()
-	c := emptyCluster(t, bin)
+	c := emptyCluster(t)
 	base, err := freePorts()
 	if err != nil {
 		t.Fatal(err)
@@ -93,10 +92,10 @@ func newClusterOf(t *testing.T, bin string, nodes, validators int) *cluster {
 }
 
 // emptyCluster has a network, its judges, and no nodes yet.
-func emptyCluster(t *testing.T, bin string) *cluster {
+func emptyCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{
-		t: t, bin: bin, dir: filepath.Join(t.TempDir(), "c"), slasher: slasher.New(slasher.Config{Verify: true}), holders: slasher.New(slasher.Config{}),
+		t: t, dir: filepath.Join(t.TempDir(), "c"), slasher: slasher.New(slasher.Config{Verify: true}), holders: slasher.New(slasher.Config{}),
 		http:     &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 		partials: map[emitted]map[uint16]bls.Partial{}, given: map[emitted]duty{},
 	}
@@ -133,7 +132,7 @@ func (c *cluster) threshold() int {
 func (c *cluster) start(args ...string) {
 	c.t.Helper()
 	os.Remove(c.statePath())
-	c.dev = launch(c.t, filepath.Join(c.bin, "quorate"), append([]string{"dev", "--dir", c.dir}, args...)...)
+	c.dev = launch(c.t, filepath.Join(bin, "quorate"), append([]string{"dev", "--dir", c.dir}, args...)...)
 	c.eventually(time.Minute, "the cluster is ready", func() error {
 		select {
 		case <-c.dev.done:
@@ -250,7 +249,7 @@ func (c *cluster) nodeLog(i, most int) string {
 
 // startNode starts a node that has ended; its fate is in the error.
 func (c *cluster) startNode(i int) error {
-	out, err := exec.Command(filepath.Join(c.bin, "quorate"), "dev", "start-node", c.node(i).Name, "--dir", c.dir).CombinedOutput()
+	out, err := exec.Command(filepath.Join(bin, "quorate"), "dev", "start-node", c.node(i).Name, "--dir", c.dir).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("start %s: %w: %s", c.node(i).Name, err, bytes.TrimSpace(out))
 	}
@@ -283,18 +282,11 @@ func (c *cluster) awaitGone(n clusterNode) {
 func (c *cluster) eventually(limit time.Duration, what string, try func() error) time.Duration {
 	c.t.Helper()
 	from := time.Now()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return time.Since(from)
-		}
-		if time.Since(from) > limit {
-			c.t.Fatalf("%s: not within %s: %v", what, limit, err)
-		}
-		<-tick.C
+	var err error
+	if !eventually(limit, func() bool { err = try(); return err == nil }) {
+		c.t.Fatalf("%s: not within %s: %v", what, limit, err)
 	}
+	return time.Since(from)
 }
 
 // slot and epoch are those of the clock.

@@ -30,7 +30,9 @@
 //
 // Never: a sleep, a fixed port, or a part that is not the real one.
 //
-// Scripts run under ./check (QUORATE_CHECK=1); `go test ./e2e` alone skips.
+// All of it runs under ./check (QUORATE_CHECK=1); `go test ./e2e` alone skips.
+// As many tests run beside each other as there are cores, each with a cluster
+// of its own: most of their time is other people's deadlines.
 //
 // Start reading at TestScripts and testdata/script/dev.txtar.
 package e2e

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,16 +17,11 @@ import (
 // the signing part of docs/threat-model.md's acceptance list. An independent
 // slasher sees every signature that it gets, and every partial.
 func TestNoDoubleSign(t *testing.T) {
-	if os.Getenv("QUORATE_CHECK") == "" {
-		t.Skip("whole clusters run under ./check, or with QUORATE_CHECK=1")
-	}
-	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/quorate", "../cmd/quorate-custody").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	needsClusters(t)
+	t.Parallel()
 	for _, story := range []struct {
 		name string
-		tell func(t *testing.T, bin string)
+		tell func(t *testing.T)
 	}{
 		{"races", races},
 		{"requests that must not sign", hostileRequests},
@@ -41,7 +35,7 @@ func TestNoDoubleSign(t *testing.T) {
 		{"record lost", recordLost},
 		{"deleted and imported again", deletedAndBack},
 	} {
-		t.Run(strings.ReplaceAll(story.name, " ", "_"), func(t *testing.T) { story.tell(t, bin) })
+		t.Run(strings.ReplaceAll(story.name, " ", "_"), func(t *testing.T) { t.Parallel(); story.tell(t) })
 	}
 }
 
@@ -60,10 +54,10 @@ func nightly(n, large int) int {
 // races has validator clients that know nothing of each other ask different
 // nodes for different messages of one duty, at once. At most one gets a
 // signature, and whoever got it, the next duty signs.
-func races(t *testing.T, bin string) {
+func races(t *testing.T) {
 	const requests, validators = 10_000, 32
 	until := time.Now().Add(2 * time.Minute) // on a machine that is busy with other things fewer will do
-	c := newCluster(t, bin, validators)
+	c := newCluster(t, validators)
 	var asked, raced, lost, worst atomic.Int64
 	var all sync.WaitGroup
 	from := time.Now()
@@ -131,8 +125,8 @@ func (c *cluster) race(first int, duties []duty) int {
 // hostileRequests asks a strict node for what must not be signed. Custody
 // records everything before it signs it, so a record that stands still shows
 // that there was no partial, either.
-func hostileRequests(t *testing.T, bin string) {
-	c := newCluster(t, bin, 1)
+func hostileRequests(t *testing.T) {
+	c := newCluster(t, 1)
 	key := c.keys[0]
 	c.stopNode(1, syscall.SIGTERM)
 	c.editConfig(c.node(1).Home, func(text string) string { return text + "strict: true\n" })
@@ -224,8 +218,8 @@ func hostileRequests(t *testing.T, bin string) {
 
 // cleanRestarts restarts nodes in order, one after another, while clients sign
 // what is due. The others vouch for each record, so no duty waits for a floor.
-func cleanRestarts(t *testing.T, bin string) {
-	c := newCluster(t, bin, 4)
+func cleanRestarts(t *testing.T) {
+	c := newCluster(t, 4)
 	rest := c.work(turnAway)
 	for i := range 4 {
 		c.stopNode(i, syscall.SIGTERM)
@@ -272,9 +266,9 @@ func (c *cluster) lifeLog(i int) string {
 // three holders without a floor are there, so nothing may fail for longer than
 // it takes to turn to another node. Then nodes die in any order, and floors
 // may keep duties waiting, but not those that cannot be slashed.
-func kills(t *testing.T, bin string) {
+func kills(t *testing.T) {
 	const requests = 10_000
-	c := newCluster(t, bin, 24)
+	c := newCluster(t, 24)
 	kill := func(i int) {
 		<-time.After(time.Duration(rand.IntN(1500)) * time.Millisecond) // any moment will do
 		n := c.node(i)

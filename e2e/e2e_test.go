@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,52 +31,99 @@ import (
 
 const readmePath = "../README.md"
 
-// scriptTime bounds one script.
-const scriptTime = 60 * time.Second
+// bin is where the binaries are, "" where whole clusters do not run.
+var bin string
 
-func TestScripts(t *testing.T) {
+func TestMain(m *testing.M) {
 	if os.Getenv("QUORATE_CHECK") == "" {
+		os.Exit(m.Run())
+	}
+	var err error
+	if bin, err = os.MkdirTemp("", "quorate-e2e"); err != nil {
+		log.Fatal(err)
+	}
+	code := 1
+	if err := errors.Join(build(".", "../cmd/quorate", "../cmd/quorate-custody"), build("../verify", "./cmd/quorate-verify")); err != nil {
+		log.Print(err)
+	} else {
+		code = m.Run()
+	}
+	os.RemoveAll(bin)
+	os.Exit(code)
+}
+
+func build(module string, commands ...string) error {
+	if out, err := exec.Command("go", append([]string{"build", "-C", module, "-o", bin}, commands...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", commands, err, out)
+	}
+	return nil
+}
+
+// needsClusters skips a test where whole clusters do not run.
+func needsClusters(t *testing.T) {
+	t.Helper()
+	if bin == "" {
 		t.Skip("whole clusters run under ./check, or with QUORATE_CHECK=1")
 	}
-	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/quorate", "../cmd/quorate-custody").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	if out, err := exec.Command("go", "build", "-C", "../verify", "-o", bin, "./cmd/quorate-verify").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+}
+
+// scriptTime bounds one script.
+const scriptTime = 2 * time.Minute
+
+// script runs beside others already, and bounds its time from its own start.
+type script struct{ *testing.T }
+
+func (script) Parallel()                              {}
+func (script) Verbose() bool                          { return testing.Verbose() }
+func (s script) Run(_ string, f func(t testscript.T)) { f(s) }
+
+func TestScripts(t *testing.T) {
+	needsClusters(t)
+	t.Parallel()
 	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
-	// One after another: each is a cluster of eight processes.
-	for _, script := range scripts {
-		testscript.Run(t, testscript.Params{
-			Files:    []string{script},
-			Deadline: time.Now().Add(scriptTime),
-			Setup: func(env *testscript.Env) error {
-				base, err := freePorts()
-				env.Setenv("BASE", strconv.Itoa(base))
-				env.Values[browser{}] = &browser{}
-				env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
-				return err
-			},
-			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"await": await, "load": load, "take": take, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
-				"request": request, "bend": bend,
-				"exits": exits, "keep": keep, "until": until, "prompt": prompt, "browse": browse,
-			},
+	for _, file := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			play(script{t}, file)
 		})
 	}
 }
+
+func play(t script, file string) {
+	testscript.RunT(t, testscript.Params{
+		Files:    []string{file},
+		Deadline: time.Now().Add(scriptTime),
+		Setup: func(env *testscript.Env) error {
+			base, err := freePorts()
+			env.Setenv("BASE", strconv.Itoa(base))
+			env.Values[browser{}] = &browser{}
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await": await, "load": load, "take": take, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
+			"request": request, "bend": bend,
+			"exits": exits, "keep": keep, "until": until, "prompt": prompt, "browse": browse,
+		},
+	})
+}
+
+// taken are the ports that this run has used: tests run beside each other.
+var taken sync.Map
 
 // freePorts returns the first of 70 ports that nobody listens on. It begins
 // somewhere, so that two runs on one machine do not get in each other's way.
 func freePorts() (int, error) {
 	const lowest, highest = 20000, 32000 // below what the kernel gives to outgoing connections
 search:
-	for range 100 {
+	for range 1000 {
 		base := lowest + rand.IntN((highest-lowest)/100)*100
+		if _, used := taken.LoadOrStore(base, true); used {
+			continue
+		}
 		for port := base; port < base+70; port++ {
 			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 			if err != nil {
@@ -90,20 +140,23 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await FILE")
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	end := time.NewTimer(scriptTime - 10*time.Second)
-	defer end.Stop()
-	for {
-		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-end.C:
-			ts.Fatalf("%s did not come", args[0])
-		}
+	if !eventually(time.Minute, func() bool { _, err := os.Stat(ts.MkAbs(args[0])); return err == nil }) {
+		ts.Fatalf("%s did not come", args[0])
 	}
+}
+
+// eventually tries until it works, or until the limit is over.
+func eventually(limit time.Duration, try func() bool) bool {
+	end := time.Now().Add(limit)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !try() {
+		if time.Now().After(end) {
+			return false
+		}
+		<-tick.C
+	}
+	return true
 }
 
 // request sets REQUEST to the transaction of the first event in a file.
@@ -181,12 +234,10 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	want, soon := strings.CutSuffix(args[0], "~")
 	var status int
 	var raw []byte
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	eventually(5*time.Second, func() bool {
 		status, raw = answer(ts, args[1:])
-		if strconv.Itoa(status) == want || !soon || time.Now().After(end) {
-			break
-		}
-	}
+		return strconv.Itoa(status) == want || !soon
+	})
 	fmt.Fprintf(ts.Stdout(), "%s", raw)
 	if strconv.Itoa(status) != want {
 		ts.Fatalf("status %d, want %s: %s", status, want, bytes.TrimSpace(raw))
@@ -256,17 +307,9 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: gone PID...")
 	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	end := time.NewTimer(10 * time.Second)
-	defer end.Stop()
 	for _, pid := range args {
-		for alive(pid) {
-			select {
-			case <-tick.C:
-			case <-end.C:
-				ts.Fatalf("process %s still runs", pid)
-			}
+		if !eventually(10*time.Second, func() bool { return !alive(pid) }) {
+			ts.Fatalf("process %s still runs", pid)
 		}
 	}
 }

@@ -64,14 +64,8 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: until PATTERN ARGS...")
 	}
 	pattern := regexp.MustCompile(args[0])
-	tick, end := time.NewTicker(100*time.Millisecond), time.After(30*time.Second)
-	defer tick.Stop()
-	for run(ts, args[1:]); !pattern.MatchString(ts.ReadFile("stdout")); run(ts, args[1:]) {
-		select {
-		case <-tick.C:
-		case <-end:
-			ts.Fatalf("%q does not come", args[0])
-		}
+	if !eventually(30*time.Second, func() bool { run(ts, args[1:]); return pattern.MatchString(ts.ReadFile("stdout")) }) {
+		ts.Fatalf("%q does not come", args[0])
 	}
 }
 

@@ -198,8 +198,9 @@ func TestLeakScannerFires(t *testing.T) {
 // TestNoSecretLeaks imports keys in both ways, does wrong what can be done
 // wrong, crashes and restarts, and then looks everywhere.
 func TestNoSecretLeaks(t *testing.T) {
-	bin := buildForCheck(t)
-	c := newCluster(t, bin, 1)
+	needsClusters(t)
+	t.Parallel()
+	c := newCluster(t, 1)
 	l := &leakHunt{cluster: c, desk: t.TempDir()}
 	l.tokens()
 	keys := []bls.PublicKey{l.importByCommand(), l.importByKeymanager()}

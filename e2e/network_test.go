@@ -44,10 +44,10 @@ const (
 
 // newNetCluster founds a cluster of operators who know nothing but each
 // other's addresses, with the commands that they would use.
-func newNetCluster(t *testing.T, bin string, validators int) *netCluster {
+func newNetCluster(t *testing.T, validators int) *netCluster {
 	t.Helper()
 	const size = 4
-	c := &netCluster{cluster: emptyCluster(t, bin), base: 9000, hub: holdNamespace(t)}
+	c := &netCluster{cluster: emptyCluster(t), base: 9000, hub: holdNamespace(t)}
 	c.stop = c.stopAll
 	c.http.Transport.(*http.Transport).DialContext = c.dial
 	for n := consensusNet; n <= peerNet; n++ {
@@ -125,7 +125,7 @@ func (c *netCluster) quorate(args ...string) string {
 
 func (c *netCluster) quorateIn(pid int, args ...string) string {
 	c.t.Helper()
-	cmd := exec.Command("nsenter", append([]string{"--net=" + within(pid), filepath.Join(c.bin, "quorate")}, args...)...)
+	cmd := exec.Command("nsenter", append([]string{"--net=" + within(pid), filepath.Join(bin, "quorate")}, args...)...)
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -144,7 +144,7 @@ func (c *netCluster) run(i int) {
 	}
 	defer log.Close()
 	c.runs[i] = launchWith(c.t, func(cmd *exec.Cmd) { cmd.Stdout, cmd.Stderr = log, log },
-		"nsenter", "--net="+within(c.rooms[i]), filepath.Join(c.bin, "quorate"), "node", "run", "--home", c.nodes[i].Home)
+		"nsenter", "--net="+within(c.rooms[i]), filepath.Join(bin, "quorate"), "node", "run", "--home", c.nodes[i].Home)
 }
 
 func (c *netCluster) stopAll() {
@@ -201,11 +201,14 @@ func (c *netCluster) makeKeys(count int) {
 		c.t.Fatal(err)
 	}
 	c.quorateIn(c.rooms[0], append(operator, "ceremony", "watch", opened.ID)...)
-	c.eventually(20*time.Second, "every node lists the keys", func() error {
+	c.eventually(20*time.Second, "every node has the keys", func() error {
 		for i := range c.nodes {
 			var keys []opsapi.Key
 			if err := c.get(i, "/v1/keys", &keys); err != nil || len(keys) != count || keys[count-1].State != "active" {
 				return fmt.Errorf("node%d lists %+v, %w", i, keys, err)
+			}
+			if s, err := c.status(c.socket(i)); err != nil || int(s.Keys) != count {
+				return fmt.Errorf("node%d: %+v, %w", i, s, err)
 			}
 			c.keys = nil
 			for _, k := range keys {

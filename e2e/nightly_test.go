@@ -22,9 +22,9 @@ func TestSlowDisk(t *testing.T) {
 	if !isNightly() {
 		return
 	}
-	bin := buildForCheck(t)
+	needsClusters(t) // and alone: it measures latencies
 	const slow, samples, leadTurn = 3, 400, 150 * time.Millisecond
-	c := newCluster(t, bin, 8)
+	c := newCluster(t, 8)
 	var slot uint64
 	measure := func() (p50, p99 time.Duration) {
 		var took []time.Duration
@@ -81,12 +81,13 @@ func TestLinearizable(t *testing.T) {
 	if !isNightly() {
 		return
 	}
-	bin := buildForCheck(t)
+	needsClusters(t)
+	t.Parallel()
 	const partitions, keys = 200, 3
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
-	c := newNetCluster(t, bin, keys)
+	c := newNetCluster(t, keys)
 	c.http.Timeout = 4 * time.Second
 	done := make(chan struct{})
 	var clients sync.WaitGroup

@@ -12,9 +12,10 @@ import (
 
 // TestPartitions cuts the wires between nodes.
 func TestPartitions(t *testing.T) {
-	bin := buildForCheck(t)
-	t.Run("who stands alone", func(t *testing.T) { cutOff(t, bin) })
-	t.Run("without a ledger", func(t *testing.T) { outage(t, bin) })
+	needsClusters(t)
+	t.Parallel()
+	t.Run("who stands alone", func(t *testing.T) { t.Parallel(); cutOff(t) })
+	t.Run("without a ledger", func(t *testing.T) { t.Parallel(); outage(t) })
 }
 
 // healTime is how soon everything works again when the wires are whole.
@@ -22,8 +23,8 @@ const healTime = 30 * time.Second
 
 // cutOff cuts off f nodes, whom nobody misses, and then cuts the cluster in
 // half, where nothing may be decided on either side.
-func cutOff(t *testing.T, bin string) {
-	c := newNetCluster(t, bin, 2)
+func cutOff(t *testing.T) {
+	c := newNetCluster(t, 2)
 	const alone = 3
 	c.cut(0, 0, 0, 1)
 	var slowest time.Duration
@@ -117,8 +118,8 @@ func (c *netCluster) healed(key, n int) time.Duration {
 // outage takes the consensus network away and leaves the other: nodes sign on
 // for as long as the ledger allowed them to beforehand, then say why they do
 // not, and go on when it is back.
-func outage(t *testing.T, bin string) {
-	c := newNetCluster(t, bin, 1)
+func outage(t *testing.T) {
+	c := newNetCluster(t, 1)
 	key := c.keys[0]
 	c.split(consensusNet, 0, 1, 2, 3)
 	c.settled()
@@ -134,11 +135,8 @@ func outage(t *testing.T, bin string) {
 	signed := 0
 	var refusal string
 	for last := began; refusal == ""; {
+		<-time.After(time.Until(time.Unix(int64(c.network.GenesisTime), 0).Add(time.Duration(last+1) * c.network.SlotDuration)))
 		slot := c.slot()
-		if slot == last {
-			time.Sleep(20 * time.Millisecond) // the next slot is an event of the clock
-			continue
-		}
 		last = slot
 		switch status, answer := c.sign(signed%4, c.block(key, slot, 1)); {
 		case status == http.StatusOK:

@@ -20,8 +20,8 @@ import (
 
 // recordLost starts custody on records that are missing, cut short or damaged.
 // Only a whole one lets it sign what can be slashed, and nothing makes a new one.
-func recordLost(t *testing.T, bin string) {
-	c := newCluster(t, bin, 2)
+func recordLost(t *testing.T) {
+	c := newCluster(t, 2)
 	const loser = 3
 	signed := c.signPartials(loser)
 	c.stopNode(loser, syscall.SIGTERM)
@@ -102,8 +102,8 @@ func recordLost(t *testing.T, bin string) {
 
 // deletedAndBack deletes a key, imports it again and restarts everybody in
 // order, so that no floor hides what the record itself remembers.
-func deletedAndBack(t *testing.T, bin string) {
-	c := newCluster(t, bin, 0)
+func deletedAndBack(t *testing.T) {
+	c := newCluster(t, 0)
 	archive, err := txtar.ParseFile(filepath.Join("testdata", "script", "keymanager.txtar"))
 	if err != nil {
 		t.Fatal(err)

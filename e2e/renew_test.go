@@ -19,9 +19,10 @@ import (
 
 // TestRenewals: keys get new shares while they sign, with real processes.
 func TestRenewals(t *testing.T) {
-	bin := buildForCheck(t)
-	t.Run("under load", func(t *testing.T) { renewUnderLoad(t, bin) })
-	t.Run("a node dies", func(t *testing.T) { renewWithoutOne(t, bin) })
+	needsClusters(t)
+	t.Parallel()
+	t.Run("under load", func(t *testing.T) { t.Parallel(); renewUnderLoad(t) })
+	t.Run("a node dies", func(t *testing.T) { t.Parallel(); renewWithoutOne(t) })
 }
 
 // duties has validators do their duties at some nodes, one client for each key:
@@ -78,8 +79,8 @@ func (c *cluster) inEpoch(node int, epoch uint32) {
 	}
 }
 
-func renewUnderLoad(t *testing.T, bin string) {
-	c := newCluster(t, bin, 8)
+func renewUnderLoad(t *testing.T) {
+	c := newCluster(t, 8)
 	stop := c.duties([]int{0, 1, 2, 3}, c.keys)
 	var ids []string
 	for epoch, flags := range []string{"--mode refresh --all --hybrid", "--mode refresh --all", "--mode reshare --all"} {
@@ -132,9 +133,9 @@ func (c *cluster) eachThree(keys []bls.PublicKey) {
 // renewWithoutOne kills a node in the middle of a refresh. The others go on,
 // without a signature missed; when it is back it takes part again, or its
 // share is repaired.
-func renewWithoutOne(t *testing.T, bin string) {
+func renewWithoutOne(t *testing.T) {
 	const dead = 3
-	c := newCluster(t, bin, 8)
+	c := newCluster(t, 8)
 	for round, wait := range []time.Duration{300 * time.Millisecond, 1200 * time.Millisecond, 1900 * time.Millisecond} {
 		stop := c.duties([]int{0, 1, 2}, c.keys)
 		from := time.Now()

@@ -57,8 +57,8 @@ func (c *cluster) twoEpochs() time.Duration {
 // them. The first node was stopped in order, and the others remember an end
 // that the disk contradicts. The second was killed after a life that the disk
 // knows nothing of, and the disk fits the end that the others remember.
-func oneRestored(t *testing.T, bin string) {
-	c := newCluster(t, bin, 2)
+func oneRestored(t *testing.T) {
+	c := newCluster(t, 2)
 	old := t.TempDir()
 	const first, second = 2, 1
 	c.mustSign(first, c.block(c.keys[0], 8, honestSalt))
@@ -83,8 +83,8 @@ func oneRestored(t *testing.T, bin string) {
 
 // twoRestored kills f = 2 of seven nodes at once and puts old disks back into
 // both.
-func twoRestored(t *testing.T, bin string) {
-	c := newClusterOf(t, bin, 7, 1)
+func twoRestored(t *testing.T) {
+	c := newClusterOf(t, 7, 1)
 	victims := []int{2, 5}
 	old := t.TempDir()
 	signed := map[int][]duty{}
@@ -165,8 +165,8 @@ func (c *cluster) tempt(socket string, signed []duty, until time.Time) {
 
 // allRestored puts old disks back into all nodes at once: the ledger with all
 // leases is rolled back, too, and nobody remembers anything.
-func allRestored(t *testing.T, bin string) {
-	c := newCluster(t, bin, 2)
+func allRestored(t *testing.T) {
+	c := newCluster(t, 2)
 	key := c.keys[0]
 	old := t.TempDir()
 	for i := range 4 {
