@@ -100,7 +100,7 @@ func (c *devCluster) start(ctx context.Context) error {
 	}
 	for i, n := range c.nodes {
 		c.progress.at(i, len(c.nodes), "waiting for "+n.name)
-		if err := n.await(ctx, c.others(n)); err != nil {
+		if err := c.await(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -118,16 +118,16 @@ func (c *devCluster) others(n *devNode) (names []string) {
 	return names
 }
 
-// await returns when the node answers, has a ledger and its custody process,
-// and is connected to those peers.
-func (n *devNode) await(ctx context.Context, peers []string) error {
+// await returns when a node answers, has a ledger and its custody process,
+// and is connected to the nodes that run: one that ends meanwhile is not waited for.
+func (c *devCluster) await(ctx context.Context, n *devNode) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	missing := "it does not answer yet"
 	for {
 		st, err := n.ops.Status(ctx)
 		if err == nil && st.PID == n.child.pid {
-			if missing = lacks(st, peers); missing == "" {
+			if missing = lacks(st, c.others(n)); missing == "" {
 				n.status = st
 				return nil
 			}

@@ -94,7 +94,7 @@ func (c *devCluster) startAgain(ctx context.Context, name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := n.await(ctx, c.others(n)); err != nil {
+	if err := c.await(ctx, n); err != nil {
 		return 0, err
 	}
 	// It has a ledger; what was decided meanwhile it still has to catch up with.
