@@ -345,8 +345,12 @@ func (s *Signer) Partial(ctx context.Context, body []byte) ([]byte, error) {
 	if len(req.Duty) == 0 {
 		return nil, rpc.Errorf(rpc.CodeMalformed, "no duty")
 	}
-	if r, ok := s.Record(req.Key); ok && r.State == action.KeyFrozen {
-		return nil, frozen(req.Key) // whoever asks, this node's share stays out of it
+	// Whoever asks, this node's share stays out of what the ledger stopped.
+	switch r, ok := s.Record(req.Key); {
+	case ok && r.State == action.KeyFrozen:
+		return nil, frozen(req.Key)
+	case ok && r.State.Stopped():
+		return nil, notActive(req.Key)
 	}
 	switch kind := eth.Kind(req.Duty[0]); {
 	case custody.BoundBySettings(kind):
@@ -439,10 +443,12 @@ func (s *Signer) key(key Key) (quorum.Key, error) {
 	case e != nil && e.record.State == action.KeyFrozen:
 		return quorum.Key{}, frozen(key)
 	case e == nil || e.record.State != action.KeyActive:
-		return quorum.Key{}, rpc.Errorf(rpc.CodeUnknownKey, "no active key 0x%x", key)
+		return quorum.Key{}, notActive(key)
 	}
 	return e.parsed()
 }
+
+func notActive(key Key) error { return rpc.Errorf(rpc.CodeUnknownKey, "no active key 0x%x", key) }
 
 func frozen(key Key) error {
 	return rpc.Errorf(rpc.CodeNotGranted, "key 0x%x is frozen: no node signs with it until the freeze ends or is lifted (hint: quorate key unfreeze 0x%x)", key, key)

@@ -260,6 +260,32 @@ func TestPartialProves(t *testing.T) {
 	}
 }
 
+// TestStoppedKeyGivesNoPartial: a node that goes on asking for a key that the
+// ledger stopped, or froze, gets nothing from the others.
+func TestStoppedKeyGivesNoPartial(t *testing.T) {
+	c := newCluster(t, 4, nil)
+	key := c.deal()
+	n := c.nodes[1]
+	active, _ := n.Record(key)
+	for state, want := range map[action.KeyState]rpc.Code{
+		action.KeyActive: rpc.CodeOK, action.KeyFrozen: rpc.CodeNotGranted,
+		action.KeyArchived: rpc.CodeUnknownKey, action.KeyRevoked: rpc.CodeUnknownKey, action.KeyDestroyed: rpc.CodeUnknownKey,
+	} {
+		record := *active
+		record.State = state
+		n.SetKey(&record)
+		for _, d := range []eth.Duty{c.block(1), c.randao(1), c.duty(&eth.VoluntaryExit{Epoch: 1})} {
+			_, err := n.Partial(t.Context(), custody.SignRequest{Key: key, Duty: eth.EncodeDuty(d)}.Encode())
+			if rpc.CodeOf(err) != want {
+				t.Errorf("%s of a key that is %s: %v, want %s", d.Kind(), state, err, want)
+			}
+			if asked := len(n.requests()); (asked > 0) != (state == action.KeyActive) {
+				t.Errorf("%s of a key that is %s: custody was asked %d times", d.Kind(), state, asked)
+			}
+		}
+	}
+}
+
 // TestLeaseIsExtendedOnce, and only where that can help.
 func TestLeaseIsExtendedOnce(t *testing.T) {
 	c := newCluster(t, 4, nil)
