@@ -243,7 +243,8 @@ func (s *State) claim(p dkg.Params, keys [][]byte, id [32]byte, who principal, r
 	return nil
 }
 
-// checkImport lets a node import keys of its own only, and none that sign.
+// checkImport lets a node import keys of its own only, and of those that the
+// ledger knows only what was archived: what is frozen comes back otherwise.
 func (s *State) checkImport(p dkg.Params, keys [][]byte, who principal, roster action.Roster) error {
 	if len(keys) != int(p.Keys) || dkg.ExpectedKeys(keys) != p.Expected {
 		return refuse(CodeMalformed, "the keys are not those of the parameters")
@@ -257,8 +258,8 @@ func (s *State) checkImport(p dkg.Params, keys [][]byte, who principal, roster a
 			return refuse(CodeMalformed, "public key of %d bytes", len(k))
 		}
 		if old, err := s.Key(action.DomainValidator, k); err == nil {
-			if old.State == action.KeyActive || old.State == action.KeyHeld {
-				return refuse(CodeConflict, "key 0x%x is in use already", k)
+			if old.State != action.KeyArchived {
+				return refuse(CodeConflict, "key 0x%x is here already: it is %s", k, old.State)
 			}
 			next = max(next, old.Epoch+1)
 		}

@@ -263,6 +263,27 @@ func TestImportCeremony(t *testing.T) {
 	w.want(CodeConflict, w.Tx(node1, action.KindRequest, open.Encode())) // in use now
 }
 
+// TestImportOfAKeyThatIsThere: an import is no way around a freeze. Only a key
+// that was archived comes back.
+func TestImportOfAKeyThatIsThere(t *testing.T) {
+	for _, state := range []action.KeyState{action.KeyGenerated, action.KeyActive, action.KeyFrozen, action.KeyRevoked, action.KeyArchived, action.KeyDestroyed} {
+		w := newWorld(t, 4)
+		keys := [][]byte{dkgtest.PublicKey(dkg.SuiteG1, secretKey(2))}
+		old := w.giveKey(action.KeyRecord{PublicKey: []byte{1}, State: state})
+		old.PublicKey = keys[0]
+		s := w.view()
+		s.putKey(old)
+		w.commit(s)
+		open := CeremonyOpen{Params: ledgertest.Import(w.Params(1, 1), 2, keys), Purpose: "import", Keys: keys}
+		open.Params.Epoch = 1
+		want := CodeConflict
+		if state == action.KeyArchived {
+			want = OK
+		}
+		w.want(want, w.Tx(node1, action.KindRequest, open.Encode()))
+	}
+}
+
 func TestImportClaims(t *testing.T) {
 	w := newWorld(t, 4)
 	key := func(b byte) []byte { return dkgtest.PublicKey(dkg.SuiteG1, secretKey(b)) }
