@@ -108,7 +108,7 @@ func (p *Process) commit(board *dkg.Board, handover action.Handover) ([][]byte, 
 	if p.seeds.older[id] {
 		p.life.inherit(keys)
 	}
-	if err := p.succeedOthers(fresh, handover); err != nil {
+	if err := p.succeedOthers(fresh, board.Params().Old.Epoch, handover); err != nil {
 		return nil, fmt.Errorf("hand over %d keys: %w", len(fresh), err)
 	}
 	if err := p.safe.Put(entries...); err != nil {
@@ -126,17 +126,25 @@ func (p *Process) commit(board *dkg.Board, handover action.Handover) ([][]byte, 
 
 // succeedOthers puts keys under the floor of a hand-over, where it has one for
 // this seat. A key without a record is one that this process never held: were
-// no floor set for it, it must not sign what can be slashed.
-func (p *Process) succeedOthers(keys [][]byte, handover action.Handover) error {
+// no floor set for it, it must not sign what can be slashed. One that was
+// deleted stays so: only whoever handed it over, and has no share of the old
+// epoch, signs with it again.
+func (p *Process) succeedOthers(keys [][]byte, old uint32, handover action.Handover) error {
 	floored := handover.Floored>>p.seat.Index&1 == 1
 	var g errgroup.Group
 	g.SetLimit(256) // they share fsyncs
 	for _, k := range keys {
 		key := slashing.Key(k)
+		s, _ := p.record.Status(key)
+		_, held := p.shares.at([bls.PublicKeySize]byte(k), old)
 		history := slashing.History{Mode: slashing.HistoryRefuse}
-		if floored {
+		switch {
+		case floored && s.Stopped && held:
+			g.Go(func() error { return p.record.Raise(key, slashing.Floor(handover.Floor)) })
+			continue
+		case floored:
 			history = slashing.History{Mode: slashing.HistoryFloor, Floor: slashing.Floor(handover.Floor)}
-		} else if s, _ := p.record.Status(key); s.Registered {
+		case s.Registered:
 			continue // stopped or not: a new share changes neither
 		}
 		g.Go(func() error { return p.record.Register(key, history) })

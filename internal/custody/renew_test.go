@@ -409,3 +409,43 @@ func TestHandOver(t *testing.T) {
 	}
 	w.combined(ps[1:], key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}})
 }
+
+// TestDeletedDuringAReshare: a key that is deleted while it is being reshared
+// stays deleted, also where everybody signs above a floor from then on. Who
+// handed it over before, and gets it back, signs again.
+func TestDeletedDuringAReshare(t *testing.T) {
+	w := newWorld(t, 5, nil)
+	ps := w.startAll()
+	s, keys := w.made(ps, 1)
+	key := [48]byte(keys[0])
+	// The fifth hands its share over.
+	s = w.renew(s, func(p *dkg.Params) { p.Mode, p.Without, p.T = dkg.ModeReshare, dkg.Seats(0).With(5), 3 })
+	s.handover = action.Handover{Left: 1 << 5}
+	s.goOn(s.plain(ps))
+	if st, _ := ps[4].record.Status(key); !st.Stopped {
+		t.Fatalf("who has left: %+v", st)
+	}
+	// It comes back while the first deletes the key.
+	s = w.renew(s, func(p *dkg.Params) { p.Mode, p.Without, p.T = dkg.ModeReshare, 0, 4 })
+	floor := action.CeilingAt(w.network, time.Now().Add(-2*32*w.network.SlotDuration))
+	s.handover = action.Handover{Floor: floor, Floored: 1<<1 | 1<<2 | 1<<5}
+	deleted := false
+	s.goOn(func(i int, cert []byte) StepResult {
+		if s.board.Phase() >= dkg.PhaseConfirm && !deleted {
+			deleted = true
+			w.must(ps[0], MethodStop, keyList(key))
+		}
+		return s.plain(ps)(i, cert)
+	})
+	w.shares = 2
+	_, err := w.sign(ps[0], key, w.block(w.epoch()*32, 1), nil)
+	refused(t, "a key that was deleted", err, rpc.CodeUnknownKey)
+	if st, _ := ps[0].record.Status(key); !st.Stopped || st.Floor != slashing.Floor(floor) {
+		t.Errorf("after the reshare: %+v", st)
+	}
+	for _, i := range []int{1, 2, 4} {
+		if _, err := w.sign(ps[i], key, w.block(w.epoch()*32, 1), nil); err != nil {
+			t.Errorf("seat %d, which did not delete it: %v", i+1, err)
+		}
+	}
+}
