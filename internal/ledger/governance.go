@@ -31,6 +31,11 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 		return id, refuse(CodeDenied, "%w", err)
 	}
 	r.Tier, r.Need, r.Lock, r.Blocks = terms.Tier, s.need(b.Action.Rule, terms), terms.Delay.Time, terms.Delay.Blocks
+	if b.Action.Rule == action.RulePolicy {
+		if err := s.readDraft(r.By); err != nil {
+			return id, err
+		}
+	}
 	if r.Need == (action.Need{}) && r.Lock == 0 && r.Blocks == 0 && terms.Window == nil {
 		if err := rules.May(policy.Execute, q); err != nil {
 			return id, refuse(CodeDenied, "%w", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -566,6 +567,33 @@ func TestPolicyChange(t *testing.T) {
 	if r, _ := c.view().Request(waiting); r.State != RequestStale {
 		t.Errorf("a request under the old policy is %s", r.State)
 	}
+}
+
+// TestDraftsAreLimited: reading policies takes time, of which nobody has a whole
+// block, and the others theirs. What is agreed on is not held up.
+func TestDraftsAreLimited(t *testing.T) {
+	c := newCouncil(t)
+	c.open(c.Ana, &action.Action{Rule: action.RulePolicy, Document: []byte(rules + "# agreed\n")})
+	c.say(c.Ana, action.Approve)
+	draft := func(p *actiontest.Person, n uint64, document string) []byte {
+		a := &action.Action{Rule: action.RulePolicy, Document: []byte(document)}
+		tx := action.Tx{Cluster: c.ID, Kind: action.KindRequest, Signer: member(p.Record.ID), Nonce: c.Case.Nonce(p.Record.ID) + n, Body: Ask{Action: a}.Encode()}
+		return tx.Sign(p.Keys[0])
+	}
+	for range 2 { // in each block anew
+		var got []Code
+		for _, r := range c.next(
+			draft(c.Ana, 0, "no policy"), draft(c.Ana, 1, rules+"# a\n"), draft(c.Ana, 2, rules+"# b\n"), draft(c.Ana, 3, "no policy"),
+			draft(c.Bo, 0, rules+"# c\n"),
+		) {
+			got = append(got, r.Code)
+		}
+		if want := []Code{CodeMalformed, OK, CodeBusy, CodeBusy, OK}; !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
+	c.next(draft(c.Bo, 0, "no policy"), draft(c.Bo, 1, "no policy"), c.Approve(c.Bo, 0, func(tx *action.Tx, _ *action.Decision) { tx.Nonce += 2 }))
+	c.want(RequestExecuted)
 }
 
 // TestMembersCannotLockThemselvesOut: the last who can change anything stay.

@@ -80,6 +80,18 @@ func (s *State) putPolicy(version [32]byte, document []byte) {
 	s.set(s.ns.Policy(), version[:])
 }
 
+// maxDrafts bounds how many policies one asker has the ledger read in a block:
+// a long one takes every node a sixth of a second, refused or not.
+const maxDrafts = 2
+
+func (s *State) readDraft(by string) error {
+	if s.drafts[by] == maxDrafts {
+		return refuse(CodeBusy, "%s asked for %d policies in this block already", by, maxDrafts)
+	}
+	s.drafts[by]++
+	return nil
+}
+
 // changePolicy puts another policy in force, on the request by. One that does not compile, or
 // under which nobody could change it again, never is.
 func (s *State) changePolicy(ctx txContext, document []byte, by [32]byte) error {

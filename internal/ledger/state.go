@@ -37,6 +37,7 @@ type State struct {
 	events  []Event
 	nodes   []*action.NodeRecord // what Nodes has read; only Genesis writes them
 	cache   *Cache
+	drafts  map[string]int // policies that transactions of this block asked for, by who asked
 }
 
 // layer is a set of uncommitted writes.
@@ -58,7 +59,7 @@ func NewState(cluster action.ClusterID, namespace proof.Namespace, base, bodies 
 	if err != nil {
 		return nil, err
 	}
-	return &State{cluster: cluster, ns: namespace, base: base, bodies: bodies, kv: layer{}, body: layer{}, log: log, cache: cache}, nil
+	return &State{cluster: cluster, ns: namespace, base: base, bodies: bodies, kv: layer{}, body: layer{}, log: log, cache: cache, drafts: map[string]int{}}, nil
 }
 
 // Get returns the value of a key, nil when there is none.
