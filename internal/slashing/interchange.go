@@ -255,8 +255,9 @@ func (ic Interchange) Encode() ([]byte, error) {
 	return out, nil
 }
 
-// uniqueNames refuses a document in which an object has one name twice, or
-// two that differ in case only: encoding/json would let the last one win.
+// uniqueNames refuses a document in which an object has one name twice, or one
+// in another spelling than the standard's: encoding/json takes any case, and
+// letters of other alphabets that fold to the same, and lets the last one win.
 func uniqueNames(in []byte) error {
 	type level struct {
 		names  map[string]bool // nil in an array
@@ -271,8 +272,10 @@ func uniqueNames(in []byte) error {
 		}
 		top := len(stack) - 1
 		if name, ok := token.(string); ok && top >= 0 && stack[top].atName {
-			name = strings.ToLower(name)
-			if stack[top].names[name] {
+			switch {
+			case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "":
+				return fmt.Errorf("name %.32q is none of EIP-3076's", name)
+			case stack[top].names[name]:
 				return fmt.Errorf("name %.32q stands twice", name)
 			}
 			stack[top].names[name] = true

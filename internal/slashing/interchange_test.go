@@ -141,6 +141,8 @@ func TestParseInterchange(t *testing.T) {
 		"unknown name":      {`{"slot":"3"}`, `{"slot":"3","extra":1}`},
 		"name twice":        {`{"slot":"3"}`, `{"slot":"9","slot":"3"}`},
 		"name in two cases": {`{"slot":"3"}`, `{"Slot":"9","slot":"3"}`},
+		"another alphabet":  {`{"slot":"3"}`, `{"slot":"9","\u017flot":"3"}`},
+		"name in capitals":  {`{"slot":"3"}`, `{"SLOT":"3"}`},
 		"data twice":        {`"data":`, `"data":[],"data":`},
 		"no data":           {`"data":`, `"metadata2":`},
 		"trailing":          {`]}]}`, `]}]}{}`},
