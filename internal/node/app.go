@@ -34,13 +34,13 @@ type app struct {
 	mu      sync.Mutex
 	seen    ledger.Seen
 	cache   ledger.Cache
-	state   *ledger.State              // see committed; nil after a commit
-	staged  *staged                    // between FinalizeBlock and Commit
-	head    head                       // the last committed block; its height is 0 before the first
-	waiting quota                      // in the mempool, which comes back with all that it holds after each commit
-	moved   chan struct{}              // closed at the next commit
-	keys    []*action.KeyRecord        // changed and not taken by the follower yet
-	waits   map[[32]byte]func(outcome) // transactions whose outcome somebody waits for
+	state   *ledger.State                 // see committed; nil after a commit
+	staged  *staged                       // between FinalizeBlock and Commit
+	head    head                          // the last committed block; its height is 0 before the first
+	waiting quota                         // in the mempool, which comes back with all that it holds after each commit
+	moved   chan struct{}                 // closed at the next commit
+	keys    []*action.KeyRecord           // changed and not taken by the follower yet
+	waits   map[[32]byte][]chan<- outcome // by transaction: who waits for what becomes of it
 }
 
 // head is the last committed block.
@@ -75,7 +75,7 @@ type outcome struct {
 
 func newApp(g *action.Genesis, id action.ClusterID, st *store.Store, log *slog.Logger, fatal func(error)) (*app, error) {
 	a := &app{genesis: g, cluster: id, store: st, log: log, fatal: fatal,
-		waiting: quota{}, moved: make(chan struct{}), waits: map[[32]byte]func(outcome){}}
+		waiting: quota{}, moved: make(chan struct{}), waits: map[[32]byte][]chan<- outcome{}}
 	if st.Height() > 0 {
 		var err error
 		if a.head, _, err = parseMeta(st.Meta()); err != nil {
@@ -321,10 +321,10 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 	a.head = a.staged.head
 	a.keys = append(a.keys, a.staged.keys...)
 	for _, o := range a.staged.outcomes {
-		if tell := a.waits[o.hash]; tell != nil {
-			delete(a.waits, o.hash)
-			tell(o)
+		for _, told := range a.waits[o.hash] {
+			told <- o // has room
 		}
+		delete(a.waits, o.hash)
 	}
 	a.staged, a.state, a.waiting = nil, nil, quota{}
 	close(a.moved)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,10 +83,8 @@ func (n *Node) Submit(ctx context.Context, kind action.Kind, body []byte) (Recei
 // carries it.
 func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
 	hash := action.HashTx(raw)
-	done := make(chan outcome, 1)
-	n.app.onOutcome(hash, func(o outcome) { done <- o })
-	defer n.app.onOutcome(hash, nil)
-
+	done, forget := n.app.outcomeOf(hash)
+	defer forget()
 	again := time.NewTicker(submitAgain)
 	defer again.Stop()
 	for {
@@ -158,13 +157,19 @@ func (n *Node) checkTx(ctx context.Context, raw []byte) error {
 	}
 }
 
-// onOutcome registers who is told what becomes of a transaction; nil forgets.
-func (a *app) onOutcome(hash [32]byte, tell func(outcome)) {
+// outcomeOf returns where it will be said what became of a transaction, to
+// each who asks, and how to stop waiting for it.
+func (a *app) outcomeOf(hash [32]byte) (told <-chan outcome, forget func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if tell == nil {
-		delete(a.waits, hash)
-	} else {
-		a.waits[hash] = tell
+	c := make(chan outcome, 1)
+	a.waits[hash] = append(a.waits[hash], c)
+	return c, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.waits[hash] = slices.DeleteFunc(a.waits[hash], func(o chan<- outcome) bool { return o == c })
+		if len(a.waits[hash]) == 0 {
+			delete(a.waits, hash)
+		}
 	}
 }

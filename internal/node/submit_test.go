@@ -52,3 +52,37 @@ func TestSameNumberTwice(t *testing.T) {
 		}
 	}
 }
+
+// TestAskedTwice: who sends a transaction again, because a call was cut off,
+// learns what became of it, whoever else waits for it or has given up.
+func TestAskedTwice(t *testing.T) {
+	nodes := startCluster(t, 4)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	signer := action.Signer{Class: action.SignerNode, Name: nodes[0].Name()}
+	if _, err := nodes[0].Submit(ctx, action.KindTick, nil); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 5 {
+		tx := action.Tx{Cluster: nodes[0].cluster, Kind: action.KindTick, Signer: signer, Nonce: uint64(1000 * (round + 1))}
+		raw := tx.Sign(nodes[0].keys.identity)
+		var heights [3]uint64
+		var all sync.WaitGroup
+		for i := range heights {
+			all.Go(func() {
+				r, err := nodes[0].SubmitRaw(ctx, raw)
+				if err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+				heights[i] = r.Height
+			})
+		}
+		gone, leave := context.WithCancel(ctx)
+		leave()
+		nodes[0].SubmitRaw(gone, raw) //nolint:errcheck // it has given up
+		all.Wait()
+		if heights[0] == 0 || heights[1] != heights[0] || heights[2] != heights[0] {
+			t.Errorf("round %d: told of heights %v", round, heights)
+		}
+	}
+}
