@@ -171,6 +171,12 @@ func TestCeremonyNeedsApprovals(t *testing.T) {
 	another.Request.Action = (&action.Action{Rule: action.RuleKeygen, Ceremony: action.Ceremony{Params: other.Encode()}}).Encode()
 	theirs := [][]byte{another.Approve(c.Ana, 0, nil), another.Approve(c.Bo, 1, nil)}
 	refused(t, "approvals of another ceremony", step(another.Grant(theirs), theirs, nil), rpc.CodeNotGranted)
+	// No floor stands for a refresh. This is none.
+	mislabelled := *c
+	mislabelled.Request.Action = (&action.Action{Rule: action.RuleRefresh, Ceremony: action.Ceremony{Params: params.Encode()}}).Encode()
+	free := mislabelled.Grant(nil)
+	free.Need = action.Need{}
+	refused(t, "a keygen under the name of a refresh", step(free, nil, nil), rpc.CodeNotGranted)
 	if s := statusOf(t, p); len(s.Pending) != 0 {
 		t.Fatalf("a seat was taken: %x", s.Pending)
 	}

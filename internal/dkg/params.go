@@ -33,6 +33,22 @@ func (m Mode) String() string {
 // Renews reports whether the mode gives existing keys new shares.
 func (m Mode) Renews() bool { return m == ModeRefresh || m == ModeReshare }
 
+// Rule is the action that a ceremony of the mode is: what it may do follows from
+// its parameters, so nobody asks for one under the name of another.
+func (m Mode) Rule() action.Rule {
+	switch m {
+	case ModeKeygen:
+		return action.RuleKeygen
+	case ModeImport:
+		return action.RuleImport
+	case ModeRefresh:
+		return action.RuleRefresh
+	case ModeReshare:
+		return action.RuleReshare
+	}
+	return ""
+}
+
 // Suite names the group of the keys.
 type Suite uint8
 

@@ -141,27 +141,12 @@ type CeremonyOpen struct {
 
 // Ask returns what is asked for.
 func (b CeremonyOpen) Ask() Ask {
-	a := &action.Action{Rule: ruleOf(b.Params.Mode), Ceremony: action.Ceremony{Params: b.Params.Encode(), Purpose: b.Purpose}}
+	a := &action.Action{Rule: b.Params.Mode.Rule(), Ceremony: action.Ceremony{Params: b.Params.Encode(), Purpose: b.Purpose}}
 	return Ask{Action: a, Purpose: b.Purpose, Keys: b.Keys}
 }
 
 // Encode returns the body of the transaction.
 func (b CeremonyOpen) Encode() []byte { return b.Ask().Encode() }
-
-// ruleOf returns the action that a ceremony of a mode is.
-func ruleOf(mode dkg.Mode) action.Rule {
-	switch mode {
-	case dkg.ModeKeygen:
-		return action.RuleKeygen
-	case dkg.ModeImport:
-		return action.RuleImport
-	case dkg.ModeRefresh:
-		return action.RuleRefresh
-	case dkg.ModeReshare:
-		return action.RuleReshare
-	}
-	return ""
-}
 
 func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *action.Grant) error {
 	b := a.Ceremony
@@ -172,7 +157,7 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 	roster := s.Roster(action.DomainValidator)
 	id, d := p.ID(), p.Deadlines
 	switch {
-	case ruleOf(p.Mode) != a.Rule:
+	case p.Mode.Rule() != a.Rule:
 		return refuse(CodeMalformed, "parameters of another kind of ceremony than %s", a.Rule)
 	case p.Suite != dkg.SuiteG1:
 		return refuse(CodeMalformed, "keys of the %s domain are of another curve", action.DomainValidator)
