@@ -59,8 +59,9 @@ func (c *Client) set(conn *rpc.Client) {
 	c.conn = conn
 }
 
-// Options are the limits of the socket, the same on both sides.
-func Options() rpc.Options { return rpc.Options{Concurrent: 1024} }
+// Options are the limits of the socket, the same on both sides. It has room for
+// all that the nodes of a cluster ask of each other at once.
+func Options() rpc.Options { return rpc.Options{Concurrent: wire.MaxNodes * 512} }
 
 var errDown = fmt.Errorf("custody process is not running: %w", rpc.ErrConn)
 

@@ -35,10 +35,24 @@ const (
 func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body []byte) ([]byte, error) {
 	switch method {
 	case signer.MethodPartial:
+		done, err := n.partials.begin(from, maxPartials)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		// Custody goes on with what is withdrawn: until it has answered, the
+		// turn is not over.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signer.Timeout)
+		defer cancel()
 		return n.signer.Partial(ctx, body)
 	case methodStop:
 		return n.stopArchived(ctx, body)
 	case methodSlashing:
+		done, err := n.taken.begin(from, maxHistories)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		return nil, n.takeHistory(ctx, body)
 	case methodWitness:
 		return n.custody.Relay(ctx, custody.MethodWitness, body)

@@ -23,6 +23,7 @@ import (
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/peer"
 	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
 	"github.com/quorate/quorate/internal/store"
 )
@@ -80,6 +81,8 @@ type Node struct {
 	checkpoints checkpoints
 	witnesses   witnesses
 
+	partials  turns                        // that peers ask for
+	taken     turns                        // histories that peers hand over
 	importing chan struct{}                // holds one element while a keystore is imported
 	engine    atomic.Pointer[cmtnode.Node] // nil until Run has started it
 	started   chan struct{}                // closed when it has
@@ -157,7 +160,7 @@ func (n *Node) openPeers() error {
 	}
 	n.peers, err = peer.New(peer.Config{
 		Self: n.cfg.Name, Key: n.keys.identity.ExposeEd25519(), Listener: l, Peers: others,
-		Handler: n.answerPeer, Options: custody.Options(), Logger: n.log.With("part", "peer"),
+		Handler: n.answerPeer, Options: rpc.Options{Concurrent: 1024}, Logger: n.log.With("part", "peer"),
 	})
 	return err
 }
