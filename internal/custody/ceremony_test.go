@@ -305,6 +305,12 @@ func TestFinishSurvivesCrashes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, false},
+		{"registered, then stopped", func(t *testing.T, p *Process, entries []seal.Entry) {
+			if err := errors.Join(p.register([][]byte{entries[0].Key, entries[1].Key}, dkg.ModeKeygen),
+				p.record.Stop(slashing.Key(entries[0].Key)), p.record.Stop(slashing.Key(entries[1].Key))); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
 		{"sealed", func(t *testing.T, p *Process, entries []seal.Entry) {
 			if err := errors.Join(p.register([][]byte{entries[0].Key, entries[1].Key}, dkg.ModeKeygen), p.safe.Put(entries...)); err != nil {
 				t.Fatal(err)

@@ -254,7 +254,8 @@ func (c *hashCache) get(root eth.SigningRoot) bls.HashedRoot {
 
 // register lets keys sign, with what is known of their past: generated keys
 // have none, imported ones have what was imported, or what the genesis chose
-// for keys without.
+// for keys without. A generated key that is stopped was registered before a
+// crash, and stopped after it: it stays so. An imported one comes back.
 func (p *Process) register(keys [][]byte, mode dkg.Mode) error {
 	history := slashing.History{Mode: slashing.HistoryNone}
 	if mode == dkg.ModeImport {
@@ -273,6 +274,9 @@ func (p *Process) register(keys [][]byte, mode dkg.Mode) error {
 	var g errgroup.Group
 	g.SetLimit(256) // they share fsyncs
 	for _, k := range keys {
+		if s, _ := p.record.Status(slashing.Key(k)); s.Stopped && mode == dkg.ModeKeygen {
+			continue
+		}
 		g.Go(func() error { return p.record.Register(slashing.Key(k), history) })
 	}
 	return g.Wait()
