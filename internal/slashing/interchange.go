@@ -353,12 +353,18 @@ func (r *Record) Import(ic Interchange) error {
 	if !r.state.pinned {
 		changes = append(changes, entry{kind: entryGenesis, genesis: ic.Genesis})
 	}
+	keys := make([]Key, 0, len(ic.Keys))
 	for _, h := range ic.Keys {
+		keys = append(keys, h.Key)
 		changes = append(changes, entry{kind: entryImport, key: h.Key, marks: h.Watermarks})
 	}
 	if len(changes) == 0 {
 		r.mu.Unlock()
 		return nil
+	}
+	if !r.state.roomFor(keys...) {
+		r.mu.Unlock()
+		return fmt.Errorf("import slashing history: %w", errFull)
 	}
 	p := r.change(changes)
 	r.mu.Unlock()

@@ -275,7 +275,14 @@ func (r *Record) Register(k Key, h History) error {
 	if h.Mode > HistoryNone || (h.Mode != HistoryFloor && h.Floor != (Floor{})) {
 		return fmt.Errorf("register key %x: contradictory history", k[:4])
 	}
-	if err := r.write(entry{kind: entryRegister, key: k, history: h}); err != nil {
+	r.mu.Lock()
+	if !r.state.roomFor(k) {
+		defer r.mu.Unlock()
+		return fmt.Errorf("register key %x: %w", k[:4], errFull)
+	}
+	p := r.change([]entry{{kind: entryRegister, key: k, history: h}})
+	r.mu.Unlock()
+	if err := p.Wait(); err != nil {
 		return fmt.Errorf("register key %x: %w", k[:4], err)
 	}
 	r.mu.Lock()

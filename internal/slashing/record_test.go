@@ -1,6 +1,7 @@
 package slashing
 
 import (
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/durable/durabletest"
+	"github.com/quorate/quorate/internal/eth"
 )
 
 var chainA, chainB = root(0xa), root(0xb)
@@ -379,4 +381,45 @@ func FuzzLoadSnapshot(f *testing.F) {
 			t.Fatalf("%x became %x", in, out)
 		}
 	})
+}
+
+// TestFull: a record takes no more keys than it can be opened with again.
+func TestFull(t *testing.T) {
+	worst := &keyState{}
+	for _, k := range append(eth.Kinds(), eth.Kind(0xff)) {
+		worst.count(k.String(), 1)
+	}
+	if size := len(encodeKey(Key{}, worst)) + 4; size > keyRoom {
+		t.Errorf("a key takes %d bytes of a snapshot, there is room for %d", size, keyRoom)
+	}
+	c := testConfig(durable.OS{})
+	c.Dir = t.TempDir()
+	r := initRecord(t, c)
+	key := func(i int) (k Key) { binary.BigEndian.PutUint64(k[:], uint64(i)); return k }
+	var all []entry
+	for i := range maxKeys {
+		all = append(all, entry{kind: entryRegister, key: key(i), history: History{Mode: HistoryNone}})
+	}
+	r.mu.Lock() // all at once: Register waits for an fsync each time
+	r.change(all)
+	r.mu.Unlock()
+	history := func(i int) Interchange {
+		return Interchange{Keys: []KeyHistory{{Key: key(i), Watermarks: Watermarks{Block: BlockMark{Known: true, Slot: 1}}}}}
+	}
+	if err := r.Register(key(maxKeys), History{Mode: HistoryNone}); !errors.Is(err, errFull) {
+		t.Errorf("one key more: %v", err)
+	}
+	if err := r.Import(history(maxKeys)); !errors.Is(err, errFull) {
+		t.Errorf("the history of one key more: %v", err)
+	}
+	if err := errors.Join(r.Register(key(0), History{Mode: HistoryNone}), r.Import(history(1))); err != nil {
+		t.Error(err)
+	}
+	r = reopen(t, r, c)
+	if n := len(r.Keys()); n != maxKeys {
+		t.Errorf("%d keys after opening again", n)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -208,6 +208,27 @@ type use struct {
 	last  uint64 // sequence of the last one
 }
 
+// A record begins with a snapshot, which has to fit into one frame of its log:
+// one that had grown beyond could not be opened again. A key with every kind of
+// duty that there is takes less than keyRoom.
+const (
+	keyRoom = 1 << 10
+	maxKeys = wire.MaxLogFrame/keyRoom - 1
+)
+
+var errFull = fmt.Errorf("the record is full with %d keys", maxKeys)
+
+// roomFor says whether keys, which are all different, can be added.
+func (s *state) roomFor(keys ...Key) bool {
+	n := len(s.keys)
+	for _, k := range keys {
+		if s.keys[k] == nil {
+			n++
+		}
+	}
+	return n <= maxKeys
+}
+
 func newState() *state { return &state{keys: map[Key]*keyState{}} }
 
 func (s *state) key(k Key) *keyState {
