@@ -11,8 +11,9 @@ import (
 	"github.com/quorate/quorate/internal/wire"
 )
 
-// Code is the outcome of a transaction. Numbers are never used again; the
-// text is for people and stands in no hash.
+// Code is the outcome of a transaction. Numbers are never used again. The text
+// is for people, and in no hash but where the audit log repeats it: of denials,
+// and of requests that fail. Other words there are another rule.
 type Code uint32
 
 const (
