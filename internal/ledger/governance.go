@@ -15,7 +15,7 @@ import (
 func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 	r := &Request{
 		Request: action.Request{Action: b.Action.Encode(), Nonce: ctx.hash, By: ctx.who.name},
-		Purpose: b.Purpose, State: RequestOpen, Height: uint64(ctx.block.Height), Opened: ctx.block.Time,
+		Behind:  ctx.who.behind, Purpose: b.Purpose, State: RequestOpen, Height: uint64(ctx.block.Height), Opened: ctx.block.Time,
 	}
 	rules, version := s.policy()
 	r.Policy = version
@@ -155,7 +155,6 @@ func (s *State) mayDecide(ctx txContext, rules *policy.Policy, verb policy.Verb,
 	if err != nil {
 		return err
 	}
-	q.Params["requester"] = r.requester()
 	if err := rules.May(verb, q); err != nil {
 		return refuse(CodeDenied, "%w", err)
 	}

@@ -569,6 +569,44 @@ func TestPolicyChange(t *testing.T) {
 	}
 }
 
+// TestTimerAndItsSetter: who may not approve his own request approves no timer's
+// that he set.
+func TestTimerAndItsSetter(t *testing.T) {
+	c := newCouncil(t)
+	c.govern(strings.Replace(rules, `  - name: exit
+    actions: [sign.voluntary_exit]
+    approvals: 2
+    operators: 2
+    approvers: [custodian]
+    self_approval: true`, `  - name: exit
+    actions: [sign.voluntary_exit]
+    approvals: 1
+    approvers: [custodian]`, 1))
+	// Asked for by herself she cannot approve it.
+	c.open(c.Ana, c.exit(1))
+	if r := c.say(c.Ana, action.Approve); r.Code != CodeDenied {
+		t.Fatalf("her own request: %s", r.Code)
+	}
+	exit := c.exit(2)
+	set := &action.Action{Rule: action.RuleTimerSet, Timer: action.Timer{Name: "mine", First: c.block.Time + 10_000, Action: exit.Encode()}}
+	if r, _ := c.ask(c.Ana, set); r.Code != OK {
+		t.Fatalf("set: %s (%s)", r.Code, r.Info)
+	}
+	c.at(c.block.Time + 20_000)
+	for _, r := range live(c.view()) {
+		if r.By == "timer/mine" {
+			c.Request, c.id = r.Request, r.ID(c.ID)
+		}
+	}
+	c.next()
+	r := c.say(c.Ana, action.Approve)
+	c.next()
+	c.next()
+	if c.granted(exit) {
+		t.Errorf("granted with one person's word (%s)", r.Code)
+	}
+}
+
 // TestDraftsAreLimited: reading policies takes time, of which nobody has a whole
 // block, and the others theirs. What is agreed on is not held up.
 func TestDraftsAreLimited(t *testing.T) {

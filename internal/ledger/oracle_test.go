@@ -126,6 +126,7 @@ type party struct {
 	roles                            []string
 	suspended                        uint64
 	key                              ident.PublicKey // of a node
+	behind                           string          // of a timer, who set it
 }
 
 type oracleKey struct {
@@ -138,7 +139,7 @@ type oracleRequest struct {
 	id, nonce          [32]byte
 	a                  *action.Action
 	raw                []byte
-	by                 string
+	by, behind         string
 	law                int
 	tier               tierOf
 	need               action.Need
@@ -154,6 +155,7 @@ type oracleRequest struct {
 
 type oracleTimer struct {
 	action.Timer
+	by         string
 	next, rung uint64
 }
 
@@ -201,6 +203,16 @@ func holds(who party, roles []string) bool {
 func (t tierOf) counts(who party, requester string, age uint64) bool {
 	return who.kind == "human" && (t.self || who.id != requester) &&
 		(holds(who, t.roles) || t.escalate > 0 && age >= t.escalate && holds(who, t.to))
+}
+
+// requester is whoever asks, or had a timer set that does.
+func (r *oracleRequest) requester() string {
+	by := r.by
+	if strings.HasPrefix(by, "timer/") {
+		by = r.behind
+	}
+	_, id, _ := strings.Cut(by, "/")
+	return id
 }
 
 func (o *oracle) party(m *action.MemberRecord) party {
@@ -331,6 +343,7 @@ func (o *oracle) ring(name string, at uint64) {
 	}
 	a, _ := action.ParseAction(t.Action)
 	who, _ := o.named("timer/" + name)
+	who.behind = t.by
 	o.ask(who, a, nonce)
 	o.log(EventTimer, "timer/"+name)
 }
@@ -405,7 +418,7 @@ func (o *oracle) ask(who party, a *action.Action, nonce [32]byte) string {
 		if !o.possible(a) {
 			return refused
 		}
-		o.do(a, nil)
+		o.do(who, a, nil)
 		return done
 	}
 	raw := a.Encode()
@@ -417,7 +430,7 @@ func (o *oracle) ask(who party, a *action.Action, nonce [32]byte) string {
 	if !o.possible(a) {
 		return refused
 	}
-	r := &oracleRequest{nonce: nonce, a: a, raw: raw, by: who.name, law: o.law, tier: t, need: need, height: o.height, opened: o.now, deadline: o.now + 7*24*hour, state: RequestOpen}
+	r := &oracleRequest{nonce: nonce, a: a, raw: raw, by: who.name, behind: who.behind, law: o.law, tier: t, need: need, height: o.height, opened: o.now, deadline: o.now + 7*24*hour, state: RequestOpen}
 	version := policyVersion(l)
 	r.id = wire.Hash(wire.TagRequest, o.cluster[:], raw, nonce[:], version[:], []byte(who.name))
 	if t.deadline > 0 {
@@ -447,7 +460,7 @@ func (o *oracle) decide(who party, d action.Decision, credential, tx [32]byte) s
 	case !r.state.Live() || d.Action != action.HashAction(o.cluster, r.raw) || d.Policy != policyVersion(o.laws[r.law]) || r.law != o.law:
 		return refused
 	}
-	_, requester, _ := strings.Cut(r.by, "/")
+	requester := r.requester()
 	l := o.laws[o.law]
 	switch d.Verdict {
 	case action.Cancel:
@@ -503,8 +516,7 @@ func (o *oracle) agree(r *oracleRequest) (by []party, txs [][32]byte) {
 		if m == nil || m.Workload || o.now < m.Suspended {
 			continue
 		}
-		_, requester, _ := strings.Cut(r.by, "/")
-		if !r.tier.counts(o.standing(r, o.party(m)), requester, o.now-r.opened) {
+		if !r.tier.counts(o.standing(r, o.party(m)), r.requester(), o.now-r.opened) {
 			continue // no longer in a role that counts
 		}
 		for _, k := range m.Keys {
@@ -586,7 +598,7 @@ func (o *oracle) look(r *oracleRequest) {
 		o.end(r, RequestFailed, EventFailed)
 	default:
 		r.state = RequestExecuted
-		o.do(r.a, txs)
+		o.do(asker, r.a, txs)
 		o.log(EventExecuted, r.name())
 	}
 }
@@ -654,7 +666,7 @@ func (o *oracle) possible(a *action.Action) bool {
 }
 
 // do carries an action out.
-func (o *oracle) do(a *action.Action, approvals [][32]byte) {
+func (o *oracle) do(who party, a *action.Action, approvals [][32]byte) {
 	name := hex.EncodeToString(a.PublicKey)
 	k := o.keys[name]
 	switch a.Rule {
@@ -699,7 +711,7 @@ func (o *oracle) do(a *action.Action, approvals [][32]byte) {
 			}
 		}
 	case action.RuleTimerSet:
-		o.timers[a.Timer.Name] = &oracleTimer{Timer: a.Timer, next: a.Timer.First}
+		o.timers[a.Timer.Name] = &oracleTimer{Timer: a.Timer, by: who.name, next: a.Timer.First}
 		o.wakes[wake{false, a.Timer.First, "timer", a.Timer.Name}] = true
 		o.log(EventTimer, "timer/"+a.Timer.Name)
 	case action.RuleTimerCancel:

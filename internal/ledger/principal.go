@@ -15,6 +15,7 @@ type principal struct {
 	operator, region string
 	roles            []string
 	suspended        uint64
+	behind           string // who set the timer
 }
 
 // Kinds of principals, as policies name them.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -38,6 +39,7 @@ func (s RequestState) Live() bool { return s == RequestOpen || s == RequestLocke
 type Request struct {
 	action.Request
 	State    RequestState
+	Behind   string // who set the timer that asks; "" where no timer does
 	Purpose  string
 	Tier     string // of the policy, that says who has to agree
 	Need     action.Need
@@ -58,9 +60,10 @@ type Request struct {
 	Reason       string // why it came to an end
 }
 
-// requester is the name without its class.
+// requester is the name, without its class, of whoever asks or has a timer ask:
+// nobody agrees with himself through one.
 func (r *Request) requester() string {
-	_, id, _ := strings.Cut(r.By, "/")
+	_, id, _ := strings.Cut(cmp.Or(r.Behind, r.By), "/")
 	return id
 }
 
@@ -78,7 +81,7 @@ func (r *Request) encode() []byte {
 	e.Bytes(r.Action)
 	e.Fixed(r.Nonce[:])
 	e.Fixed(r.Policy[:])
-	for _, s := range []string{r.By, r.Purpose, r.Tier, r.Reason} {
+	for _, s := range []string{r.By, r.Behind, r.Purpose, r.Tier, r.Reason} {
 		e.String(s)
 	}
 	e.U8(uint8(r.State))
@@ -109,7 +112,7 @@ func parseRequest(b []byte) (*Request, error) {
 	r.Action = d.Bytes(action.MaxAction)
 	d.Fixed(r.Nonce[:])
 	d.Fixed(r.Policy[:])
-	for _, s := range []*string{&r.By, &r.Purpose, &r.Tier, &r.Reason} {
+	for _, s := range []*string{&r.By, &r.Behind, &r.Purpose, &r.Tier, &r.Reason} {
 		*s = d.String(maxEventField)
 	}
 	r.State = RequestState(d.U8())

@@ -129,7 +129,7 @@ func (s *State) timerDue(ctx txContext, name string) {
 		return
 	}
 	t.Rung++
-	ctx.who = principal{name: "timer/" + name, kind: kindTimer}
+	ctx.who = principal{name: "timer/" + name, kind: kindTimer, behind: t.By}
 	ctx.hash = wire.Hash(wire.TagRequest, s.cluster[:], []byte(ctx.who.name), eb(t.Rung), eb(t.Next)) // no two alike
 	switch {
 	case t.Every == 0:
