@@ -6,10 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -342,5 +346,66 @@ func TestCeremony(t *testing.T) {
 		Seats: []Seat{{Index: 1, Node: "a", Member: true}, {Index: 2, Node: "b", Member: true}, {Index: 3, Member: true}, {Index: 4, Member: true}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestConnectionLimit: one connection more waits until another ends.
+func TestConnectionLimit(t *testing.T) {
+	f := newFixture(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.server.config.Listen = l.Addr().String()
+	l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.server.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	dial := func() net.Conn {
+		for {
+			conn, err := net.Dial("tcp", f.server.config.Listen)
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				runtime.Gosched() // it is about to listen
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			return conn
+		}
+	}
+	answered := func(conn net.Conn, within time.Duration) bool {
+		conn.SetReadDeadline(time.Now().Add(within)) //nolint:errcheck // of a connection that is open
+		_, err := conn.Read(make([]byte, 1))
+		return err == nil
+	}
+	ask := func() net.Conn {
+		conn := dial()
+		if _, err := io.WriteString(conn, "GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	first := ask()
+	for range maxConns - 1 {
+		ask()
+	}
+	if !answered(first, 5*time.Second) {
+		t.Fatal("no answer")
+	}
+	excess := ask()
+	if answered(excess, 200*time.Millisecond) {
+		t.Error("one connection more was served")
+	}
+	first.Close()
+	if !answered(excess, 5*time.Second) {
+		t.Error("no room was made")
 	}
 }

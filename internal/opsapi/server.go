@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ident"
@@ -117,6 +119,7 @@ const (
 	readTime    = 10 * time.Second
 	graceTime   = 2 * time.Second
 	maxEvents   = 1000 // of one answer
+	maxConns    = 512  // whoever reaches the port must not use up the node's descriptors
 )
 
 // bounds are what one route allows a request.
@@ -233,7 +236,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(s.config.Log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	go func() { ended <- server.Serve(netutil.LimitListener(listener, maxConns)) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
