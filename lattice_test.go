@@ -34,7 +34,7 @@ var levels = [][]string{
 	1: {"bls", "kem", "action", "proof", "credential"},
 	2: {"keystore", "dkg", "slashing", "slasher", "policy", "seal"},
 	3: {"ledger", "custody", "rehearsal"},
-	4: {"store", "peer"},
+	4: {"store", "peer", "hall"},
 	5: {"quorum", "audit"},
 	6: {"signer"},
 	7: {"node"},

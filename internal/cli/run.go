@@ -99,6 +99,9 @@ func (p *nodeProcess) run(ctx context.Context, metrics *signerapi.Metrics) error
 		func() float64 { return p.custodyStatus(ctx).LeaseLeft }); err != nil {
 		return err
 	}
+	if err := metrics.Assemblies(p.node.Hall().Rooms); err != nil {
+		return err
+	}
 	signing, err := p.signerServer(metrics)
 	if err != nil {
 		return err
@@ -161,7 +164,7 @@ func (p *nodeProcess) opsServer() (*opsapi.Server, error) {
 		return nil, hinted(err, "quorate node init makes it")
 	}
 	return opsapi.New(opsapi.Config{
-		Ledger: p.node, Keys: p.node, Evidence: p.node, Self: p, Token: token,
+		Ledger: p.node, Keys: p.node, Evidence: p.node, Hall: p.node.Hall(), Self: p, Token: token,
 		Cluster: p.node.Cluster(), Node: p.node.Name(), Passkeys: p.config.Passkeys,
 		Listen: p.config.Listen.Ops, Hosts: p.hosts(), Log: p.log.With("part", "ops"),
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/hall"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/peer"
 	"github.com/quorate/quorate/internal/proof"
@@ -76,6 +77,7 @@ type Node struct {
 	signer     *signer.Signer
 	anchors    anchors
 	leases     leases
+	hall       *hall.Hall
 
 	signatories *audit.Signatories
 	checkpoints checkpoints
@@ -133,6 +135,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.custody = custody.NewClient(cfg.CustodySocket)
+	n.hall = hall.New(hall.Config{View: n.View, Submit: n.submitFor, Dir: filepath.Join(cfg.Home, "letters")})
 	if err := n.openPeers(); err != nil {
 		return nil, err
 	}
@@ -216,6 +219,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.peers.Run(ctx) })
 	g.Go(func() error { return n.followLedger(ctx) })
 	g.Go(func() error { return n.driveCeremonies(ctx) })
+	g.Go(func() error { return n.followAssemblies(ctx) })
 	g.Go(func() error { return n.reportUsage(ctx) })
 	g.Go(func() error { return n.keepLease(ctx) })
 	g.Go(func() error { return n.followLog(ctx) })
@@ -274,3 +278,4 @@ func (n *Node) Network() *eth.Network     { return n.network }
 func (n *Node) Signer() *signer.Signer    { return n.signer }
 func (n *Node) Custody() *custody.Client  { return n.custody }
 func (n *Node) Peers() *peer.Mesh         { return n.peers }
+func (n *Node) Hall() *hall.Hall          { return n.hall }

@@ -21,6 +21,7 @@ type Receipt struct {
 	Tx      [32]byte
 	Height  uint64
 	Request [32]byte // what waits for others to agree; zero where nothing waits
+	Entry   uint64   // number of the entry of a ceremony's log that it became
 }
 
 // Ask asks the ledger, as this node, for an action. The error is a *ledger.Waiting
@@ -131,7 +132,7 @@ func (o outcome) receipt(hash [32]byte) (Receipt, error) {
 	if o.result.Code != ledger.OK {
 		return Receipt{}, &ledger.Error{Code: o.result.Code, Err: errors.New(o.result.Info)}
 	}
-	return Receipt{Tx: hash, Height: o.height, Request: o.result.Request}, nil
+	return Receipt{Tx: hash, Height: o.height, Request: o.result.Request, Entry: o.result.Entry}, nil
 }
 
 // checkTx puts a transaction into the mempool, whose gossip brings it to the

@@ -286,33 +286,39 @@ func (c *Client) do(ctx context.Context, patience time.Duration, method, path st
 
 // stream asks and copies the answer.
 func (c *Client) stream(ctx context.Context, patience time.Duration, method, path string, body []byte, w io.Writer) error {
+	_, err := c.ask(ctx, patience, method, path, body, w)
+	return err
+}
+
+// ask is stream for who wants to see the answer's header.
+func (c *Client) ask(ctx context.Context, patience time.Duration, method, path string, body []byte, w io.Writer) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience+5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", c.base, err)
+		return nil, fmt.Errorf("ask %s: %w", c.base, err)
 	}
 	c.token.Expose(func(token []byte) { req.Header.Set("Authorization", "Bearer "+string(token)) })
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask node: %w", err)
+		return nil, fmt.Errorf("ask node: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 == 2 {
 		if _, err := io.Copy(w, resp.Body); err != nil {
-			return fmt.Errorf("ask node: read answer: %w", err)
+			return nil, fmt.Errorf("ask node: read answer: %w", err)
 		}
-		return nil
+		return resp.Header, nil
 	}
 	e := Error{Status: resp.StatusCode}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxRequest))
 	if err != nil {
-		return fmt.Errorf("ask node: read answer: %w", err)
+		return nil, fmt.Errorf("ask node: read answer: %w", err)
 	}
 	if json.Unmarshal(raw, &e) != nil || e.Text == "" {
 		e.Text = resp.Status
 	}
-	return &e
+	return nil, &e
 }
 
 // limited refuses what is over a number of bytes.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/audit"
+	"github.com/quorate/quorate/internal/proof"
 )
 
 // Evidence is what the node can prove to outsiders. A refusal carries an
@@ -21,6 +22,9 @@ type Evidence interface {
 	Tile(path string) ([]byte, error)
 	// EventReceipt returns a receipt file.
 	EventReceipt(ctx context.Context, tx [32]byte) ([]byte, error)
+	// Prove proves what paths hold to whoever knows the genesis: an encoded
+	// proof.Certificate.
+	Prove(ctx context.Context, paths func(proof.Namespace) []proof.Path) ([]byte, error)
 	// ExportLog writes an audit log file in which the selected events are shown.
 	ExportLog(ctx context.Context, w io.Writer, f audit.Filter) error
 }
@@ -28,13 +32,17 @@ type Evidence interface {
 // file is an answer that is not JSON. Once it has begun to write, an error
 // breaks the connection off, so that nobody takes a part for the whole.
 type file struct {
-	kind  string
-	write func(w io.Writer) error
+	kind   string
+	header map[string]string
+	write  func(w io.Writer) error
 }
 
 func (s *Server) send(w http.ResponseWriter, r *http.Request, f file) {
 	out := &begun{to: w}
 	w.Header().Set("Content-Type", f.kind)
+	for name, value := range f.header {
+		w.Header().Set(name, value)
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	err := f.write(out)
 	switch {
@@ -72,7 +80,7 @@ func fileOf(kind string, raw []byte, err error) (any, error) {
 	case err != nil:
 		return nil, err
 	}
-	return file{kind, func(w io.Writer) error {
+	return file{kind: kind, write: func(w io.Writer) error {
 		_, err := w.Write(raw)
 		return err
 	}}, nil
@@ -132,7 +140,7 @@ func (s *Server) export(r *http.Request) (any, error) {
 	}
 	ctx, format := r.Context(), q.Get("format")
 	if format == FormatLog || format == "" {
-		return file{kindBinary, func(w io.Writer) error { return s.config.Evidence.ExportLog(ctx, w, f) }}, nil
+		return file{kind: kindBinary, write: func(w io.Writer) error { return s.config.Evidence.ExportLog(ctx, w, f) }}, nil
 	}
 	write, kind := audit.WriteLines, "application/jsonl"
 	switch format {
@@ -143,5 +151,5 @@ func (s *Server) export(r *http.Request) (any, error) {
 		return nil, &Error{http.StatusBadRequest, "format " + format + " is unknown", "log, jsonl or csv"}
 	}
 	size, _ := view.LogRoot()
-	return file{kind, func(w io.Writer) error { return write(w, view, size, f) }}, nil
+	return file{kind: kind, write: func(w io.Writer) error { return write(w, view, size, f) }}, nil
 }

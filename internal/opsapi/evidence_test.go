@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/quorate/quorate/internal/audit"
+	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/secret"
 )
@@ -23,6 +24,11 @@ func (f *fixture) Checkpoint(context.Context) ([]byte, error) {
 		return nil, f.refuse
 	}
 	return []byte("quorate/\n"), nil
+}
+
+// Prove has no headers to prove anything with.
+func (f *fixture) Prove(context.Context, func(proof.Namespace) []proof.Path) ([]byte, error) {
+	return nil, rpc.Errorf(rpc.CodeUnavailable, "there is no consensus here")
 }
 
 func (f *fixture) Tile(path string) ([]byte, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/hall"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/ledger/ledgertest"
 	"github.com/quorate/quorate/internal/policy"
@@ -65,7 +66,7 @@ func newFixtureUnder(t testing.TB, rules []byte, members ...action.MemberRecord)
 		t.Fatal(err)
 	}
 	f.commit(st)
-	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Evidence: f, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0",
+	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Evidence: f, Hall: hall.New(hall.Config{View: f.View}), Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0",
 		Cluster: f.cluster, Node: "node0"})
 	if err != nil {
 		t.Fatal(err)
@@ -149,6 +150,9 @@ func (f *fixture) OpenCeremony(_ context.Context, keys int, hybrid bool, purpose
 	f.opened = append(f.opened, OpenCeremony{Keys: keys, Hybrid: hybrid, Purpose: purpose, PhaseTimeout: uint32(phase.Milliseconds())})
 	return [32]byte{0xab}, f.refuse
 }
+
+// Ask is of a cluster without nodes: there is nobody to ask as.
+func (f *fixture) Ask(context.Context, ledger.Ask) error { return f.refuse }
 
 func (f *fixture) Status(context.Context) Status { return Status{Node: "node0", Height: 3} }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/hall"
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/rpc"
@@ -37,6 +39,9 @@ type Ledger interface {
 	OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error)
 	// KeygenAction is what OpenCeremony asks for, to be asked for by a member.
 	KeygenAction(keys int, hybrid bool, purpose string, phase time.Duration) (*action.Action, error)
+	// Ask asks for an action as the node. The error is a *ledger.Waiting where it
+	// was not carried out at once.
+	Ask(ctx context.Context, ask ledger.Ask) error
 	// SubmitSigned hands over a transaction that somebody else signed. It
 	// returns the height of the block that carries it and the id of the request
 	// that waits for others, zero where none does. A refusal is a *ledger.Error.
@@ -76,12 +81,13 @@ type Self interface {
 	Status(ctx context.Context) Status
 }
 
-// Config says what to serve and to whom. Ledger, Keys, Evidence, Self and
-// Token are needed.
+// Config says what to serve and to whom. Ledger, Keys, Evidence, Hall, Self
+// and Token are needed.
 type Config struct {
 	Ledger   Ledger
 	Keys     Keys
 	Evidence Evidence
+	Hall     *hall.Hall // ceremonies among participants
 	Self     Self
 	Token    secret.Bytes // bearer token of requests that change something; of all, where Listen is not loopback
 
@@ -132,6 +138,12 @@ type bounds struct {
 	granted bool // it does what was agreed on, or nothing: who may read may have it done
 }
 
+// route is what answers one pattern.
+type route struct {
+	bounds
+	handle func(*http.Request) (any, error)
+}
+
 var (
 	ordinary = bounds{body: maxRequest, time: requestTime}
 	personal = bounds{body: maxRequest, time: requestTime, open: true}
@@ -139,8 +151,8 @@ var (
 
 // New checks the configuration.
 func New(c Config) (*Server, error) {
-	if c.Ledger == nil || c.Keys == nil || c.Evidence == nil || c.Self == nil || c.Token.Len() == 0 {
-		return nil, errors.New("configure operator API: ledger, keys, evidence, self and token are needed")
+	if c.Ledger == nil || c.Keys == nil || c.Evidence == nil || c.Hall == nil || c.Self == nil || c.Token.Len() == 0 {
+		return nil, errors.New("configure operator API: ledger, keys, evidence, hall, self and token are needed")
 	}
 	if c.Hosts == nil {
 		c.Hosts = []string{"localhost", "127.0.0.1", "::1"}
@@ -162,10 +174,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{config: c, public: loopback(c.Listen), mux: http.NewServeMux(), challenges: challenges{key},
 		sessions: sessions{byToken: map[[32]byte]session{}, used: map[[32]byte]time.Time{}}}
-	for pattern, route := range map[string]struct {
-		bounds
-		handle func(*http.Request) (any, error)
-	}{
+	routes := map[string]route{
 		"GET /v1/status":                {ordinary, s.status},
 		"GET /v1/keys":                  {ordinary, s.keys},
 		"GET /v1/keys/{pubkey}":         {ordinary, s.key},
@@ -202,7 +211,9 @@ func New(c Config) (*Server, error) {
 		"/":                             {ordinary, noRoute},
 
 		"GET /v1/ceremonies/{id}/transcripts": {ordinary, s.transcripts},
-	} {
+	}
+	maps.Copy(routes, s.assemblyRoutes())
+	for pattern, route := range routes {
 		s.mux.HandleFunc(pattern, s.answer(route.bounds, route.handle))
 	}
 	return s, nil

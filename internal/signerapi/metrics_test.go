@@ -2,14 +2,20 @@ package signerapi
 
 import (
 	"context"
+	"encoding/hex"
 	"io"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/dkg/assembly/assemblytest"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/hall"
+	"github.com/quorate/quorate/internal/hall/halltest"
 	"github.com/quorate/quorate/internal/rpc"
 )
 
@@ -91,4 +97,40 @@ func TestMetrics(t *testing.T) {
 		`quorate_blamed_total{holder="node2"} 1`,
 		"quorate_sign_in_flight 0",
 	)
+}
+
+// How far the cohorts of an open ceremony have come shows at each scrape.
+func TestAssemblyMetrics(t *testing.T) {
+	w := halltest.New(t, assemblytest.New(t, 10, 2, 3, nil))
+	metrics := NewMetrics("v1")
+	if err := metrics.Assemblies(w.Hall.Rooms); err != nil {
+		t.Fatal(err)
+	}
+	scrape := func() string {
+		r := httptest.NewRecorder()
+		metrics.Handler().ServeHTTP(r, httptest.NewRequest("GET", "/metrics", nil))
+		return r.Body.String()
+	}
+	id := hex.EncodeToString(w.ID[:8])
+	has := func(text string, lines ...string) {
+		t.Helper()
+		for _, line := range lines {
+			if line = strings.ReplaceAll(line, "ID", id); !strings.Contains(text, "\n"+line+"\n") {
+				t.Errorf("no line %q", line)
+			}
+		}
+	}
+	if _, err := w.Say(w.Sign(2, (&assembly.Vote{CID: w.ID}).Encode())); err == nil {
+		t.Fatal("a vote is taken before anybody joined")
+	}
+	has(scrape(), `quorate_assembly_participants{ceremony="ID",cohort="0",phase="seats"} 10`, `quorate_assembly_refused_total{ceremony="ID",cohort="0"} 1`)
+	w.Play(nil, func(*hall.Room) {}, func(phase assembly.Phase) {
+		if phase == assembly.PhaseReplay {
+			has(scrape(), `quorate_assembly_participants{ceremony="ID",cohort="1",phase="join"} 5`, `quorate_assembly_participants{ceremony="ID",cohort="2",phase="deal"} 3`,
+				`quorate_assembly_latency_seconds_count{ceremony="ID",cohort="2",phase="verify"} 5`)
+		}
+	})
+	if strings.Contains(scrape(), id) {
+		t.Error("a ceremony that has ended is shown still")
+	}
 }

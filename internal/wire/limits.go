@@ -9,6 +9,8 @@ const (
 	MaxDealers      = 256       // of them who deal; up to as many participants, everybody does
 	MaxArchive      = 512 << 20 // archive of a large ceremony; 4096 participants of which 128 deal make 50 MB
 	MaxCertificate  = 4 << 20   // its light certificate: 0.63 MB
+	MaxLogPage      = 4 << 20   // one answer with entries of a ceremony's log; the first stands in it whatever its size
+	MaxLetters      = 5 << 20   // ciphertexts of one dealer: 1120 bytes for each participant
 	MaxName         = 64        // names of nodes, operators, regions, members
 	MaxKeysPerBatch = 10_000    // keys of one ceremony
 	MaxTx           = 512 << 10 // one transaction; larger dealings go in chunks

@@ -148,7 +148,7 @@ func Replay(raw []byte) (*Board, error) {
 	if len(raw) > wire.MaxArchive {
 		return fail(errNotArchive)
 	}
-	f, entries, err := open(raw)
+	f, entries, err := Begin(raw)
 	if err != nil {
 		return fail(err)
 	}

@@ -101,7 +101,7 @@ func TestParams(t *testing.T) {
 
 // Entries cuts an archive: what comes before the entries, each entry, the seals.
 func Entries(raw []byte) (head []byte, entries [][]byte, tail []byte) {
-	f, rest, err := open(raw)
+	f, rest, err := Begin(raw)
 	head = raw[:len(raw)-len(rest)]
 	for err == nil && rest[0] != entryEnd {
 		d := wire.NewDecoder(rest[1:])

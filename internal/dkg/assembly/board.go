@@ -59,6 +59,7 @@ type Board struct {
 	cid      [32]byte
 	phase    Phase
 	now      uint64
+	since    uint64 // beginning of the phase
 	deadline uint64 // 0 when nothing waits for time
 	round    int    // of verification
 	places   []place
@@ -190,7 +191,7 @@ func (b *Board) Tick(now uint64, random [32]byte) {
 
 // enter begins a phase; a duration of 0 means that it does not end by time.
 func (b *Board) enter(p Phase, duration uint32) {
-	b.phase, b.deadline = p, 0
+	b.phase, b.since, b.deadline = p, b.now, 0
 	if duration > 0 {
 		b.deadline = b.now + uint64(duration)
 	}
@@ -258,6 +259,34 @@ func (b *Board) Cohort(i int) int { return b.at(i).cohort }
 
 // Faults returns who did what, oldest first.
 func (b *Board) Faults() []Fault { return slices.Clone(b.faults) }
+
+// Standing is how far one participant has come.
+type Standing struct {
+	Cohort    int // from 1; 0 before the draw and for who did not join
+	Joined    bool
+	Dealer    bool // drawn
+	Dealt     bool
+	Reported  bool
+	Voted     bool
+	Confirmed bool
+	Blamed    bool
+}
+
+// Standing returns how far a participant has come.
+func (b *Board) Standing(i int) Standing {
+	s := b.at(i)
+	return Standing{Cohort: s.cohort, Joined: s.joined, Dealer: b.isDealer(i), Dealt: s.tree != nil, Reported: s.spoke,
+		Voted: s.voted != [32]byte{}, Confirmed: s.confirm != nil, Blamed: s.blamed}
+}
+
+// Mail returns what a dealer committed to send off the ledger: the root over
+// one ciphertext for each who joined, in order.
+func (b *Board) Mail(dealer int) (root [32]byte, ok bool) {
+	if h := b.at(dealer).header; h != nil && b.params.Hybrid {
+		return h.Mail, true
+	}
+	return root, false
+}
 
 // FaultsFrom returns the faults but the first n, for whoever has seen those.
 func (b *Board) FaultsFrom(n int) []Fault { return slices.Clone(b.faults[n:]) }

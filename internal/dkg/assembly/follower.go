@@ -24,13 +24,14 @@ type Follower struct {
 	link    [32]byte
 	entries uint64
 	finding *Finding
+	pace    Pace
 }
 
 var errVotes = errors.New("n-f participants voted for what does not follow from the dealings")
 
 // Follow begins at the head of an archive: all of it before the entries.
 func Follow(head []byte) (*Follower, error) {
-	f, rest, err := open(head)
+	f, rest, err := Begin(head)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%d bytes behind its head", len(rest))
 	}
@@ -40,8 +41,8 @@ func Follow(head []byte) (*Follower, error) {
 	return f, nil
 }
 
-// open reads the head of an archive, and returns what is behind it.
-func open(raw []byte) (f *Follower, rest []byte, err error) {
+// Begin reads the head of an archive, and returns what is behind it, for Take.
+func Begin(raw []byte) (f *Follower, rest []byte, err error) {
 	if !begins(raw, archiveMagic) {
 		return nil, nil, errNotArchive
 	}
@@ -50,7 +51,7 @@ func open(raw []byte) (f *Follower, rest []byte, err error) {
 	if err := d.Err(); err != nil {
 		return nil, nil, err
 	}
-	f = &Follower{}
+	f = &Follower{pace: Pace{}}
 	for range p.N {
 		key, err := ident.ParsePublicKey(d.Bytes(wire.MaxSealedKey))
 		if err != nil {
@@ -153,7 +154,12 @@ func (f *Follower) takePost(d *wire.Decoder) error {
 	if err != nil {
 		return err
 	}
-	return f.apply(seat, m)
+	phase, after := f.board.phase, f.board.now-f.board.since
+	if err := f.apply(seat, m); err != nil {
+		return err
+	}
+	f.pace.heard(phase, seat, after)
+	return nil
 }
 
 // apply takes a message. Who examines looks at the dealings before the votes

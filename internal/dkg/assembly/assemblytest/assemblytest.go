@@ -29,6 +29,7 @@ type Crowd struct {
 	people []*assembly.Participant
 	dealt  map[int][]assembly.Message
 	said   map[[32]byte]bool
+	found  map[int][]assembly.Accusation // by cohort: inspecting is the same for all of it
 }
 
 // Post is a message as its seat signs it.
@@ -45,7 +46,7 @@ func New(tb testing.TB, n, cohorts, dealers int, change func(*assembly.Params)) 
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &Crowd{tb: tb, dealt: map[int][]assembly.Message{}, said: map[[32]byte]bool{}, Params: assembly.Params{
+	c := &Crowd{tb: tb, dealt: map[int][]assembly.Message{}, said: map[[32]byte]bool{}, found: map[int][]assembly.Accusation{}, Params: assembly.Params{
 		N: uint16(n), T: uint16(th.T()), Cohorts: uint16(cohorts), Dealers: uint16(dealers),
 		Deadlines: assembly.Deadlines{Join: 60_000, Deal: 60_000, Verify: 60_000, Answer: 60_000, Replay: 60_000, Confirm: 60_000},
 	}}
@@ -89,6 +90,9 @@ func (c *Crowd) Took(p Post) {
 	c.said[sha256.Sum256(append([]byte{byte(p.Seat >> 8), byte(p.Seat)}, p.Message...))] = true
 }
 
+// Letter is what a dealer sends to a seat, once it has dealt.
+func (c *Crowd) Letter(dealer, seat int) *assembly.Letter { return c.people[dealer-1].Letter(seat) }
+
 // Next returns what a seat has to say where a follower stands.
 func (c *Crowd) Next(f *assembly.Follower, seat int) (out []Post) {
 	c.tb.Helper()
@@ -129,7 +133,11 @@ func (c *Crowd) next(f *assembly.Follower, seat int) ([]assembly.Message, error)
 		if !b.MayReport(seat) {
 			return nil, nil
 		}
-		r, err := q.Report(b, b.Inspect(b.Cohort(seat)), func(dealer int) *assembly.Letter { return c.people[dealer-1].Letter(seat) })
+		cohort := b.Cohort(seat)
+		if _, known := c.found[cohort]; !known {
+			c.found[cohort] = b.Inspect(cohort)
+		}
+		r, err := q.Report(b, c.found[cohort], func(dealer int) *assembly.Letter { return c.Letter(dealer, seat) })
 		return []assembly.Message{r}, err
 	case assembly.PhaseAnswer:
 		return q.Answer(b), nil

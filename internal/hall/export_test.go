@@ -1,0 +1,3 @@
+package hall
+
+const MaxRefused = maxRefused
