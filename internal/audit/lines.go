@@ -55,7 +55,7 @@ func EntryOf(i uint64, ev *ledger.Event) Entry {
 // Filter selects events. A field at its zero value selects all.
 type Filter struct {
 	Key    string // public key in hex, with or without 0x
-	Origin string // with Key: what made it, "ceremony/…"; its events are the key's, too
+	Origin string // with Key: what made it, as ledger.Origin names it; its events are the key's, too
 	Member string // who acted, or the human behind it
 	Region string
 	Kind   string

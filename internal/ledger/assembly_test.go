@@ -11,6 +11,7 @@ import (
 	"github.com/quorate/quorate/internal/dkg/assembly"
 	"github.com/quorate/quorate/internal/dkg/assembly/assemblytest"
 	"github.com/quorate/quorate/internal/ledger/ledgertest"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // hall is an assembly on a ledger, and its people.
@@ -326,5 +327,25 @@ func TestAssemblyRefused(t *testing.T) {
 		Name: "often", First: w.block.Time + 10*hour, Action: assemblytest.New(t, 5, 1, 0, nil).Action("x").Encode()}})))
 	if last := w.view().OpenAssemblies(); len(last) != maxAssembliesOf {
 		t.Fatalf("%d are open", len(last))
+	}
+}
+
+// The largest ceremony fits into one request, and each message costs the ledger
+// little, however many there are.
+func TestAssemblyOfThousands(t *testing.T) {
+	w := newWorld(t, 4)
+	h := w.assemble(assemblytest.New(t, wire.MaxParticipants, 32, 4, nil))
+	f := h.follow()
+	var txs [][]byte
+	for seat := 1; seat <= 20; seat++ {
+		txs = append(txs, h.carry(h.Next(f, seat*200)[0]))
+	}
+	for _, r := range h.block(h.world.block.Time+1000, nil, txs) {
+		if r.Code != OK {
+			t.Fatal(r.Info)
+		}
+	}
+	if b := h.follow().Board(); len(b.Joined()) != 20 {
+		t.Fatalf("%d joined", len(b.Joined()))
 	}
 }

@@ -366,3 +366,11 @@ func (s *State) createKeys(ctx txContext, board *dkg.Board) error {
 }
 
 func ceremonyName(id [32]byte) string { return fmt.Sprintf("ceremony/%x", id) }
+
+// Origin names what made a key, as events do.
+func Origin(k *action.KeyRecord) string {
+	if k.Provenance == action.ProvenanceAssembled {
+		return assemblyName(k.Ceremony)
+	}
+	return ceremonyName(k.Ceremony)
+}

@@ -20,6 +20,18 @@
 //	GET  /v1/ceremonies/{id}         one ceremony
 //	GET  /v1/ceremonies/{id}/transcripts what proves it to others
 //	POST /v1/ceremonies              open a ceremony that makes new keys
+//	GET  /v1/assemblies              ceremonies among participants that are not nodes,
+//	                                 newest first, and GET /v1/assemblies/{id}?seats= one
+//	POST /v1/assemblies              ask for one as the node
+//	GET  /v1/assemblies/{id}/log?from=
+//	                                 its log, whole entries; Quorate-Next says where to go on
+//	GET  /v1/assemblies/{id}/proof   certificate of its record, for whoever has the genesis
+//	POST /v1/assemblies/{id}/messages and /seals
+//	                                 what a participant signed; answers once a block has it
+//	PUT  /v1/assemblies/{id}/letters/{dealer}
+//	                                 ciphertexts of a hybrid dealing; GET …/{dealer}/{seat} one
+//	GET  /v1/assemblies/{id}/archive and /certificate
+//	                                 what proves it to others
 //	GET  /v1/events?from=&limit=     the audit log
 //	GET  /v1/events/export?format=&key=&member=&region=&kind=&from=&to=
 //	                                 all of it as an audit log file, jsonl or csv
@@ -39,6 +51,9 @@
 //	GET  /v1/keys/{pubkey}/exit      the canonical action of an exit, to be asked for
 //	POST /v1/ceremonies/proposal     those of the ceremonies that new keys, or new shares
 //	                                 of keys, take
+//
+// Of these only asking for one needs the token, wherever the server listens:
+// the log is public, and what is brought is signed.
 //
 // What others have to agree to, or has to wait, answers 202 with its request's id.
 //

@@ -2,7 +2,6 @@ package opsapi
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/audit"
+	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/proof"
 )
 
@@ -136,7 +136,7 @@ func (s *Server) export(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.Origin = "ceremony/" + hex.EncodeToString(key.Ceremony[:])
+		f.Origin = ledger.Origin(key)
 	}
 	ctx, format := r.Context(), q.Get("format")
 	if format == FormatLog || format == "" {
