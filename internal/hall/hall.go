@@ -230,7 +230,7 @@ func (h *Hall) submit(ctx context.Context, kind action.Kind, body []byte) (ledge
 	case h.posts <- struct{}{}:
 		defer func() { <-h.posts }()
 	case <-ctx.Done():
-		return ledger.Result{}, ctx.Err()
+		return ledger.Result{}, fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
 	}
 	return h.config.Submit(ctx, kind, body)
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/ledger"
@@ -27,6 +28,9 @@ func (n *Node) followAssemblies(ctx context.Context) error {
 // submitFor carries what a participant signed.
 func (n *Node) submitFor(ctx context.Context, kind action.Kind, body []byte) (ledger.Result, error) {
 	r, err := n.Submit(ctx, kind, body)
+	if err != nil && !errors.As(err, new(*ledger.Error)) {
+		err = unavailable(err)
+	}
 	return ledger.Result{Request: r.Request, Entry: r.Entry}, err
 }
 
@@ -34,5 +38,5 @@ func (n *Node) submitFor(ctx context.Context, kind action.Kind, body []byte) (le
 // whoever knows the genesis: an encoded proof.Certificate.
 func (n *Node) Prove(ctx context.Context, paths func(proof.Namespace) []proof.Path) ([]byte, error) {
 	c, err := n.certificate(ctx, 0, paths(n.namespace())...)
-	return c.raw, err
+	return c.raw, unavailable(err)
 }

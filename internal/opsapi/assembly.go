@@ -133,15 +133,15 @@ func (s *Server) assemblyRoutes() map[string]route {
 	return map[string]route{
 		"GET /v1/assemblies":                              {free(maxRequest), s.assemblies},
 		"POST /v1/assemblies":                             {bounds{body: 2 * wire.MaxTx, time: requestTime}, s.openAssembly},
-		"GET /v1/assemblies/{id}":                         {free(maxRequest), s.assembly},
-		"GET /v1/assemblies/{id}/log":                     {free(maxRequest), s.assemblyLog},
-		"GET /v1/assemblies/{id}/proof":                   {free(maxRequest), s.assemblyProof},
-		"POST /v1/assemblies/{id}/messages":               {free(maxPost), s.postAssembly},
-		"POST /v1/assemblies/{id}/seals":                  {free(maxRequest), s.sealAssembly},
-		"PUT /v1/assemblies/{id}/letters/{dealer}":        {free(wire.MaxLetters), s.putLetters},
-		"GET /v1/assemblies/{id}/letters/{dealer}/{seat}": {free(maxRequest), s.letter},
-		"GET /v1/assemblies/{id}/archive":                 {long, s.assemblyArchive},
-		"GET /v1/assemblies/{id}/certificate":             {free(maxRequest), s.assemblyCertificate},
+		"GET /v1/assemblies/{id}":                         {free(maxRequest), of(s.assembly)},
+		"GET /v1/assemblies/{id}/log":                     {free(maxRequest), of(s.assemblyLog)},
+		"GET /v1/assemblies/{id}/proof":                   {free(maxRequest), of(s.assemblyProof)},
+		"POST /v1/assemblies/{id}/messages":               {free(maxPost), of(s.postAssembly)},
+		"POST /v1/assemblies/{id}/seals":                  {free(maxRequest), of(s.sealAssembly)},
+		"PUT /v1/assemblies/{id}/letters/{dealer}":        {free(wire.MaxLetters), of(s.putLetters)},
+		"GET /v1/assemblies/{id}/letters/{dealer}/{seat}": {free(maxRequest), of(s.letter)},
+		"GET /v1/assemblies/{id}/archive":                 {long, of(s.assemblyArchive)},
+		"GET /v1/assemblies/{id}/certificate":             {free(maxRequest), of(s.assemblyCertificate)},
 	}
 }
 
@@ -166,10 +166,16 @@ func ofHall(err error) error {
 	return err
 }
 
-func assemblyID(r *http.Request) (id [32]byte, err error) {
-	raw, err := parseHex(r.PathValue("id"), 32)
-	copy(id[:], raw)
-	return id, err
+// of reads the ceremony's id for a handler, and gives its errors their status.
+func of(handle func(r *http.Request, id [32]byte) (any, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		raw, err := parseHex(r.PathValue("id"), 32)
+		if err != nil {
+			return nil, err
+		}
+		v, err := handle(r, [32]byte(raw))
+		return v, ofHall(err)
+	}
 }
 
 func (s *Server) assemblies(*http.Request) (any, error) {
@@ -208,11 +214,7 @@ func assemblyOf(id [32]byte, r *action.AssemblyRecord) Assembly {
 }
 
 // assembly describes one ceremony; seats=false leaves the participants out.
-func (s *Server) assembly(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) assembly(r *http.Request, id [32]byte) (any, error) {
 	view, err := s.config.Ledger.View()
 	if err != nil {
 		return nil, err
@@ -240,7 +242,7 @@ func (s *Server) assembly(r *http.Request) (any, error) {
 	if r.URL.Query().Get("seats") == "false" {
 		a.Seats = nil
 	}
-	return a, ofHall(err)
+	return a, err
 }
 
 func cohortsOf(room *hall.Room, seats []AssemblySeat) (out []AssemblyCohort) {
@@ -263,18 +265,14 @@ func cohortsOf(room *hall.Room, seats []AssemblySeat) (out []AssemblyCohort) {
 	return out
 }
 
-func (s *Server) assemblyLog(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) assemblyLog(r *http.Request, id [32]byte) (any, error) {
 	from, err := number(r, "from", 0)
 	if err != nil {
 		return nil, err
 	}
 	entries, next, err := s.config.Hall.Log(id, from)
 	if err != nil {
-		return nil, ofHall(err)
+		return nil, err
 	}
 	return file{kind: kindBinary, header: map[string]string{headerNext: strconv.FormatUint(next, 10)}, write: func(w io.Writer) error {
 		_, err := w.Write(entries)
@@ -282,27 +280,19 @@ func (s *Server) assemblyLog(r *http.Request) (any, error) {
 	}}, nil
 }
 
-func (s *Server) assemblyProof(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) assemblyProof(r *http.Request, id [32]byte) (any, error) {
 	view, err := s.config.Ledger.View()
 	if err != nil {
 		return nil, err
 	}
 	if _, ok := view.Assembly(id); !ok {
-		return nil, ofHall(hall.ErrUnknown)
+		return nil, hall.ErrUnknown
 	}
 	raw, err := s.config.Evidence.Prove(r.Context(), func(ns proof.Namespace) []proof.Path { return []proof.Path{ns.Assembly(id[:])} })
 	return fileOf(kindBinary, raw, err)
 }
 
-func (s *Server) postAssembly(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) postAssembly(r *http.Request, id [32]byte) (any, error) {
 	var req AssemblyPost
 	if err := decode(r, &req, `{"seat":1,"message":"…","signature":"…"}`); err != nil {
 		return nil, err
@@ -311,7 +301,7 @@ func (s *Server) postAssembly(r *http.Request) (any, error) {
 		return nil, err
 	}
 	entry, err := s.config.Hall.Say(r.Context(), ledger.AssemblyMessage{Ceremony: id, Seat: uint16(req.Seat), Message: req.Message, Signature: req.Signature})
-	return AssemblyPosted{entry}, ofHall(err)
+	return AssemblyPosted{entry}, err
 }
 
 func checkSeat(seat int) error {
@@ -321,11 +311,7 @@ func checkSeat(seat int) error {
 	return nil
 }
 
-func (s *Server) sealAssembly(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) sealAssembly(r *http.Request, id [32]byte) (any, error) {
 	var req AssemblySeal
 	if err := decode(r, &req, `{"seat":1,"signature":"…"}`); err != nil {
 		return nil, err
@@ -333,7 +319,7 @@ func (s *Server) sealAssembly(r *http.Request) (any, error) {
 	if err := checkSeat(req.Seat); err != nil {
 		return nil, err
 	}
-	return struct{}{}, ofHall(s.config.Hall.Seal(r.Context(), ledger.AssemblySeal{Ceremony: id, Seat: uint16(req.Seat), Signature: req.Signature}))
+	return struct{}{}, s.config.Hall.Seal(r.Context(), ledger.AssemblySeal{Ceremony: id, Seat: uint16(req.Seat), Signature: req.Signature})
 }
 
 func pathNumber(r *http.Request, name string) (int, error) {
@@ -344,11 +330,7 @@ func pathNumber(r *http.Request, name string) (int, error) {
 	return n, checkSeat(n)
 }
 
-func (s *Server) putLetters(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) putLetters(r *http.Request, id [32]byte) (any, error) {
 	dealer, err := pathNumber(r, "dealer")
 	if err != nil {
 		return nil, err
@@ -357,14 +339,10 @@ func (s *Server) putLetters(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Text: "read ciphertexts: " + err.Error()}
 	}
-	return struct{}{}, ofHall(s.config.Hall.PutMail(id, dealer, letters))
+	return struct{}{}, s.config.Hall.PutMail(id, dealer, letters)
 }
 
-func (s *Server) letter(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) letter(r *http.Request, id [32]byte) (any, error) {
 	dealer, err := pathNumber(r, "dealer")
 	if err != nil {
 		return nil, err
@@ -375,7 +353,7 @@ func (s *Server) letter(r *http.Request) (any, error) {
 	}
 	l, err := s.config.Hall.Mail(id, dealer, seat)
 	if err != nil {
-		return nil, ofHall(err)
+		return nil, err
 	}
 	out := AssemblyLetter{Ciphertext: l.Ciphertext}
 	for i := range l.Path {
@@ -384,25 +362,17 @@ func (s *Server) letter(r *http.Request) (any, error) {
 	return out, nil
 }
 
-func (s *Server) assemblyArchive(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) assemblyArchive(r *http.Request, id [32]byte) (any, error) {
 	write, err := s.config.Hall.Archive(id)
 	if err != nil {
-		return nil, ofHall(err)
+		return nil, err
 	}
 	return file{kind: kindBinary, write: write}, nil
 }
 
-func (s *Server) assemblyCertificate(r *http.Request) (any, error) {
-	id, err := assemblyID(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) assemblyCertificate(r *http.Request, id [32]byte) (any, error) {
 	raw, err := s.config.Hall.Certificate(id)
-	return fileOf(kindBinary, raw, ofHall(err))
+	return fileOf(kindBinary, raw, err)
 }
 
 func (s *Server) openAssembly(r *http.Request) (any, error) {

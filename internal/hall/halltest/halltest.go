@@ -12,8 +12,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -24,19 +22,6 @@ import (
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/ledger/ledgertest"
 )
-
-// memory is a ledger's disk.
-type memory map[string][]byte
-
-func (m memory) Get(key []byte) []byte { return m[string(key)] }
-
-func (m memory) Iterate(prefix []byte, visit func(key, value []byte) bool) {
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), m[k]) {
-			return
-		}
-	}
-}
 
 // World is a real ledger that makes a block of each transaction, a hall
 // before it, and people.
@@ -50,7 +35,7 @@ type World struct {
 	Sent    int         // transactions that the hall handed over
 
 	mu            sync.Mutex
-	state, bodies memory
+	state, bodies ledgertest.Memory
 	frontier      []byte
 	block         ledger.Block
 	cache         ledger.Cache
@@ -58,7 +43,7 @@ type World struct {
 
 // New opens the crowd's ceremony.
 func New(t testing.TB, c *assemblytest.Crowd) *World {
-	f := &World{TB: t, Crowd: c, Cluster: ledgertest.New(t, 4), state: memory{}, bodies: memory{}, ID: c.Params.ID()}
+	f := &World{TB: t, Crowd: c, Cluster: ledgertest.New(t, 4), state: ledgertest.Memory{}, bodies: ledgertest.Memory{}, ID: c.Params.ID()}
 	f.block.Time = uint64(f.Cluster.Genesis.Time.UnixMilli())
 	f.Config = hall.Config{View: f.View, Submit: f.Submit, Dir: t.TempDir()}
 	f.Hall = hall.New(f.Config)
