@@ -358,8 +358,6 @@ func (s *State) assemblySeal(ctx txContext, tx VerifiedTx, b AssemblySeal) error
 	switch {
 	case !ok:
 		return refuse(CodeNotFound, "ceremony %x is not on the ledger", b.Ceremony)
-	case !assembly.Phase(r.Phase).Ended():
-		return refuse(CodePhase, "the ceremony has not ended")
 	case s.AssemblySealOf(b.Ceremony, int(b.Seat)) != nil:
 		return refuse(CodeConflict, "participant %d sealed it before", b.Seat)
 	}

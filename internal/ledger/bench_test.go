@@ -6,6 +6,8 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/action/actiontest"
+	"github.com/quorate/quorate/internal/dkg/assembly/assemblytest"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // BenchmarkBlock measures what a replica spends on one transaction of a block
@@ -141,4 +143,28 @@ func BenchmarkKeys(b *testing.B) {
 	for b.Loop() {
 		w.view().Keys(action.DomainValidator, func(*action.KeyRecord) bool { return true })
 	}
+}
+
+// BenchmarkAssembly measures what a replica spends on one participant's
+// message of a ceremony of 4096: parse, verify, apply, and the board's share
+// of it.
+func BenchmarkAssembly(b *testing.B) {
+	w := newWorld(b, 4)
+	h := w.assemble(assemblytest.New(b, wire.MaxParticipants, 32, 4, nil))
+	f := h.follow()
+	var txs [][]byte
+	for seat := 1; seat <= 1000; seat++ {
+		txs = append(txs, h.carry(h.Next(f, seat)[0]))
+	}
+	for b.Loop() {
+		w.cache = &Cache{}
+		s := w.view()
+		s.Begin(w.block)
+		for _, raw := range txs {
+			if r := carry(s, w.block, raw); r.Code != OK {
+				b.Fatal(r)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(txs)), "µs/message")
 }

@@ -340,9 +340,14 @@ func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 			return assembly.CheckSignature(p.Key, int(b.Seat), b.Message, b.Signature) == nil
 		})
 	case AssemblySeal:
+		// What has verified once counts as verified: only a link that stays is
+		// compared with.
+		r, ok := s.Assembly(b.Ceremony)
+		if ok && !assembly.Phase(r.Phase).Ended() {
+			return refuse(CodePhase, "the ceremony has not ended")
+		}
 		return s.verifyParticipant(tx, b.Ceremony, b.Seat, seen, func(p *action.Participant) bool {
-			r, ok := s.Assembly(b.Ceremony)
-			return ok && assembly.CheckSeal(p.Key, r.Link, b.Signature) == nil
+			return assembly.CheckSeal(p.Key, r.Link, b.Signature) == nil
 		})
 	case Registration:
 		return s.verifyAnchor(tx, b.Domain, b.ID, b.Anchor, seen)
