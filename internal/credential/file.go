@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 
-	"filippo.io/age"
 	"filippo.io/age/armor"
 
 	"github.com/quorate/quorate/internal/ident"
@@ -41,27 +40,12 @@ func generate(random io.Reader, suite ident.Suite, passphrase secret.Bytes, work
 		return nil, public, err
 	}
 	defer secret.Wipe(seed)
-	var recipient *age.ScryptRecipient
-	// age takes a string, which nobody can wipe.
-	if !passphrase.Expose(func(p []byte) { recipient, err = age.NewScryptRecipient(string(p)) }) || err != nil {
-		return nil, public, fmt.Errorf("seal key file: %w", errors.Join(errors.New("a passphrase is needed"), err))
-	}
-	recipient.SetWorkFactor(work)
 	plain := append([]byte{fileVersion, byte(suite)}, seed...)
 	defer secret.Wipe(plain)
-	var out bytes.Buffer
-	armored := armor.NewWriter(&out)
-	w, err := age.Encrypt(armored, recipient)
-	if err != nil {
+	if file, err = encrypt(plain, passphrase, work); err != nil {
 		return nil, public, fmt.Errorf("seal key file: %w", err)
 	}
-	if _, err = w.Write(plain); err == nil {
-		err = errors.Join(w.Close(), armored.Close())
-	}
-	if err != nil {
-		return nil, public, fmt.Errorf("seal key file: %w", err)
-	}
-	return out.Bytes(), key.Public(), nil
+	return file, key.Public(), nil
 }
 
 // unsealed is what the PEM block of a key that no passphrase protects says.
@@ -102,27 +86,12 @@ func Open(file []byte, passphrase secret.Bytes) (Signer, error) {
 		defer secret.Wipe(block.Bytes)
 		return fromPlain(block.Bytes)
 	}
-	var identity *age.ScryptIdentity
-	var err error
-	if !passphrase.Expose(func(p []byte) { identity, err = age.NewScryptIdentity(string(p)) }) || err != nil {
-		return nil, fmt.Errorf("open key file: %w", errors.Join(errors.New("a passphrase is needed"), err))
-	}
-	identity.SetMaxWorkFactor(maxWorkFactor)
-	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(file)), identity)
+	plain, err := decrypt(file, passphrase, plainSize)
 	if err != nil {
-		var wrong *age.NoIdentityMatchError
-		if errors.As(err, &wrong) {
-			return nil, fmt.Errorf("open key file: %w", ErrPassphrase)
-		}
 		return nil, fmt.Errorf("open key file: %w", err)
 	}
-	var plain [plainSize + 1]byte
-	defer secret.Wipe(plain[:])
-	n, err := io.ReadFull(r, plain[:])
-	if !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, errors.New("open key file: it holds something else than a key")
-	}
-	return fromPlain(plain[:n])
+	defer secret.Wipe(plain)
+	return fromPlain(plain)
 }
 
 // plainSize is the length of what a file keeps: version, suite and seed.

@@ -313,6 +313,31 @@ func (q *Participant) open(b *Board, dealer int, letter *Letter) (share bls.G1Sc
 	return share, point, true, nil
 }
 
+// Restore takes again what the dealers sent that count now, for a participant
+// that was made anew since its report. mail returns the letters of the first
+// round, as for Report.
+func (q *Participant) Restore(b *Board, mail func(dealer int) *Letter) error {
+	kept := map[int]bls.G1Scalar{}
+	for _, d := range b.set {
+		letter := b.postings[[2]int{d, q.me}]
+		if letter == nil && q.params.Hybrid {
+			letter = mail(d)
+		}
+		if q.params.Hybrid && (letter == nil || !b.isLetter(d, q.me, letter)) {
+			continue
+		}
+		share, point, ok, err := q.open(b, d, letter)
+		if err != nil {
+			return err
+		}
+		if ok && holds(&share, &point) {
+			kept[d] = share
+		}
+	}
+	q.shares = func() map[int]bls.G1Scalar { return kept }
+	return nil
+}
+
 func (q *Participant) complain(b *Board, dealer int) Complaint {
 	r := b.header(dealer).R
 	return Complaint{

@@ -1,0 +1,239 @@
+package participant
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/proof/prooftest"
+)
+
+// TestLiars has nodes bring a seat what is not so. It notices, stands where it
+// stood, and goes on with what an honest node brings.
+func TestLiars(t *testing.T) {
+	lies := map[string]struct {
+		bundle func(h *hall, s *Seat) *Bundle
+		want   error // nil: any
+	}{
+		"drops the last entry": {func(h *hall, s *Seat) *Bundle {
+			b := h.bundle(s.me, s.Entries())
+			b.Log = b.Log[:len(b.Log)-len(h.entries[len(h.entries)-1])]
+			return b
+		}, ErrShort},
+		"drops an entry in the middle": {func(h *hall, s *Seat) *Bundle {
+			kept := h.entries
+			defer func() { h.entries = kept }()
+			h.entries = slices.Delete(slices.Clone(kept), len(kept)-2, len(kept)-1)
+			b := h.bundle(s.me, s.Entries())
+			b.Log = append(b.Log, kept[0]...)
+			return b
+		}, ErrLog},
+		"tells another time": {func(h *hall, s *Seat) *Bundle {
+			b := h.bundle(s.me, s.Entries())
+			b.Log[7] ^= 1
+			return b
+		}, ErrLog},
+		"shows an older log": {func(h *hall, s *Seat) *Bundle {
+			old := h.bundle(s.me, s.Entries())
+			h.block(time.Second)
+			if err := s.Take(h.bundle(s.me, s.Entries())); err != nil {
+				t.Fatal(err)
+			}
+			old.From, old.Log = 0, append(bytes.Clone(h.head), bytes.Join(h.entries[:len(h.entries)-1], nil)...)
+			return old
+		}, ErrOld},
+		"shows the board of another ceremony": {func(h *hall, s *Seat) *Bundle {
+			p := shapes["everybody deals"]
+			p.Nonce[0] = 1
+			other := newHall(t, p)
+			b := other.bundle(s.me, 0)
+			b.Ceremony = s.cid
+			return b
+		}, nil},
+		"leaves a gap": {func(h *hall, s *Seat) *Bundle {
+			h.block(time.Second)
+			return h.bundle(s.me, s.Entries()+1)
+		}, ErrGap},
+		"forges the ledger's word": {func(h *hall, s *Seat) *Bundle {
+			other := prooftest.New(8)
+			other.Cluster, other.ChainID = h.ledger.Cluster, h.ledger.ChainID
+			other.Block(time.Hour)
+			mine := h.ledger
+			defer func() { h.ledger = mine }()
+			h.ledger = other
+			h.block(time.Second)
+			return h.bundle(s.me, s.Entries())
+		}, proof.ErrValidators},
+		"proves nothing": {func(h *hall, s *Seat) *Bundle {
+			b := h.bundle(s.me, s.Entries())
+			b.Certificate = nil
+			return b
+		}, nil},
+		"cuts an entry": {func(h *hall, s *Seat) *Bundle {
+			b := h.bundle(s.me, s.Entries())
+			b.Log = b.Log[:len(b.Log)-1]
+			return b
+		}, nil},
+	}
+	for name, lie := range lies {
+		for _, new := range []bool{false, true} {
+			h := newHall(t, shapes["everybody deals"])
+			s := h.seat(t.TempDir(), 1)
+			defer s.Close()
+			if !new {
+				h.post(h.turn(s))
+			}
+			h.block(time.Second)
+			h.block(time.Second)
+			if new && (name == "tells another time" || name == "leaves a gap") {
+				continue // there is a head in front, which the cut does not reach
+			}
+			at, before := s.Entries(), len(h.entries)
+			err := s.Take(lie.bundle(h, s))
+			if err == nil || lie.want != nil && !errors.Is(err, lie.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if name != "shows an older log" && s.Entries() != at {
+				t.Errorf("%s: the seat followed it", name)
+			}
+			if len(h.entries) != before && name == "forges the ledger's word" {
+				continue // the forger has played with our world
+			}
+			if err := s.Take(h.bundle(s.me, s.Entries())); err != nil {
+				t.Errorf("%s: then the truth is refused: %v", name, err)
+			}
+		}
+	}
+}
+
+// TestForeignSeed refuses to speak for a seat that joined from elsewhere.
+func TestForeignSeed(t *testing.T) {
+	h := newHall(t, shapes["everybody deals"])
+	first := h.seat(t.TempDir(), 1)
+	defer first.Close()
+	h.post(h.turn(first))
+	h.block(time.Second)
+
+	c := first.config
+	c.Dir, c.Random = t.TempDir(), bytes.NewReader(bytes.Repeat([]byte{9}, assembly.SeedSize))
+	second, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := second.Take(h.bundle(1, 0)); !errors.Is(err, ErrForeign) {
+		t.Fatalf("another seed speaks for the seat: %v", err)
+	}
+	c.Signer, c.Dir = credentialOf(h, 2), t.TempDir()
+	other, err := Open(c)
+	if err == nil {
+		defer other.Close()
+		err = other.Take(h.bundle(1, 0))
+	}
+	if err == nil {
+		t.Fatal("another's identity key speaks for the seat")
+	}
+}
+
+// TestLetters waits for letters, and keeps none but those that were committed to.
+func TestLetters(t *testing.T) {
+	h, dir := newHall(t, shapes["hybrid"]), t.TempDir()
+	var seats []*Seat
+	for i := 1; i <= 5; i++ {
+		seats = append(seats, h.seat(dir, i))
+		defer seats[i-1].Close()
+	}
+	for h.board.Board().Phase() < assembly.PhaseVerify {
+		for _, s := range seats {
+			if h.board.Board().Phase() < assembly.PhaseVerify {
+				h.post(h.turn(s))
+			}
+		}
+		h.block(time.Second)
+	}
+	s := seats[0]
+	honest := h.mail[2]
+	h.mail[2] = bytes.Repeat([]byte{1}, len(honest))
+	if r := h.turn(s); len(r.Posts) > 0 || !slices.Equal(s.Missing(), []int{2}) {
+		t.Fatalf("it reports without a letter that may still come: misses %v", s.Missing())
+	}
+	h.mail[2] = honest
+	if r := h.turn(s); len(r.Posts) != 1 || len(s.Missing()) > 0 {
+		t.Fatalf("all letters are there: %d messages, misses %v", len(r.Posts), s.Missing())
+	}
+	delete(h.mail, 3)
+	late := seats[1]
+	h.turn(late)
+	h.block(31 * time.Second)
+	r := h.turn(late)
+	if len(r.Posts) != 1 {
+		t.Fatal("half of the time is over, and it does not report")
+	}
+	m, err := assembly.ParseMessage(r.Posts[0].Message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.(*assembly.Report).Withheld; !slices.Equal(got, []uint16{3}) {
+		t.Fatalf("withheld %v", got)
+	}
+}
+
+// TestTornLog cuts the log at every byte of its end, as a crash does.
+func TestTornLog(t *testing.T) {
+	h, dir := newHall(t, shapes["everybody deals"]), t.TempDir()
+	s := h.seat(dir, 1)
+	h.post(h.turn(s))
+	h.block(time.Second)
+	h.turn(s)
+	last := len(h.entries[len(h.entries)-1])
+	for cut := range last + 1 {
+		size, err := s.log.Seek(0, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.log.Truncate(size - int64(cut)); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		s = h.seat(dir, 1)
+		h.turn(s)
+		if s.Entries() != uint64(len(h.entries)) {
+			t.Fatalf("cut %d: followed %d of %d", cut, s.Entries(), len(h.entries))
+		}
+	}
+	s.Close()
+}
+
+func FuzzBundle(f *testing.F) {
+	h := newHall(f, shapes["hybrid"])
+	f.Add(h.bundle(1, 0).Encode())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		b, err := ParseBundle(raw)
+		if err == nil && !bytes.Equal(b.Encode(), raw) {
+			t.Fatal("another encoding of a bundle")
+		}
+	})
+}
+
+func FuzzReply(f *testing.F) {
+	f.Add((&Reply{Seat: 1, Entries: 2, Posts: []Post{{[]byte("m"), []byte("s")}}, Seal: []byte("seal")}).Encode())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r, err := ParseReply(raw)
+		if err == nil && !bytes.Equal(r.Encode(), raw) {
+			t.Fatal("another encoding of a reply")
+		}
+	})
+}
+
+func FuzzInvitation(f *testing.F) {
+	f.Add([]byte(`{"version":1,"ceremony":"00","genesis":"e30=","seat":1,"name":"a","nodes":[]}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if inv, err := ParseInvitation(raw); err == nil && (inv.Location() == nil || inv.Seat < 1) {
+			t.Fatal("an invitation without a seat")
+		}
+	})
+}

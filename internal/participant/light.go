@@ -1,0 +1,75 @@
+package participant
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// light is a participant's view of the ledger: what certificates prove, and
+// never what is older than what it has seen.
+type light struct {
+	ns     proof.Namespace
+	client proof.Client
+	height uint64    // of the newest proof
+	now    time.Time // its time
+}
+
+// standing is what the ledger proves of the ceremony.
+type standing struct {
+	link    [32]byte
+	entries uint64
+}
+
+// Reasons why what was brought is refused. They speak of who brought it: a
+// node that lies, or that is behind the others.
+var (
+	ErrOld   = errors.New("the ledger's word is older than what was seen before")
+	ErrShort = errors.New("entries of the log that the ledger proves are missing")
+	ErrLog   = errors.New("the log is not the one that the ledger proves")
+	ErrGap   = errors.New("entries between what was followed and the bundle are missing")
+)
+
+func newLight(inv *Invitation) (light, error) {
+	trust, ns, err := inv.trust()
+	if err != nil {
+		return light{}, err
+	}
+	client, err := proof.NewClient(trust)
+	return light{ns: ns, client: client}, err
+}
+
+// prove verifies a certificate about the ceremony's record.
+func (l light) prove(cid [32]byte, certificate []byte) (light, standing, error) {
+	c, err := proof.Parse(certificate)
+	if err != nil {
+		return l, standing{}, err
+	}
+	next, v, err := l.client.Verify(c)
+	if err != nil {
+		return l, standing{}, err
+	}
+	if v.Height() < l.height {
+		return l, standing{}, fmt.Errorf("height %d, seen %d: %w", v.Height(), l.height, ErrOld)
+	}
+	raw, ok := v.Get(l.ns.Assembly(cid[:]))
+	if !ok {
+		return l, standing{}, errors.New("the ledger knows no such ceremony")
+	}
+	s, err := readStanding(raw)
+	if err != nil {
+		return l, standing{}, fmt.Errorf("read the ceremony's record: %w", err)
+	}
+	l.client, l.height, l.now = next, v.Height(), v.Time()
+	return l, s, nil
+}
+
+func readStanding(raw []byte) (s standing, err error) {
+	d := wire.NewDecoder(raw)
+	d.Fixed(s.link[:])
+	s.entries = d.U64()
+	return s, d.Finish()
+}

@@ -1,0 +1,401 @@
+package participant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/quorate/quorate/internal/credential"
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Sealer keeps a participant's secrets in files; credential.Box is one.
+type Sealer interface {
+	Seal(what string, content secret.Bytes) ([]byte, error)
+	Open(what string, file []byte) (secret.Bytes, error)
+}
+
+// Config is what a seat is opened with.
+type Config struct {
+	Dir        string // the seat's own directory; made if it is not there
+	Invitation *Invitation
+	Signer     credential.Signer // the enrolled credential
+	Sealer     Sealer
+	Random     io.Reader // for the seed of a new seat
+}
+
+// Seat is one participant's place in one ceremony. It is for use by one
+// goroutine, and its directory for one process.
+type Seat struct {
+	config Config
+	cid    [32]byte
+	me     int
+	lock   *durable.DirLock
+	log    *os.File // the archive, as far as the ledger proved it
+
+	light    light
+	follower *assembly.Follower // nil before the first bundle
+	coins    func() secret.Bytes
+	self     *assembly.Participant
+	heard    map[string]bool // own messages that are on the log
+	said     said
+}
+
+// Files of a seat's directory.
+const (
+	fileInvitation = "invitation.json"
+	fileSeed       = "seed"
+	fileLog        = "log"
+	fileShare      = "share"
+	fileLetter     = "letter-"
+
+	whatSeed = "quorate participant seed v1"
+)
+
+// ErrForeign means that the seat joined, but not from this directory.
+var ErrForeign = errors.New("this seat joined with another seed than the one in this directory")
+
+// Open takes a seat, or takes it again. A seat that is new gets its seed, and
+// nothing ever gives a seat that has followed a log another one.
+func Open(c Config) (s *Seat, err error) {
+	cid, err := c.Invitation.cid()
+	if err != nil {
+		return nil, err
+	}
+	s = &Seat{config: c, cid: cid, me: c.Invitation.Seat, heard: map[string]bool{}}
+	if s.light, err = newLight(c.Invitation); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("take seat: %w", err)
+	}
+	if s.lock, err = durable.Lock(c.Dir); err != nil {
+		return nil, err
+	}
+	if err = s.load(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("take seat %d in %s: %w", s.me, c.Dir, err)
+	}
+	return s, nil
+}
+
+// Close lets go of the directory, and forgets.
+func (s *Seat) Close() {
+	if s.coins != nil {
+		s.coins().Destroy()
+	}
+	if s.self != nil {
+		s.self.Destroy()
+	}
+	if s.log != nil {
+		s.log.Close()
+	}
+	s.lock.Close()
+}
+
+func (s *Seat) path(name string) string { return filepath.Join(s.config.Dir, name) }
+
+func (s *Seat) load() error {
+	if err := s.loadSeed(); err != nil {
+		return err
+	}
+	var err error
+	if s.log, err = os.OpenFile(s.path(fileLog), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(io.LimitReader(s.log, wire.MaxArchive+1))
+	if err != nil || len(raw) > wire.MaxArchive {
+		return fmt.Errorf("read log: %d bytes: %w", len(raw), err)
+	}
+	if len(raw) == 0 {
+		return nil
+	}
+	head, rest, err := assembly.CutHead(raw)
+	if err != nil {
+		return fmt.Errorf("the log is damaged, remove it: %w", err)
+	}
+	// What a crash cut off is fetched again; what else is wrong in it, its
+	// link shows.
+	entries, _ := assembly.ReadEntries(rest)
+	whole := len(head)
+	for i := range entries {
+		whole += len(entries[i].Raw)
+	}
+	if err := s.log.Truncate(int64(whole)); err != nil {
+		return err
+	}
+	if _, err := s.log.Seek(int64(whole), io.SeekStart); err != nil {
+		return err
+	}
+	if err := s.begin(head); err != nil {
+		return err
+	}
+	return s.follow(entries)
+}
+
+// loadSeed opens the seed, or makes it, durably, before anything is said.
+func (s *Seat) loadSeed() error {
+	file, err := durable.ReadFile(durable.OS{}, s.path(fileSeed), credential.MaxSecretFile)
+	var seed secret.Bytes
+	switch {
+	case err == nil:
+		if seed, err = s.config.Sealer.Open(whatSeed, file); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	default:
+		if _, err := os.Lstat(s.path(fileLog)); err == nil {
+			return errors.New("the directory has a log and no seed: what the seat said cannot be said again")
+		}
+		if seed, err = secret.Random(s.config.Random, assembly.SeedSize); err != nil {
+			return err
+		}
+		if file, err = s.config.Sealer.Seal(whatSeed, seed); err != nil {
+			return err
+		}
+		if err := durable.WriteOSFile(s.path(fileSeed), file, 0o600); err != nil {
+			return err
+		}
+	}
+	s.coins = func() secret.Bytes { return seed }
+	return nil
+}
+
+// begin starts to follow at the archive's head.
+func (s *Seat) begin(head []byte) error {
+	f, err := assembly.Follow(head)
+	if err != nil {
+		return err
+	}
+	f.Examine = true
+	p, roster := f.Board().Params(), f.Roster()
+	if p.ID() != s.cid {
+		return fmt.Errorf("%w: it is that of ceremony %x", ErrLog, p.ID())
+	}
+	if s.me > int(p.N) || string(roster[s.me-1].Bytes()) != string(s.config.Signer.Public().Bytes()) {
+		return fmt.Errorf("seat %d is not that of this identity key", s.me)
+	}
+	if s.self, err = assembly.NewParticipant(p, s.me, s.coins()); err != nil {
+		return err
+	}
+	s.follower = f
+	return nil
+}
+
+// follow takes entries that are on disk.
+func (s *Seat) follow(entries []assembly.Entry) error {
+	for i := range entries {
+		e := &entries[i]
+		if e.Seat == s.me {
+			s.heard[string(e.Message)] = true
+		}
+		if err := s.follower.Take(e.Raw); err != nil {
+			return err
+		}
+	}
+	joined := s.follower.Board().Joined()
+	for _, seat := range joined {
+		if seat == s.me && !s.heard[string(s.self.Join().Encode())] {
+			return ErrForeign
+		}
+	}
+	return nil
+}
+
+// Board is the ceremony as far as the seat has followed it; nil before the
+// first bundle.
+func (s *Seat) Board() *assembly.Board {
+	if s.follower == nil {
+		return nil
+	}
+	return s.follower.Board()
+}
+
+// Entries says how many entries of the log the seat has followed.
+func (s *Seat) Entries() uint64 {
+	if s.follower == nil {
+		return 0
+	}
+	return s.follower.Entries()
+}
+
+// Time is that of the newest block that was proven; zero before the first.
+func (s *Seat) Time() time.Time { return s.light.now }
+
+// HasShare says whether the share is on disk.
+func (s *Seat) HasShare() bool {
+	_, err := os.Lstat(s.path(fileShare))
+	return err == nil
+}
+
+// Take follows what a bundle brings. Nothing of it is believed: the ledger's
+// certificate proves the link, the link the entries, and they are on disk
+// before the seat acts on them.
+func (s *Seat) Take(b *Bundle) error {
+	if err := s.take(b); err != nil {
+		return fmt.Errorf("take bundle: %w", err)
+	}
+	return nil
+}
+
+func (s *Seat) take(b *Bundle) error {
+	if b.Ceremony != s.cid {
+		return fmt.Errorf("it is of ceremony %x", b.Ceremony)
+	}
+	light, proven, err := s.light.prove(s.cid, b.Certificate)
+	if err != nil {
+		return err
+	}
+	if proven.entries < s.Entries() {
+		return fmt.Errorf("%d entries, followed %d: %w", proven.entries, s.Entries(), ErrOld)
+	}
+	if b.From > s.Entries() {
+		return fmt.Errorf("it begins behind entry %d, followed %d: %w", b.From, s.Entries(), ErrGap)
+	}
+	head, raw := []byte(nil), b.Log
+	if b.From == 0 {
+		if head, raw, err = assembly.CutHead(b.Log); err != nil {
+			return err
+		}
+	}
+	entries, err := assembly.ReadEntries(raw)
+	if err != nil {
+		return err
+	}
+	have := s.Entries() - b.From
+	if uint64(len(entries)) < proven.entries-b.From {
+		return fmt.Errorf("%d of %d: %w", b.From+uint64(len(entries)), proven.entries, ErrShort)
+	}
+	entries = entries[have : proven.entries-b.From]
+	if err := s.accept(head, entries, proven); err != nil {
+		return err
+	}
+	s.light = light
+	return s.keepLetters(b.Letters)
+}
+
+// accept compares the link, keeps the entries, and follows them.
+func (s *Seat) accept(head []byte, entries []assembly.Entry, proven standing) error {
+	fresh := s.follower == nil
+	if fresh {
+		if err := s.begin(head); err != nil {
+			return err
+		}
+	}
+	link, size := s.follower.Link(), 0
+	for i := range entries {
+		link = entries[i].Link(link)
+		size += len(entries[i].Raw)
+	}
+	if link != proven.link {
+		if fresh {
+			s.follower = nil
+		}
+		return ErrLog
+	}
+	out := make([]byte, 0, len(head)+size)
+	if fresh {
+		out = append(out, head...)
+	}
+	for i := range entries {
+		out = append(out, entries[i].Raw...)
+	}
+	if len(out) > 0 {
+		if _, err := s.log.Write(out); err != nil {
+			return err
+		}
+		if err := s.log.Sync(); err != nil {
+			return err
+		}
+	}
+	return s.follow(entries)
+}
+
+// keepLetters stores what dealers sent, if it is what they committed to.
+func (s *Seat) keepLetters(letters map[int]assembly.Letter) error {
+	for dealer, l := range letters {
+		if !s.Board().IsLetter(dealer, s.me, &l) {
+			continue
+		}
+		var e wire.Encoder
+		e.Fixed(l.Ciphertext)
+		e.Path(l.Path)
+		if err := durable.WriteOSFile(s.path(fileLetter+strconv.Itoa(dealer)), e.Out(), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// letter returns what a dealer sent; nil when nothing came.
+func (s *Seat) letter(dealer int) *assembly.Letter {
+	raw, err := durable.ReadFile(durable.OS{}, s.path(fileLetter+strconv.Itoa(dealer)), kem.CiphertextSize+4+32*maxPath)
+	if err != nil {
+		return nil
+	}
+	d := wire.NewDecoder(raw)
+	l := &assembly.Letter{Ciphertext: make([]byte, kem.CiphertextSize)}
+	d.Fixed(l.Ciphertext)
+	l.Path = d.Path(maxPath)
+	if d.Finish() != nil {
+		return nil
+	}
+	return l
+}
+
+// Missing returns the dealers whose letters the seat waits for.
+func (s *Seat) Missing() (dealers []int) {
+	b := s.Board()
+	if b == nil || !b.Params().Hybrid || !b.MayReport(s.me) {
+		return nil
+	}
+	for _, d := range b.Qualified() {
+		if s.letter(d) == nil {
+			dealers = append(dealers, d)
+		}
+	}
+	return dealers
+}
+
+// Reply says what is due, signed. It may be asked at any time, and as often
+// as one likes: what the log has already is not said again.
+func (s *Seat) Reply(ctx context.Context) (*Reply, error) {
+	r := &Reply{Ceremony: s.cid, Seat: s.me, Entries: s.Entries()}
+	if s.follower == nil {
+		return r, nil
+	}
+	messages, mail, err := s.due()
+	if err != nil {
+		return nil, fmt.Errorf("say what is due in phase %s: %w", s.Board().Phase(), err)
+	}
+	r.Mail = mail
+	for _, raw := range messages {
+		if s.heard[string(raw)] {
+			continue
+		}
+		tag, parts := assembly.MessageParts(s.me, raw)
+		signature, err := s.config.Signer.Sign(ctx, tag, parts...)
+		if err != nil {
+			return nil, fmt.Errorf("sign message: %w", err)
+		}
+		r.Posts = append(r.Posts, Post{raw, signature})
+	}
+	if s.Board().Phase() >= assembly.PhaseDone {
+		tag, parts := assembly.SealParts(s.follower.Link())
+		if r.Seal, err = s.config.Signer.Sign(ctx, tag, parts...); err != nil {
+			return nil, fmt.Errorf("seal the archive: %w", err)
+		}
+	}
+	return r, nil
+}

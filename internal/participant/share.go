@@ -1,0 +1,102 @@
+package participant
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/quorate/quorate/internal/credential"
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// Share is what a participant takes away: its share of the key, and where it
+// belongs.
+type Share struct {
+	Params assembly.Params
+	Seat   int
+	Secret secret.Bytes // 32 bytes, big-endian
+}
+
+const whatShare = "quorate participant share v1"
+
+// confirm keeps the share, and only then says that it is kept.
+func (s *Seat) confirm(b *assembly.Board) ([]assembly.Message, error) {
+	if err := s.self.Restore(b, s.letter); err != nil {
+		return nil, err
+	}
+	share, err := s.self.ExposeSecretShare(b)
+	if errors.Is(err, assembly.ErrNoShare) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer share.Destroy()
+	if err := s.keepShare(b, share); err != nil {
+		return nil, fmt.Errorf("keep share: %w", err)
+	}
+	m, err := s.self.Confirm(b)
+	return []assembly.Message{m}, err
+}
+
+// keepShare writes the share, sealed and durably, if it is not there already.
+func (s *Seat) keepShare(b *assembly.Board, share secret.Bytes) error {
+	kept, err := ReadShare(s.path(fileShare), s.config.Sealer)
+	if err == nil {
+		defer kept.Secret.Destroy()
+		if kept.Params.ID() == s.cid && kept.Seat == s.me && kept.Secret.Equal(share) {
+			return nil
+		}
+		return errors.New("the directory holds another share")
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var e wire.Encoder
+	e.Fixed(b.Params().Encode())
+	e.U16(uint16(s.me))
+	share.Expose(func(v []byte) { e.Fixed(v) })
+	plain := secret.New(e.Out()) // wipes it
+	defer plain.Destroy()
+	file, err := s.config.Sealer.Seal(whatShare, plain)
+	if err != nil {
+		return err
+	}
+	return durable.WriteOSFile(s.path(fileShare), file, 0o600)
+}
+
+// ReadShare opens a share's file. The caller destroys the secret.
+func ReadShare(path string, sealer Sealer) (*Share, error) {
+	file, err := durable.ReadFile(durable.OS{}, path, credential.MaxSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := sealer.Open(whatShare, file)
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Destroy()
+	var s *Share
+	err = errors.New("it is empty")
+	plain.Expose(func(raw []byte) { s, err = parseShare(raw) })
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func parseShare(raw []byte) (*Share, error) {
+	d := wire.NewDecoder(raw)
+	s := &Share{Params: assembly.ReadParams(d), Seat: int(d.U16())}
+	var share [32]byte
+	d.Fixed(share[:])
+	s.Secret = secret.New(share[:])
+	if err := d.Finish(); err != nil {
+		s.Secret.Destroy()
+		return nil, err
+	}
+	return s, nil
+}
