@@ -30,7 +30,7 @@ const module = "github.com/quorate/quorate"
 // levels are the rooms of internal/, lowest first. A room imports rooms of
 // lower levels only; packages below a room (internal/dkg/dkgtest) count as it.
 var levels = [][]string{
-	0: {"secret", "wire", "durable", "eth", "ident", "rpc"},
+	0: {"secret", "wire", "durable", "eth", "ident", "rpc", "qr"},
 	1: {"bls", "kem", "action", "proof", "credential"},
 	2: {"keystore", "dkg", "slashing", "slasher", "policy", "seal"},
 	3: {"ledger", "custody", "rehearsal", "participant"},
@@ -72,6 +72,7 @@ var onlyRules = []only{
 	{"github.com/gtank/ristretto255", []string{"kem"}, true, "group arithmetic stands behind typed keys"},
 	{"golang.org/x/crypto/ssh", []string{"credential"}, true, "people's agents are asked in one room; what verifies their signatures is package ident, ours"},
 	{"filippo.io/age", []string{"credential"}, true, "key files of people are sealed in one room"},
+	{"github.com/makiuchi-d/gozxing", []string{"qr"}, false, "pictures from cameras are decoded in one room, which holds no secret"},
 	{"github.com/go-webauthn/webauthn", []string{"opsapi"}, false, "it reads attestations at the door; assertions are verified by package ident, on every ledger"},
 	{"github.com/cedar-policy/cedar-go", []string{"policy"}, false, "the ledger asks a policy, not the language that it is written in"},
 	{"cel.dev/cel-go", []string{"policy"}, false, "conditions are CEL cut down to what is equal everywhere, in one room that knows how far"},
