@@ -134,6 +134,7 @@ var exposers = map[string]string{
 	"internal/opsapi/challenge.go":  "HMAC takes the key",
 	"internal/opsapi/client.go":     "a bearer token goes into its header, a keystore's password into the body",
 
+	"internal/dkg/assembly/sign.go":        "a participant's share signs, under our own tags",
 	"internal/dkg/assembly/participant.go": "a large ceremony's coins derive from its seed",
 }
 

@@ -20,11 +20,23 @@ type Bundle struct {
 	Letters     map[int]assembly.Letter
 }
 
+// MaxLog bounds the log in a bundle.
+const MaxLog = wire.MaxArchive
+
+// AddLetter puts in what a dealer sent to the seat.
+func (b *Bundle) AddLetter(dealer int, l assembly.Letter) {
+	if b.Letters == nil {
+		b.Letters = map[int]assembly.Letter{}
+	}
+	b.Letters[dealer] = l
+}
+
 // Reply is what a seat has to say.
 type Reply struct {
 	Ceremony [32]byte
 	Seat     int
-	Entries  uint64 // that it has followed: the next bundle begins there
+	Entries  uint64         // that it has followed: the next bundle begins there
+	Phase    assembly.Phase // in which it stood there
 	Posts    []Post
 	Mail     []byte // hybrid: what this dealer sends, one ciphertext after the other
 	Seal     []byte // of the last link, once the ceremony has ended
@@ -78,7 +90,7 @@ func ParseBundle(raw []byte) (*Bundle, error) {
 	d := wire.NewDecoder(rest)
 	b := &Bundle{}
 	d.Fixed(b.Ceremony[:])
-	b.From, b.Log, b.Certificate = d.U64(), d.Bytes(wire.MaxArchive), d.Bytes(wire.MaxProof)
+	b.From, b.Log, b.Certificate = d.U64(), d.Bytes(MaxLog), d.Bytes(wire.MaxProof)
 	last := 0
 	for range d.Count(wire.MaxDealers, 2+kem.CiphertextSize+4) {
 		dealer := int(d.U16())
@@ -89,10 +101,7 @@ func ParseBundle(raw []byte) (*Bundle, error) {
 		l := assembly.Letter{Ciphertext: make([]byte, kem.CiphertextSize)}
 		d.Fixed(l.Ciphertext)
 		l.Path = d.Path(maxPath)
-		if b.Letters == nil {
-			b.Letters = map[int]assembly.Letter{}
-		}
-		b.Letters[dealer] = l
+		b.AddLetter(dealer, l)
 	}
 	if err := d.Finish(); err != nil {
 		return nil, fmt.Errorf("read bundle: %w", err)
@@ -107,6 +116,7 @@ func (r *Reply) Encode() []byte {
 	e.Fixed(r.Ceremony[:])
 	e.U16(uint16(r.Seat))
 	e.U64(r.Entries)
+	e.U8(uint8(r.Phase))
 	e.Count(len(r.Posts))
 	for _, p := range r.Posts {
 		e.Bytes(p.Message)
@@ -131,7 +141,7 @@ func ParseReply(raw []byte) (*Reply, error) {
 	d := wire.NewDecoder(rest)
 	r := &Reply{}
 	d.Fixed(r.Ceremony[:])
-	r.Seat, r.Entries = int(d.U16()), d.U64()
+	r.Seat, r.Entries, r.Phase = int(d.U16()), d.U64(), assembly.Phase(d.U8())
 	for range d.Count(maxPosts, 8) {
 		r.Posts = append(r.Posts, Post{d.Bytes(wire.MaxTx), d.Bytes(maxSignature)})
 	}

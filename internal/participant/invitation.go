@@ -143,3 +143,26 @@ func (inv *Invitation) trust() (proof.Trust, proof.Namespace, error) {
 	}
 	return proof.Trust{Cluster: cluster, ChainID: cluster.ChainID(), Validators: set, TrustingPeriod: math.MaxInt64}, proof.Namespace(g.Namespace), nil
 }
+
+// Prove returns the ceremony's record and the block time at which the ledger
+// held it, from the genesis alone.
+func (inv *Invitation) Prove(certificate []byte) (*action.AssemblyRecord, time.Time, error) {
+	l, err := newLight(inv)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if l, err = l.prove(inv.ID(), certificate); err != nil {
+		return nil, time.Time{}, fmt.Errorf("prove the ceremony's record: %w", err)
+	}
+	return l.record, l.now, nil
+}
+
+// Encode returns the file, once it is known to be good.
+func (inv *Invitation) Encode() ([]byte, error) {
+	inv.Version = 1
+	if err := inv.check(); err != nil {
+		return nil, fmt.Errorf("write invitation: %w", err)
+	}
+	raw, err := json.MarshalIndent(inv, "", "  ")
+	return append(raw, '\n'), err
+}

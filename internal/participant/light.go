@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/proof"
-	"github.com/quorate/quorate/internal/wire"
 )
 
 // light is a participant's view of the ledger: what certificates prove, and
@@ -16,12 +16,7 @@ type light struct {
 	client proof.Client
 	height uint64    // of the newest proof
 	now    time.Time // its time
-}
-
-// standing is what the ledger proves of the ceremony.
-type standing struct {
-	link    [32]byte
-	entries uint64
+	record *action.AssemblyRecord
 }
 
 // Reasons why what was brought is refused. They speak of who brought it: a
@@ -43,33 +38,25 @@ func newLight(inv *Invitation) (light, error) {
 }
 
 // prove verifies a certificate about the ceremony's record.
-func (l light) prove(cid [32]byte, certificate []byte) (light, standing, error) {
+func (l light) prove(cid [32]byte, certificate []byte) (light, error) {
 	c, err := proof.Parse(certificate)
 	if err != nil {
-		return l, standing{}, err
+		return l, err
 	}
 	next, v, err := l.client.Verify(c)
 	if err != nil {
-		return l, standing{}, err
+		return l, err
 	}
 	if v.Height() < l.height {
-		return l, standing{}, fmt.Errorf("height %d, seen %d: %w", v.Height(), l.height, ErrOld)
+		return l, fmt.Errorf("height %d, seen %d: %w", v.Height(), l.height, ErrOld)
 	}
 	raw, ok := v.Get(l.ns.Assembly(cid[:]))
 	if !ok {
-		return l, standing{}, errors.New("the ledger knows no such ceremony")
+		return l, errors.New("the ledger knows no such ceremony")
 	}
-	s, err := readStanding(raw)
-	if err != nil {
-		return l, standing{}, fmt.Errorf("read the ceremony's record: %w", err)
+	if l.record, err = action.ParseAssemblyRecord(raw); err != nil {
+		return l, err
 	}
 	l.client, l.height, l.now = next, v.Height(), v.Time()
-	return l, s, nil
-}
-
-func readStanding(raw []byte) (s standing, err error) {
-	d := wire.NewDecoder(raw)
-	d.Fixed(s.link[:])
-	s.entries = d.U64()
-	return s, d.Finish()
+	return l, nil
 }

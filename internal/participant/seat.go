@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/credential"
 	"github.com/quorate/quorate/internal/dkg/assembly"
 	"github.com/quorate/quorate/internal/durable"
@@ -62,8 +63,15 @@ const (
 	whatSeed = "quorate participant seed v1"
 )
 
+// ErrStop is wrapped by errors that are no carrier's fault: what the ledger
+// proves does not let the seat go on, whoever brings it.
+var ErrStop = errors.New("the seat cannot go on")
+
 // ErrForeign means that the seat joined, but not from this directory.
-var ErrForeign = errors.New("this seat joined with another seed than the one in this directory")
+var ErrForeign = fmt.Errorf("%w: it joined with another seed than the one in this directory", ErrStop)
+
+// ErrIdentity means that the seat is another's.
+var ErrIdentity = fmt.Errorf("%w: the ceremony knows its seat by another key than this identity's", ErrStop)
 
 // Open takes a seat, or takes it again. A seat that is new gets its seed, and
 // nothing ever gives a seat that has followed a log another one.
@@ -184,7 +192,7 @@ func (s *Seat) begin(head []byte) error {
 		return fmt.Errorf("%w: it is that of ceremony %x", ErrLog, p.ID())
 	}
 	if s.me > int(p.N) || string(roster[s.me-1].Bytes()) != string(s.config.Signer.Public().Bytes()) {
-		return fmt.Errorf("seat %d is not that of this identity key", s.me)
+		return ErrIdentity
 	}
 	if s.self, err = assembly.NewParticipant(p, s.me, s.coins()); err != nil {
 		return err
@@ -201,7 +209,7 @@ func (s *Seat) follow(entries []assembly.Entry) error {
 			s.heard[string(e.Message)] = true
 		}
 		if err := s.follower.Take(e.Raw); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrStop, err)
 		}
 	}
 	joined := s.follower.Board().Joined()
@@ -212,6 +220,9 @@ func (s *Seat) follow(entries []assembly.Entry) error {
 	}
 	return nil
 }
+
+// Number is the seat's.
+func (s *Seat) Number() int { return s.me }
 
 // Board is the ceremony as far as the seat has followed it; nil before the
 // first bundle.
@@ -233,6 +244,10 @@ func (s *Seat) Entries() uint64 {
 // Time is that of the newest block that was proven; zero before the first.
 func (s *Seat) Time() time.Time { return s.light.now }
 
+// Record is what the ledger last proved of the ceremony; nil before the first
+// bundle.
+func (s *Seat) Record() *action.AssemblyRecord { return s.light.record }
+
 // HasShare says whether the share is on disk.
 func (s *Seat) HasShare() bool {
 	_, err := os.Lstat(s.path(fileShare))
@@ -253,12 +268,13 @@ func (s *Seat) take(b *Bundle) error {
 	if b.Ceremony != s.cid {
 		return fmt.Errorf("it is of ceremony %x", b.Ceremony)
 	}
-	light, proven, err := s.light.prove(s.cid, b.Certificate)
+	light, err := s.light.prove(s.cid, b.Certificate)
 	if err != nil {
 		return err
 	}
-	if proven.entries < s.Entries() {
-		return fmt.Errorf("%d entries, followed %d: %w", proven.entries, s.Entries(), ErrOld)
+	proven := light.record
+	if proven.Entries < s.Entries() {
+		return fmt.Errorf("%d entries, followed %d: %w", proven.Entries, s.Entries(), ErrOld)
 	}
 	if b.From > s.Entries() {
 		return fmt.Errorf("it begins behind entry %d, followed %d: %w", b.From, s.Entries(), ErrGap)
@@ -274,10 +290,10 @@ func (s *Seat) take(b *Bundle) error {
 		return err
 	}
 	have := s.Entries() - b.From
-	if uint64(len(entries)) < proven.entries-b.From {
-		return fmt.Errorf("%d of %d: %w", b.From+uint64(len(entries)), proven.entries, ErrShort)
+	if uint64(len(entries)) < proven.Entries-b.From {
+		return fmt.Errorf("%d of %d: %w", b.From+uint64(len(entries)), proven.Entries, ErrShort)
 	}
-	entries = entries[have : proven.entries-b.From]
+	entries = entries[have : proven.Entries-b.From]
 	if err := s.accept(head, entries, proven); err != nil {
 		return err
 	}
@@ -286,7 +302,7 @@ func (s *Seat) take(b *Bundle) error {
 }
 
 // accept compares the link, keeps the entries, and follows them.
-func (s *Seat) accept(head []byte, entries []assembly.Entry, proven standing) error {
+func (s *Seat) accept(head []byte, entries []assembly.Entry, proven *action.AssemblyRecord) error {
 	fresh := s.follower == nil
 	if fresh {
 		if err := s.begin(head); err != nil {
@@ -298,7 +314,7 @@ func (s *Seat) accept(head []byte, entries []assembly.Entry, proven standing) er
 		link = entries[i].Link(link)
 		size += len(entries[i].Raw)
 	}
-	if link != proven.link {
+	if link != proven.Link {
 		if fresh {
 			s.follower = nil
 		}
@@ -375,6 +391,7 @@ func (s *Seat) Reply(ctx context.Context) (*Reply, error) {
 	if s.follower == nil {
 		return r, nil
 	}
+	r.Phase = s.Board().Phase()
 	messages, mail, err := s.due()
 	if err != nil {
 		return nil, fmt.Errorf("say what is due in phase %s: %w", s.Board().Phase(), err)

@@ -56,7 +56,7 @@ func (s *Seat) keepShare(b *assembly.Board, share secret.Bytes) error {
 		return err
 	}
 	var e wire.Encoder
-	e.Fixed(b.Params().Encode())
+	e.Bytes(b.Params().Encode())
 	e.U16(uint16(s.me))
 	share.Expose(func(v []byte) { e.Fixed(v) })
 	plain := secret.New(e.Out()) // wipes it
@@ -90,13 +90,19 @@ func ReadShare(path string, sealer Sealer) (*Share, error) {
 
 func parseShare(raw []byte) (*Share, error) {
 	d := wire.NewDecoder(raw)
-	s := &Share{Params: assembly.ReadParams(d), Seat: int(d.U16())}
+	params, seat := d.Bytes(wire.MaxName*2), int(d.U16())
 	var share [32]byte
+	defer secret.Wipe(share[:])
 	d.Fixed(share[:])
-	s.Secret = secret.New(share[:])
 	if err := d.Finish(); err != nil {
-		s.Secret.Destroy()
 		return nil, err
 	}
-	return s, nil
+	p, err := assembly.ParseParams(params)
+	if err != nil {
+		return nil, err
+	}
+	if seat < 1 || seat > int(p.N) {
+		return nil, fmt.Errorf("no seat %d", seat)
+	}
+	return &Share{p, seat, secret.New(share[:])}, nil
 }

@@ -110,12 +110,10 @@ func (h *hall) block(d time.Duration) {
 }
 
 func (h *hall) record() {
-	var e wire.Encoder
-	link := h.board.Link()
-	e.Fixed(link[:])
-	e.U64(h.board.Entries())
+	b := h.board.Board()
+	r := action.AssemblyRecord{Assembly: action.Assembly{Params: h.params.Encode()}, Link: h.board.Link(), Entries: h.board.Entries(), Phase: uint8(b.Phase()), Deadline: b.Deadline()}
 	cid := h.params.ID()
-	h.ledger.Set(proof.Root.Assembly(cid[:]), e.Out())
+	h.ledger.Set(proof.Root.Assembly(cid[:]), r.Encode())
 }
 
 // bundle is what an honest node hands to a seat that has followed so far.

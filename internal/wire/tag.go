@@ -77,6 +77,7 @@ const (
 	TagAssemblyArchive    Tag = "quorate/v1/assembly/archive"      // previous link and entry -> next link
 	TagAssemblySeal       Tag = "quorate/v1/assembly/seal"         // last link -> what closes an archive
 	TagParticipants       Tag = "quorate/v1/assembly/participants" // list of names and keys -> what the action says of it
+	TagAssemblyStatement  Tag = "quorate/v1/assembly/statement"    // message -> what participants sign with their shares
 	TagFederation         Tag = "quorate/v1/federation"            // root over certificates -> what cohorts sign
 )
 
