@@ -30,6 +30,10 @@ func NewBox(keyFile []byte, passphrase secret.Bytes) Box {
 	return Box{passphrase, IsSealed(keyFile), workFactor}
 }
 
+// ErrOtherFile means that a secret is sealed and the key file is not, or the
+// other way round.
+var ErrOtherFile = errors.New("it was kept with another key file")
+
 // unsealedSecret is what the PEM block of a box without passphrase says.
 const unsealedSecret = "QUORATE UNSEALED SECRET"
 
@@ -68,7 +72,10 @@ func (b Box) plain(what string, file []byte) ([]byte, error) {
 	if len(file) > MaxSecretFile {
 		return nil, errors.New("the file is too long")
 	}
-	if IsSealed(file) {
+	if IsSealed(file) != b.sealed {
+		return nil, ErrOtherFile
+	}
+	if b.sealed {
 		return decrypt(file, b.passphrase, len(what)+1+wire.MaxSealedSecret)
 	}
 	block, rest := pem.Decode(file)

@@ -25,6 +25,9 @@ func TestBox(t *testing.T) {
 			if err != nil || !got.Equal(secret.New([]byte(content))) {
 				t.Errorf("%s, %d bytes: %v", name, size, err)
 			}
+			if _, err := (Box{passphrase("right"), !box.sealed, 4}).Open("a seed", file); !errors.Is(err, ErrOtherFile) {
+				t.Errorf("%s: kept with another key file: %v", name, err)
+			}
 			if _, err := box.Open("a share", file); err == nil {
 				t.Errorf("%s: a seed opens as a share", name)
 			}

@@ -22,6 +22,9 @@ type light struct {
 // Reasons why what was brought is refused. They speak of who brought it: a
 // node that lies, or that is behind the others.
 var (
+	// ErrUnknown may be true until the block after the one that opened it.
+	ErrUnknown = errors.New("the ledger holds no such ceremony")
+
 	ErrOld   = errors.New("the ledger's word is older than what was seen before")
 	ErrShort = errors.New("entries of the log that the ledger proves are missing")
 	ErrLog   = errors.New("the log is not the one that the ledger proves")
@@ -52,7 +55,7 @@ func (l light) prove(cid [32]byte, certificate []byte) (light, error) {
 	}
 	raw, ok := v.Get(l.ns.Assembly(cid[:]))
 	if !ok {
-		return l, errors.New("the ledger knows no such ceremony")
+		return l, ErrUnknown
 	}
 	if l.record, err = action.ParseAssemblyRecord(raw); err != nil {
 		return l, err

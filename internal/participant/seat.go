@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -128,14 +129,14 @@ func (s *Seat) load() error {
 	if len(raw) == 0 {
 		return nil
 	}
-	head, rest, err := assembly.CutHead(raw)
+	follower, rest, err := assembly.Begin(raw)
 	if err != nil {
 		return fmt.Errorf("the log is damaged, remove it: %w", err)
 	}
 	// What a crash cut off is fetched again; what else is wrong in it, its
 	// link shows.
 	entries, _ := assembly.ReadEntries(rest)
-	whole := len(head)
+	whole := len(raw) - len(rest)
 	for i := range entries {
 		whole += len(entries[i].Raw)
 	}
@@ -145,7 +146,7 @@ func (s *Seat) load() error {
 	if _, err := s.log.Seek(int64(whole), io.SeekStart); err != nil {
 		return err
 	}
-	if err := s.begin(head); err != nil {
+	if err := s.begin(follower); err != nil {
 		return err
 	}
 	return s.follow(entries)
@@ -181,11 +182,7 @@ func (s *Seat) loadSeed() error {
 }
 
 // begin starts to follow at the archive's head.
-func (s *Seat) begin(head []byte) error {
-	f, err := assembly.Follow(head)
-	if err != nil {
-		return err
-	}
+func (s *Seat) begin(f *assembly.Follower) (err error) {
 	f.Examine = true
 	p, roster := f.Board().Params(), f.Roster()
 	if p.ID() != s.cid {
@@ -279,9 +276,10 @@ func (s *Seat) take(b *Bundle) error {
 	if b.From > s.Entries() {
 		return fmt.Errorf("it begins behind entry %d, followed %d: %w", b.From, s.Entries(), ErrGap)
 	}
-	head, raw := []byte(nil), b.Log
+	var first *assembly.Follower
+	raw := b.Log
 	if b.From == 0 {
-		if head, raw, err = assembly.CutHead(b.Log); err != nil {
+		if first, raw, err = assembly.Begin(b.Log); err != nil {
 			return err
 		}
 	}
@@ -294,6 +292,13 @@ func (s *Seat) take(b *Bundle) error {
 		return fmt.Errorf("%d of %d: %w", b.From+uint64(len(entries)), proven.Entries, ErrShort)
 	}
 	entries = entries[have : proven.Entries-b.From]
+	var head []byte
+	if s.follower == nil {
+		head = b.Log[:len(b.Log)-len(raw)]
+		if err := s.begin(first); err != nil {
+			return err
+		}
+	}
 	if err := s.accept(head, entries, proven); err != nil {
 		return err
 	}
@@ -301,31 +306,19 @@ func (s *Seat) take(b *Bundle) error {
 	return s.keepLetters(b.Letters)
 }
 
-// accept compares the link, keeps the entries, and follows them.
+// accept compares the link, keeps the entries, behind the head where there is
+// one, and follows them.
 func (s *Seat) accept(head []byte, entries []assembly.Entry, proven *action.AssemblyRecord) error {
-	fresh := s.follower == nil
-	if fresh {
-		if err := s.begin(head); err != nil {
-			return err
-		}
-	}
-	link, size := s.follower.Link(), 0
+	link, out := s.follower.Link(), slices.Clone(head)
 	for i := range entries {
 		link = entries[i].Link(link)
-		size += len(entries[i].Raw)
+		out = append(out, entries[i].Raw...)
 	}
 	if link != proven.Link {
-		if fresh {
+		if head != nil {
 			s.follower = nil
 		}
 		return ErrLog
-	}
-	out := make([]byte, 0, len(head)+size)
-	if fresh {
-		out = append(out, head...)
-	}
-	for i := range entries {
-		out = append(out, entries[i].Raw...)
 	}
 	if len(out) > 0 {
 		if _, err := s.log.Write(out); err != nil {

@@ -59,14 +59,6 @@ func SealParts(link [32]byte) (wire.Tag, [][]byte) {
 	return wire.TagAssemblySeal, [][]byte{link[:]}
 }
 
-// CutHead returns what of an archive stands before its entries, and the rest.
-func CutHead(raw []byte) (head, rest []byte, err error) {
-	if _, rest, err = open(raw); err != nil {
-		return nil, nil, fmt.Errorf("read archive: %w", err)
-	}
-	return raw[:len(raw)-len(rest)], rest, nil
-}
-
 // IsLetter tells whether a letter is what a dealer committed to send to a
 // participant.
 func (b *Board) IsLetter(dealer, to int, l *Letter) bool {
