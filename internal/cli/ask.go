@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +20,7 @@ type askOptions struct {
 	approve bool
 	details []opsapi.Detail // to show in place of the action's own
 	keys    [][]byte        // that the action names by hash
+	seats   []byte          // likewise, a list of participants
 }
 
 // asks adds them to a command.
@@ -99,7 +99,7 @@ func (a *app) askFor(ctx context.Context, act *action.Action, o askOptions) (*as
 	if err := a.confirm(sp, verb, words); err != nil {
 		return nil, err
 	}
-	sent, err := sp.submit(ctx, action.KindRequest, ledger.Ask{Action: parsed, Purpose: o.purpose, Keys: o.keys}.Encode())
+	sent, err := sp.submit(ctx, action.KindRequest, ledger.Ask{Action: parsed, Purpose: o.purpose, Keys: o.keys, Seats: o.seats}.Encode())
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (s *speaker) decide(ctx context.Context, r verified, verdict action.Verdict
 
 // confirm shows what is about to be signed and asks for a yes.
 func (a *app) confirm(sp *speaker, verb string, words opsapi.Words) error {
-	t := &table{w: tabwriter.NewWriter(a.stderr, 0, 4, 2, ' ', 0)}
+	t := newTable(a.stderr)
 	t.row("as", fmt.Sprintf("%s (%s, %s)", sp.member.ID, sp.member.Operator, sp.member.Region))
 	showWords(t, words)
 	if err := t.w.Flush(); err != nil {

@@ -61,9 +61,10 @@ opens when they did.`,
 	open.Flags().DurationVar(&phase, "phase-timeout", 0, "how long to wait, in each phase, for who is silent (default: 30 s and some time for each key)")
 	o.asks(open)
 	list := &cobra.Command{Use: "list", Short: "Show all ceremonies", Args: cobra.NoArgs, RunE: a.run(a.ceremonyList)}
-	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyShow)}
-	watch := &cobra.Command{Use: "watch ID", Short: "Follow a ceremony until it is done", Args: cobra.ExactArgs(1), RunE: a.run(a.ceremonyWatch)}
-	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch, a.ceremonyExport(), a.ceremonyVerify(), a.ceremonyRehearse())
+	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies, RunE: a.run(a.ceremonyShow)}
+	watch := &cobra.Command{Use: "watch ID", Short: "Follow a ceremony until it is done", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies, RunE: a.run(a.ceremonyWatch)}
+	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch, a.ceremonyExport(), a.ceremonyVerify(), a.ceremonyRehearse(),
+		a.ceremonyPropose(), a.ceremonyInvite(), a.ceremonyJoin(), a.ceremonyOffline(), a.ceremonyCarry(), a.ceremonySign())
 }
 
 // whichKeys reads --keys, which is a number or a list, and --all.
@@ -111,14 +112,28 @@ func (a *app) ceremonyList(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
-	all, err := c.Ceremonies(ctx)
+	nodes, err := c.Ceremonies(ctx)
 	if err != nil {
 		return err
 	}
+	people, err := c.Assemblies(ctx)
+	if err != nil {
+		return err
+	}
+	all := []any{}
+	for _, c := range nodes {
+		all = append(all, c)
+	}
+	for _, c := range people {
+		all = append(all, listedAssembly{modeAssembly, c})
+	}
 	return a.print(all, func(t *table) {
 		t.row("ID", "MODE", "PHASE", "KEYS", "SHARES", "BY")
-		for _, c := range all {
+		for _, c := range nodes {
 			t.row(c.ID, c.Mode, c.Phase, c.Keys, shares(c.Threshold, c.Holders), c.By)
+		}
+		for _, c := range people {
+			t.row(c.ID, modeAssembly, c.Phase, 1, shares(c.Threshold, c.Participants), c.By)
 		}
 	})
 }
@@ -127,6 +142,11 @@ func (a *app) ceremonyShow(ctx context.Context, args []string) error {
 	c, err := a.client()
 	if err != nil {
 		return err
+	}
+	if one, ok, err := assemblyOf(ctx, c, args[0], true); err != nil {
+		return err
+	} else if ok {
+		return a.print(one, func(t *table) { showAssembly(t, one) })
 	}
 	one, err := c.Ceremony(ctx, args[0])
 	if err != nil {
@@ -183,6 +203,11 @@ func (a *app) ceremonyWatch(ctx context.Context, args []string) error {
 	c, err := a.client()
 	if err != nil {
 		return err
+	}
+	if _, ok, err := assemblyOf(ctx, c, args[0], false); err != nil {
+		return err
+	} else if ok {
+		return a.watchAssembly(ctx, c, args[0])
 	}
 	one, err := watchCeremony(ctx, c, args[0], func(c opsapi.Ceremony) {
 		if a.output == "text" {

@@ -77,3 +77,29 @@ func (a *app) completeTimers(cmd *cobra.Command, args []string, typed string) ([
 		return ids
 	})(cmd, args, typed)
 }
+
+func (a *app) completeAssemblies(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(func(ctx context.Context, c *opsapi.Client) (ids []string) {
+		all, err := c.Assemblies(ctx)
+		for _, one := range all {
+			if err == nil {
+				ids = append(ids, one.ID+"\t"+printable(one.Phase+" "+one.Purpose))
+			}
+		}
+		return ids
+	})(cmd, args, typed)
+}
+
+func (a *app) completeCeremonies(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	ids, directive := a.completeAssemblies(cmd, args, typed)
+	more, _ := a.complete(func(ctx context.Context, c *opsapi.Client) (ids []string) {
+		all, err := c.Ceremonies(ctx)
+		for _, one := range all {
+			if err == nil {
+				ids = append(ids, one.ID+"\t"+printable(one.Phase+" "+one.Mode+" "+one.Purpose))
+			}
+		}
+		return ids
+	})(cmd, args, typed)
+	return append(ids, more...), directive
+}

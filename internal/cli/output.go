@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,13 +17,15 @@ func (a *app) print(v any, text func(*table)) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
 	}
-	t := &table{w: tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)}
+	t := newTable(a.stdout)
 	text(t)
 	return t.w.Flush()
 }
 
 // table aligns columns.
 type table struct{ w *tabwriter.Writer }
+
+func newTable(w io.Writer) *table { return &table{tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)} }
 
 func (t *table) row(cells ...any) {
 	texts := make([]string, len(cells))

@@ -47,12 +47,17 @@ func (p *progress) at(done, all int, detail string) {
 		}
 		return
 	}
+	fmt.Fprintf(p.out, "\r\033[K… %s %s %s", p.step, bar(done, all), detail)
+}
+
+// bar shows how much of something is done.
+func bar(done, all int) string {
 	const width = 20
 	filled := 0
 	if all > 0 {
 		filled = width * min(done, all) / all
 	}
-	fmt.Fprintf(p.out, "\r\033[K… %s %s%s %s", p.step, strings.Repeat("█", filled), strings.Repeat("░", width-filled), detail)
+	return strings.Repeat("█", filled) + strings.Repeat("░", width-filled)
 }
 
 // end closes the step.

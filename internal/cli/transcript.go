@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"bytes"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"os"
 
@@ -10,11 +10,12 @@ import (
 
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/opsapi"
 )
 
 func (a *app) ceremonyExport() *cobra.Command {
 	var archive, certificate string
-	c := &cobra.Command{Use: "export ID", Short: "Write the files that prove a ceremony to others", Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: "export ID", Short: "Write the files that prove a ceremony to others", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies,
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.exportTranscripts(ctx, args[0], archive, certificate)
 		})}
@@ -29,21 +30,21 @@ func (a *app) exportTranscripts(ctx context.Context, id, archive, certificate st
 	if err != nil {
 		return err
 	}
-	x, err := c.Transcripts(ctx, id)
+	files, err := fetchTranscripts(ctx, c, id, archive != "", certificate != "")
 	if err != nil {
-		return hinted(err, "quorate ceremony list")
+		return err
 	}
 	// The node is not believed: what it says has to prove itself.
-	for path, raw := range map[string][]byte{archive: x.Archive, certificate: x.Certificate} {
+	for path, raw := range map[string][]byte{archive: files.archive, certificate: files.certificate} {
 		if path == "" {
 			continue
 		}
-		proven, err := dkg.VerifyTranscript(raw)
+		got, err := transcriptID(raw)
 		if err != nil {
 			return fmt.Errorf("export ceremony %s: %w", id, err)
 		}
-		if got := proven.Params().ID(); hex.EncodeToString(got[:]) != id {
-			return fmt.Errorf("export ceremony %s: the node gave that of %x", id, got)
+		if got != id {
+			return fmt.Errorf("export ceremony %s: the node gave that of %s", id, got)
 		}
 		if err := os.WriteFile(path, raw, 0o644); err != nil {
 			return fmt.Errorf("export ceremony: %w", err)
@@ -53,6 +54,45 @@ func (a *app) exportTranscripts(ctx context.Context, id, archive, certificate st
 		t.row("exported ceremony", id)
 		t.row("check it with:", "quorate ceremony verify "+archive+" "+certificate)
 	})
+}
+
+// transcripts are the files that prove a ceremony.
+type transcripts struct{ archive, certificate []byte }
+
+// fetchTranscripts asks a node for those of either kind of ceremony. Those
+// of participants come only where they are wanted: they may be long.
+func fetchTranscripts(ctx context.Context, c *opsapi.Client, id string, archive, certificate bool) (t transcripts, err error) {
+	_, ok, err := assemblyOf(ctx, c, id, false)
+	if err != nil {
+		return t, err
+	}
+	if !ok {
+		x, err := c.Transcripts(ctx, id)
+		return transcripts{x.Archive, x.Certificate}, hinted(err, "quorate ceremony list")
+	}
+	if archive {
+		var raw bytes.Buffer
+		if err := c.AssemblyArchive(ctx, id, &raw); err != nil {
+			return t, err
+		}
+		t.archive = raw.Bytes()
+	}
+	if certificate {
+		t.certificate, err = c.AssemblyCertificate(ctx, id)
+	}
+	return t, err
+}
+
+// transcriptID verifies a transcript and returns the id of its ceremony.
+func transcriptID(raw []byte) (string, error) {
+	proven, err := verifyTranscript(raw)
+	if err != nil {
+		return "", err
+	}
+	if o, ok := proven.(*assembly.Outcome); ok {
+		return o.Ceremony, nil
+	}
+	return proven.(*dkg.TranscriptOutcome).Ceremony, nil
 }
 
 func (a *app) ceremonyVerify() *cobra.Command {

@@ -40,6 +40,9 @@ func NewClient(address string, token secret.Bytes) *Client {
 	return &Client{base: strings.TrimRight(address, "/"), token: token}
 }
 
+// Address is where the node is asked.
+func (c *Client) Address() string { return c.base }
+
 // maxAnswer bounds an answer: a hundred thousand keys of about 600 bytes.
 const maxAnswer = 64 << 20
 

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quorate/quorate/internal/opsapi"
+	"github.com/quorate/quorate/internal/participant"
+)
+
+func TestCheckClock(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for off, words := range map[time.Duration]string{
+		0: "", 29 * time.Second: "", -29 * time.Second: "", 89 * time.Second: "",
+		-31 * time.Second: "31s behind", 91 * time.Second: "1m31s ahead of", 3 * time.Hour: "3h0m0s ahead of",
+	} {
+		err := checkClock(now.Add(off), now, heartbeat)
+		if (err == nil) != (words == "") || err != nil && !strings.Contains(err.Error(), words) {
+			t.Errorf("off by %s: %v", off, err)
+		}
+	}
+	if checkClock(now.Add(31*time.Second), now, 0) == nil {
+		t.Error("31 s ahead of a block that is new")
+	}
+}
+
+func TestBriefly(t *testing.T) {
+	for d, want := range map[time.Duration]string{33 * time.Hour: "33h", 90 * time.Minute: "1h30m", 10 * time.Minute: "10m", 6 * time.Second: "6s", time.Hour + time.Second: "1h0m1s"} {
+		if got := briefly(d); got != want {
+			t.Errorf("%s: %s", d, got)
+		}
+	}
+}
+
+// TestPaper carries messages of several lengths in files and in pictures, and
+// leaves no picture of a longer one behind.
+func TestPaper(t *testing.T) {
+	dir, a := t.TempDir(), &app{stderr: io.Discard}
+	for _, size := range []int{4000, 1500, 10} {
+		want := bytes.Repeat([]byte{byte(size)}, size)
+		for _, name := range []string{"reply", "reply.png"} {
+			out := paper{out: filepath.Join(dir, name), show: size < 5000}
+			made, err := out.write(a, want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := paper{in: made}
+			if got, err := in.read(); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s of %d bytes: %v", name, size, err)
+			}
+			if len(made) > 1 {
+				in.in = made[1:]
+				if _, err := in.read(); err == nil || !strings.Contains(err.Error(), "missing: 1 of") {
+					t.Errorf("%s of %d bytes without its first picture: %v", name, size, err)
+				}
+			}
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "reply-*.png"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("pictures of a longer message are left: %v, %v", left, err)
+	}
+	file := filepath.Join(dir, "reply")
+	if _, err := (&paper{in: []string{file, file}}).read(); err == nil {
+		t.Error("two files are one message")
+	}
+	long := &paper{show: true}
+	if _, err := long.write(a, make([]byte, 100_000)); err == nil || !strings.Contains(err.Error(), "too many for QR codes") {
+		t.Error(err)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	guests := make([]participant.Guest, 5)
+	guests[0].Zone, guests[1].Zone = "Europe/Paris", "Asia/Tokyo"
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	p := proposed{cohorts: 1, window: "09:00-18:00"}
+	params, phase, err := p.plan(guests, now)
+	if err != nil || phase != 33*time.Hour || params.T != 4 || params.Dealers != 0 || params.Deadlines.Join != uint32(phase.Milliseconds()) {
+		t.Error(params, phase, err)
+	}
+	again, _, err := p.plan(guests, now)
+	if err != nil || again.Nonce == params.Nonce {
+		t.Error("two ceremonies of the same people have the same id")
+	}
+	for name, change := range map[string]func(*proposed){
+		"no such window": func(p *proposed) { p.window = "morning" },
+		"no time":        func(p *proposed) { p.phase = time.Millisecond },
+		"two months":     func(p *proposed) { p.phase = 60 * 24 * time.Hour },
+		"unsafe":         func(p *proposed) { p.threshold = 2 },
+		"no cohort":      func(p *proposed) { p.cohorts, p.dealers = 0, 1 },
+	} {
+		q := p
+		change(&q)
+		if _, _, err := q.plan(guests, now); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if _, _, err := p.plan(guests[:3], now); err == nil {
+		t.Error("three participants: taken")
+	}
+}
+
+// TestWatching shows cohorts as bars on a terminal, as lines elsewhere, and
+// the same thing once.
+func TestWatching(t *testing.T) {
+	v := opsapi.Assembly{Phase: "deal", Participants: 8, Threshold: 6, CohortCount: 2, Faults: make([]opsapi.Fault, 2), Cohorts: []opsapi.AssemblyCohort{
+		{Cohort: 0, Seats: 1}, {Cohort: 1, Seats: 4, Joined: 4, Dealers: 2, Dealt: 1, Regions: []string{"eu", "u\x1bs"}}, {Cohort: 2, Seats: 3, Joined: 3, Dealers: 2, Refused: 3},
+	}}
+	var out bytes.Buffer
+	w := watching{progress: &progress{out: &out}}
+	w.draw(v, time.Now())
+	w.draw(v, time.Now())
+	want := "deal     cohort 1  joined 4/4 dealt 1/2 (eu, u�s)\ndeal     cohort 2  joined 3/3 dealt 0/2, refused 3, absent 1, faults 2\n"
+	if got := out.String(); got != want {
+		t.Errorf("got:\n%s", got)
+	}
+	out.Reset()
+	w = watching{progress: &progress{out: &out, terminal: true}}
+	w.draw(v, time.Now())
+	w.draw(v, time.Now())
+	if got := out.String(); !strings.Contains(got, "cohort 1  ██████████░░░░░░░░░░ ") || strings.Count(got, "\033[3A\033[J") != 1 {
+		t.Errorf("got:\n%q", got)
+	}
+}
