@@ -94,6 +94,8 @@ var neverRules = []never{
 	{[]string{"secret", "wire", "durable", "eth", "ident", "rpc", "bls", "kem", "action", "proof", "keystore", "dkg", "slashing", "seal", "custody"},
 		[]string{"net/http", "crypto/tls", "github.com/cometbft", "github.com/cosmos"},
 		"custody links these rooms: what cannot speak to a network cannot be talked into it"},
+	{[]string{"participant", "qr"}, []string{"net/http", "crypto/tls", "github.com/cometbft", "github.com/cosmos", module + "/internal/ledger"},
+		"what a participant's keys are used by runs on machines without a network, and replays instead of believing a ledger"},
 	{[]string{"custody"}, []string{module + "/internal/ledger", module + "/internal/policy"},
 		"custody believes proofs, it does not run or second-guess the state machine"},
 	{[]string{"ledger"}, []string{module + "/internal/slashing", module + "/internal/seal", module + "/internal/keystore"},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -290,9 +291,12 @@ func (j *joining) round(ctx context.Context) (ended bool, err error) {
 		return false, j.complain(ctx, err)
 	}
 	j.failed = 0
+	if err := missed(j.seat); err != nil {
+		return false, err
+	}
 	reply, err := j.seat.Reply(ctx)
 	if err != nil {
-		return false, err
+		return false, hinted(err, seatHint(err))
 	}
 	if err := j.answered(len(reply.Posts)); err != nil {
 		return false, err
@@ -307,6 +311,17 @@ func (j *joining) round(ctx context.Context) (ended bool, err error) {
 		return false, j.complain(ctx, err)
 	}
 	return j.seat.Board().Phase() >= assembly.PhaseDone, nil
+}
+
+// missed says that a ceremony goes on without a seat.
+func missed(s *participant.Seat) error {
+	b := s.Board()
+	if !s.Left() || b.Phase() == assembly.PhaseAborted {
+		return nil
+	}
+	id := b.ID()
+	return fail(exitFailed, "tell the coordinator; quorate ceremony watch "+hex.EncodeToString(id[:])+" shows how it goes on",
+		"joining has ended, and seat %d had not joined: the ceremony goes on without it", s.Number())
 }
 
 // answered looks at the clock once more when the seat's first message is on
@@ -333,8 +348,13 @@ func (j *joining) complain(ctx context.Context, err error) error {
 	}
 	j.note(fmt.Sprintf("%s: %v", j.courier.name(), err))
 	j.courier.another()
-	if j.failed++; j.failed >= len(j.courier.nodes) && j.seat.Record() == nil {
-		return noNode(err)
+	if j.failed++; j.failed >= len(j.courier.nodes) {
+		switch {
+		case errors.Is(err, participant.ErrLog) && j.failed == len(j.courier.nodes):
+			j.note("no node has the log that this home has: if that goes on, stop, move the file log in the home away, and start again")
+		case j.seat.Record() == nil:
+			return noNode(err)
+		}
 	}
 	return nil
 }

@@ -194,6 +194,9 @@ func (a *app) offline(ctx context.Context, path string, o seatOptions, p paper) 
 	if err := a.checkStart(s, o); err != nil {
 		return err
 	}
+	if err := missed(s); err != nil {
+		return err
+	}
 	reply, err := s.Reply(ctx)
 	if err != nil {
 		return err

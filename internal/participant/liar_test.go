@@ -237,3 +237,69 @@ func FuzzInvitation(f *testing.F) {
 		}
 	})
 }
+
+func FuzzEntries(f *testing.F) {
+	h := newHall(f, shapes["everybody deals"])
+	s := h.seat(f.TempDir(), 1)
+	h.post(h.turn(s))
+	s.Close()
+	f.Add(bytes.Join(h.entries, nil))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		entries, err := assembly.ReadEntries(raw)
+		var whole []byte
+		for i := range entries {
+			whole = append(whole, entries[i].Raw...)
+		}
+		if !bytes.HasPrefix(raw, whole) || err == nil && len(whole) != len(raw) {
+			t.Fatal("entries are cut wrongly")
+		}
+	})
+}
+
+func FuzzShare(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if s, err := parseShare(raw); err == nil && (s.Seat < 1 || s.Seat > int(s.Params.N) || s.Secret.Len() != 32) {
+			t.Fatal("a share of no seat")
+		}
+	})
+}
+
+// TestTooLate leaves a seat out that comes after joining has ended.
+func TestTooLate(t *testing.T) {
+	h, dir := newHall(t, shapes["everybody deals"]), t.TempDir()
+	for i := 1; i <= 4; i++ {
+		s := h.seat(dir, i)
+		h.post(h.turn(s))
+		if s.Left() {
+			t.Fatal("a seat that joins is left out")
+		}
+		s.Close()
+	}
+	h.block(61 * time.Second)
+	late := h.seat(dir, 5)
+	defer late.Close()
+	if r := h.turn(late); len(r.Posts) > 0 || !late.Left() {
+		t.Errorf("a seat that came too late says %d messages", len(r.Posts))
+	}
+}
+
+// TestDiskFull fails the write of the log: the seat stops, and goes on where
+// it was when it is opened again.
+func TestDiskFull(t *testing.T) {
+	h, dir := newHall(t, shapes["everybody deals"]), t.TempDir()
+	s := h.seat(dir, 1)
+	h.post(h.turn(s))
+	h.block(time.Second)
+	s.log.Close()
+	if err := s.Take(h.bundle(1, s.Entries())); !errors.Is(err, ErrStop) {
+		t.Errorf("the log does not take it: %v", err)
+	}
+	s.Close()
+	s = h.seat(dir, 1)
+	defer s.Close()
+	h.turn(s)
+	if s.Entries() != uint64(len(h.entries)) {
+		t.Errorf("followed %d of %d", s.Entries(), len(h.entries))
+	}
+}

@@ -209,11 +209,8 @@ func (s *Seat) follow(entries []assembly.Entry) error {
 			return fmt.Errorf("%w: %w", ErrStop, err)
 		}
 	}
-	joined := s.follower.Board().Joined()
-	for _, seat := range joined {
-		if seat == s.me && !s.heard[string(s.self.Join().Encode())] {
-			return ErrForeign
-		}
+	if slices.Contains(s.follower.Board().Joined(), s.me) && !s.heard[string(s.self.Join().Encode())] {
+		return ErrForeign
 	}
 	return nil
 }
@@ -244,6 +241,13 @@ func (s *Seat) Time() time.Time { return s.light.now }
 // Record is what the ledger last proved of the ceremony; nil before the first
 // bundle.
 func (s *Seat) Record() *action.AssemblyRecord { return s.light.record }
+
+// Left says whether the ceremony goes on without the seat, because it did not
+// join in time.
+func (s *Seat) Left() bool {
+	b := s.Board()
+	return b != nil && b.Phase() > assembly.PhaseJoin && !slices.Contains(b.Joined(), s.me)
+}
 
 // HasShare says whether the share is on disk.
 func (s *Seat) HasShare() bool {
@@ -321,11 +325,12 @@ func (s *Seat) accept(head []byte, entries []assembly.Entry, proven *action.Asse
 		return ErrLog
 	}
 	if len(out) > 0 {
-		if _, err := s.log.Write(out); err != nil {
-			return err
+		_, err := s.log.Write(out)
+		if err == nil {
+			err = s.log.Sync()
 		}
-		if err := s.log.Sync(); err != nil {
-			return err
+		if err != nil { // half of it may be there: the next start cuts that off
+			return fmt.Errorf("%w: keep the log: %w", ErrStop, err)
 		}
 	}
 	return s.follow(entries)
