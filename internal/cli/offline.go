@@ -38,6 +38,7 @@ old makes it late, and cannot make it do anything wrong.`,
 	o.on(c)
 	p.on(c, "what was carried here", "what to carry back")
 	c.MarkFlagRequired("in") //nolint:errcheck // the flag is defined above
+	c.MarkFlagsOneRequired("out", "qr")
 	return c
 }
 

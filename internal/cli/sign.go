@@ -67,7 +67,7 @@ func (s *statement) federation() (*assembly.Federation, error) {
 }
 
 func (a *app) ceremonySign() *cobra.Command {
-	return noun("sign", "Sign with the shares of a ceremony's participants", a.signPart(), a.signCombine(), a.signVerify())
+	return noun("sign", "Sign with the shares of a ceremony's participants", a.signPart(), a.signCombine(), a.signVerify(), a.signFederate())
 }
 
 func (a *app) signPart() *cobra.Command {
@@ -237,13 +237,9 @@ func (a *app) signVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			raw, err := durable.ReadFile(durable.OS{}, args[0], 1<<10)
+			s, err := readSignature(args[0])
 			if err != nil {
-				return fail(exitNotFound, "", "read signature: %w", err)
-			}
-			s, err := assembly.ParseSignature(raw)
-			if err != nil {
-				return fail(exitBadUse, "quorate ceremony sign combine makes one", "%w", err)
+				return err
 			}
 			p := c.Params()
 			statement, words, err := st.read(p.ID())
@@ -266,4 +262,63 @@ func (a *app) signVerify() *cobra.Command {
 	c.Flags().StringVar(&certificate, "certificate", "", "certificate of the ceremony")
 	c.MarkFlagRequired("certificate") //nolint:errcheck // the flag is defined above
 	return c
+}
+
+func (a *app) signFederate() *cobra.Command {
+	var st statement
+	var out string
+	c := &cobra.Command{Use: "federate SIGNATURE...", Short: "Make a federation of cohorts that signed it", Args: cobra.MinimumNArgs(1),
+		Long: `Put the cohorts' certificates and their signatures into one file, which "quorate
+ceremony verify" checks. A cohort signs with "sign part" and "sign combine" under
+the same --cohort flags, in the same order.`,
+		Example: `  quorate ceremony sign federate a.sig b.sig --cohort a.certificate --cohort b.certificate --out federation`,
+		RunE:    a.run(func(_ context.Context, args []string) error { return a.federateCohorts(st, args, out) })}
+	f := c.Flags()
+	f.StringSliceVar(&st.cohorts, "cohort", nil, "certificates of all cohorts, in the order that was signed")
+	f.IntVar(&st.threshold, "federation-threshold", 0, "how many cohorts have to sign (default: C - ⌊(C-1)/3⌋)")
+	f.StringVar(&out, "out", "", "file for the federation")
+	c.MarkFlagRequired("cohort") //nolint:errcheck // the flag is defined above
+	c.MarkFlagRequired("out")    //nolint:errcheck // the flag is defined above
+	return c
+}
+
+func (a *app) federateCohorts(st statement, signatures []string, out string) error {
+	f, err := st.federation()
+	if err != nil {
+		return err
+	}
+	for _, path := range signatures {
+		s, err := readSignature(path)
+		if err != nil {
+			return err
+		}
+		if err := f.Accept(s); err != nil {
+			return fail(exitFailed, "it is made with the same --cohort flags, in the same order", "%s: %w", path, err)
+		}
+	}
+	raw := f.Encode()
+	proven, err := assembly.Verify(raw)
+	if err != nil {
+		return fail(exitFailed, "have more cohorts sign", "%w", err)
+	}
+	if err := durable.WriteOSFile(out, raw, 0o644); err != nil {
+		return err
+	}
+	return a.print(proven, func(t *table) {
+		t.row("federation", out)
+		t.row("cohorts", fmt.Sprintf("%d, signed by %d, %d have to", len(proven.Cohorts), proven.Confirmed, proven.Threshold))
+		t.row("check it with:", "quorate ceremony verify "+out)
+	})
+}
+
+func readSignature(path string) (assembly.Signature, error) {
+	raw, err := durable.ReadFile(durable.OS{}, path, 1<<10)
+	if err != nil {
+		return assembly.Signature{}, fail(exitNotFound, "", "read signature: %w", err)
+	}
+	s, err := assembly.ParseSignature(raw)
+	if err != nil {
+		return s, fail(exitBadUse, "quorate ceremony sign combine makes one", "%s: %w", path, err)
+	}
+	return s, nil
 }
