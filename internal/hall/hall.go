@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg/assembly"
@@ -53,7 +54,8 @@ type Room struct {
 	Refused  map[int]int            // messages that the ledger did not take, by who sent them here
 
 	hall    *Hall
-	mu      sync.Mutex             // of all above
+	ended   atomic.Bool            // of the ceremony, to be known without the lock
+	mu      sync.Mutex             // of all but hall and ended
 	posts   map[int]int            // under way, by participant
 	waiting map[assembly.Phase]int // of them, by the phase in which they came
 	entries map[[32]byte]uint64    // by hash
@@ -73,7 +75,9 @@ func (h *Hall) room(id [32]byte) *Room {
 		r = h.open[at]
 		h.open = slices.Delete(h.open, at, at+1)
 	} else if len(h.open) == maxFollowed {
-		h.open = slices.Delete(h.open, 0, 1)
+		// Who asks for what has ended pushes out nothing that goes on.
+		out := max(0, slices.IndexFunc(h.open, func(r *Room) bool { return r.ended.Load() }))
+		h.open = slices.Delete(h.open, out, out+1)
 	}
 	h.open = append(h.open, r)
 	return r
@@ -115,6 +119,7 @@ func (r *Room) follow(view *ledger.State, record *action.AssemblyRecord) error {
 		}
 		r.entries[sha256.Sum256(entry)] = r.Follower.Entries()
 	}
+	r.ended.Store(r.Follower.Board().Phase().Ended())
 	if record.Entries == r.Follower.Entries() && record.Seals >= r.Record.Seals {
 		if r.Follower.Link() != record.Link {
 			return fmt.Errorf("follow ceremony %x: the log ends with another link than the ledger's", r.ID[:8])
