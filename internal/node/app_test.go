@@ -23,6 +23,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/assembly"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/ledger/ledgertest"
 	"github.com/quorate/quorate/internal/store"
@@ -336,7 +337,7 @@ func TestQuota(t *testing.T) {
 // numbers of processors, come to the same AppHash after every block, whatever
 // is in it. QUORATE_REPLICA_TXS makes it longer.
 func TestReplicas(t *testing.T) {
-	total := 3000
+	total := 3600
 	if v, err := strconv.Atoi(os.Getenv("QUORATE_REPLICA_TXS")); err == nil {
 		total = v
 	}
@@ -418,6 +419,11 @@ func TestReplicas(t *testing.T) {
 			t.Errorf("nothing was %s: the mix is too narrow", kind)
 		}
 	}
+	assembled := map[assembly.Phase]int{}
+	view.Assemblies(func(_ [32]byte, r *action.AssemblyRecord) bool { assembled[assembly.Phase(r.Phase)]++; return true })
+	if assembled[assembly.PhaseDone] == 0 || assembled[assembly.PhaseAborted] == 0 {
+		t.Errorf("ceremonies among participants ended %v: the mix is too narrow", assembled)
+	}
 	if ended[dkg.PhaseDone] == 0 || ended[dkg.PhaseAborted] == 0 {
 		t.Errorf("ceremonies ended %v: the mix is too narrow", ended)
 	}
@@ -429,6 +435,7 @@ type mix struct {
 	*ledgertest.Cluster
 	rand    *rand.Rand
 	players map[[32]byte][]*dkg.Participant
+	crowds  crowds
 	past    [][]byte
 	nonce   uint32
 	size    int   // of a block, at most
@@ -466,6 +473,7 @@ func (m *mix) block(t testing.TB, s *ledger.State) (txs [][]byte) {
 			}
 		}
 	}
+	txs = append(txs, m.assembly(t, s)...)
 	m.rand.Shuffle(len(txs), func(i, j int) { txs[i], txs[j] = txs[j], txs[i] })
 	m.past = append(m.past, txs...)
 	return txs

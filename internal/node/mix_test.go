@@ -4,8 +4,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"testing"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/dkg/assembly/assemblytest"
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/ledger/ledgertest"
@@ -134,6 +137,67 @@ func (m *mix) governance(s *ledger.State) []byte {
 		d.Policy[0] ^= 1
 	}
 	return m.Tx(m.anybody(), action.KindDecision, d.Encode())
+}
+
+// crowds are the people of one ceremony among participants after the other.
+type crowds struct {
+	*assemblytest.Crowd
+	follower *assembly.Follower
+	made     uint32 // crowds so far
+}
+
+// assembly is what they say: late, twice, and in every third ceremony too few
+// of them.
+func (m *mix) assembly(t testing.TB, s *ledger.State) (txs [][]byte) {
+	p := &m.crowds
+	if p.Crowd != nil {
+		if r, ok := s.Assembly(p.Params.ID()); ok && r.Sealed {
+			p.Crowd = nil
+		}
+	}
+	if p.Crowd == nil {
+		p.made++
+		p.follower = nil
+		p.Crowd = assemblytest.New(t, 4, 1, 0, func(a *assembly.Params) {
+			a.Nonce[0], a.Nonce[1] = byte(p.made), byte(p.made>>8)
+			a.Deadlines = assembly.Deadlines{Join: 9000, Deal: 9000, Verify: 9000, Answer: 9000, Replay: 9000, Confirm: 9000}
+		})
+	}
+	id := p.Params.ID()
+	r, ok := s.Assembly(id)
+	if !ok {
+		ask := ledger.Ask{Action: p.Action("mix"), Seats: p.List.Encode()}
+		return [][]byte{m.Tx(ledgertest.Alice, action.KindRequest, ask.Encode())}
+	}
+	if p.follower == nil {
+		var err error
+		if p.follower, err = assembly.Follow(s.AssemblyEntry(id, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for p.follower.Entries() < r.Entries {
+		if err := p.follower.Take(s.AssemblyEntry(id, p.follower.Entries()+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.follower.Link() != r.Link {
+		t.Fatal("the log ends with another link than the record's")
+	}
+	for seat := 1; seat <= 4; seat++ {
+		if m.rand.IntN(3) == 0 || p.made%3 == 0 && seat < 3 && !p.follower.Board().Phase().Ended() {
+			continue // not now, or never
+		}
+		if p.follower.Board().Phase().Ended() {
+			seal := ledger.AssemblySeal{Ceremony: id, Seat: uint16(seat), Signature: assembly.SignSeal(p.Keys[seat-1], r.Link)}
+			txs = append(txs, m.Tx(ledgertest.Node(m.rand.IntN(4)), action.KindAssemblySeal, seal.Encode()))
+			continue
+		}
+		for _, post := range p.Next(p.follower, seat) {
+			body := ledger.AssemblyMessage{Ceremony: id, Seat: uint16(seat), Message: post.Message, Signature: post.Signature}
+			txs = append(txs, m.Tx(ledgertest.Node(m.rand.IntN(4)), action.KindAssembly, body.Encode()))
+		}
+	}
+	return txs
 }
 
 // now is about the time of the next block.
