@@ -20,6 +20,11 @@ func (c Ceiling) Max(o Ceiling) Ceiling {
 	return Ceiling{max(c.Slot, o.Slot), max(c.Source, o.Source), max(c.Target, o.Target)}
 }
 
+// Min returns the lower of two ceilings, in each part.
+func (c Ceiling) Min(o Ceiling) Ceiling {
+	return Ceiling{min(c.Slot, o.Slot), min(c.Source, o.Source), min(c.Target, o.Target)}
+}
+
 // Covers reports whether nothing of o lies above c.
 func (c Ceiling) Covers(o Ceiling) bool { return c == c.Max(o) }
 
@@ -53,46 +58,10 @@ type Incarnation struct {
 	Ceiling  Ceiling  // its own
 	Before   Anchored // the last of the incarnation before
 	Anchor   Anchored // its own last
-	// Handovers counts the reshares that left this custody process without a
-	// share it had, in all its lives. One that has not carried out as many
-	// takes no further ceiling.
+	// Handovers counts the reshares that replaced shares of this custody
+	// process, in all its lives. One that has not carried out as many takes no
+	// further ceiling.
 	Handovers uint64
-}
-
-// Handover is what the ledger says of a reshare when it commits it.
-type Handover struct {
-	// Floor lies at or above every ceiling of the old holders.
-	Floor Ceiling
-	// Floored are the seats (bit i: seat i) that sign slashable duties above
-	// the floor only: those that were no holders before, and all, when the
-	// old and the new holders could sign without an honest one in common.
-	Floored uint32
-	// Left are the seats that held a share and hold none from now on.
-	Left uint32
-}
-
-// Encode returns the record's canonical bytes.
-func (h Handover) Encode() []byte {
-	var e wire.Encoder
-	e.U8(recordVersion)
-	h.Floor.encode(&e)
-	e.U32(h.Floored)
-	e.U32(h.Left)
-	return e.Out()
-}
-
-// ParseHandover reads what Encode returned.
-func ParseHandover(b []byte) (h Handover, err error) {
-	d := wire.NewDecoder(b)
-	if v := d.U8(); d.Err() == nil && v != recordVersion {
-		d.Fail(fmt.Errorf("version %d", v))
-	}
-	h.Floor = readCeiling(d)
-	h.Floored, h.Left = d.U32(), d.U32()
-	if err := d.Finish(); err != nil {
-		return Handover{}, fmt.Errorf("parse hand-over: %w", err)
-	}
-	return h, nil
 }
 
 func (c Ceiling) encode(e *wire.Encoder) {

@@ -23,6 +23,7 @@ const (
 	KindDecision        Kind = 9  // a member approves, vetoes or cancels a request
 	KindAssembly        Kind = 10 // a participant says something in a ceremony among participants
 	KindAssemblySeal    Kind = 11 // or seals what was said, once it ended
+	KindStop            Kind = 14 // a custody process signs no more with shares that a reshare replaced
 )
 
 // SignerClass says in which table of the ledger a signer's key stands.

@@ -131,7 +131,7 @@ func (p *Process) provenBoard(id [32]byte, ev Evidence) (*dkg.Board, circumstanc
 	if params.Suite != dkg.SuiteG1 {
 		return nil, none, rpc.Errorf(rpc.CodeNotGranted, "ceremony %x makes keys of another curve than the %s domain's", id[:8], p.domain)
 	}
-	c := circumstances{granted: func() error { return p.ceremonyGranted(v, id, ev.Approvals) }}
+	c := circumstances{stops: map[int]action.Stop{}, granted: func() error { return p.ceremonyGranted(v, id, ev.Approvals) }}
 	if params.Mode != dkg.ModeReshare || board.Phase() != dkg.PhaseDone {
 		return board, c, nil
 	}
@@ -140,6 +140,13 @@ func (p *Process) provenBoard(id [32]byte, ev Evidence) (*dkg.Board, circumstanc
 	}
 	if c.handover, err = action.ParseHandover(raw); err != nil {
 		return nil, none, malformed(err)
+	}
+	for i := range dkg.Seats(c.handover.Held).All() {
+		if raw, ok = v.Get(p.chain.ns.Stop(id[:], i)); ok {
+			if c.stops[i], err = action.ParseStop(raw); err != nil {
+				return nil, none, malformed(err)
+			}
+		}
 	}
 	return board, c, nil
 }
@@ -162,17 +169,27 @@ type circumstances struct {
 	// granted says why the ceremony was not agreed on: that is looked at when
 	// a seat is taken, not with every step.
 	granted  func() error
-	handover action.Handover // of a reshare that is committed
+	handover action.Handover     // of a reshare that is committed
+	stops    map[int]action.Stop // who has said where it stopped, by seat
 }
 
 func (p *Process) step(board *dkg.Board, c circumstances, imports [][]byte) (StepResult, error) {
+	if board.Phase() != dkg.PhaseDone || !board.Params().Mode.Renews() {
+		return p.takePart(board, c, imports)
+	}
+	settled, done, err := p.settle(board, c)
+	if done || err != nil {
+		return settled, err
+	}
+	result, err := p.takePart(board, c, imports)
+	result.Stop = settled.Stop
+	return result, err
+}
+
+// takePart does what a seat has to do in a ceremony.
+func (p *Process) takePart(board *dkg.Board, c circumstances, imports [][]byte) (StepResult, error) {
 	id, phase, params := board.ID(), board.Phase(), board.Params()
 	me := int(p.seat.Index)
-	if phase == dkg.PhaseDone && params.Mode.Renews() {
-		if result, done, err := p.settle(board, c.handover); done || err != nil {
-			return result, err
-		}
-	}
 	_, _, over := p.seeds.get(id)
 	switch gone := phase == dkg.PhaseDone && !(board.Joined() & params.Members()).Has(me); {
 	case over:

@@ -190,10 +190,10 @@ func (w *world) startAll() (ps []*Process) {
 	return ps
 }
 
-// combined wants t partials of a duty to combine to a signature of the key.
+// combined wants partials of all holders of a key to combine to a signature of the key.
 func (w *world) combined(ps []*Process, key [48]byte, duty eth.Duty) {
 	w.t.Helper()
-	th, _ := action.DefaultThreshold(len(w.roster))
+	th, _ := action.DefaultThreshold(max(4, len(ps)))
 	var partials []bls.Partial
 	for _, p := range ps {
 		answer, err := w.sign(p, key, duty, nil)

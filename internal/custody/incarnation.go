@@ -35,7 +35,7 @@ type incarnation struct {
 	ceiling action.Ceiling
 	source  uint64 // highest source epoch that was asked for
 
-	handovers uint64 // reshares that took shares away and were obeyed
+	handovers uint64 // reshares that replaced shares and were obeyed
 }
 
 // show takes a certificate of the incarnation's record. It need not be fresh:
@@ -70,10 +70,10 @@ func (in *incarnation) show(v proof.Verified) error {
 		in.ended = true
 		return rpc.Errorf(rpc.CodeFenced, "incarnation %d of this custody was replaced", in.number)
 	}
-	// A share that others have taken over must not sign under a ceiling that
-	// they did not know of.
+	// A share that others have one in place of must not sign under a ceiling
+	// that they did not know of.
 	if rec.Handovers > in.handovers {
-		return rpc.Errorf(rpc.CodeFenced, "%d reshares took shares away from this custody, and it was shown %d", rec.Handovers, in.handovers)
+		return rpc.Errorf(rpc.CodeFenced, "%d reshares replaced shares of this custody, and it was shown %d", rec.Handovers, in.handovers)
 	}
 	in.ceiling = in.ceiling.Max(rec.Ceiling)
 	return nil
@@ -161,7 +161,18 @@ func (in *incarnation) fence() (number uint64, floor action.Ceiling, ok bool) {
 	return in.number, floor, in.number > 0
 }
 
-// obeyed counts a reshare that took shares away and was carried out.
+// former returns what lives before this one may have signed with a key at
+// most; false where this one cannot say.
+func (in *incarnation) former(key [bls.PublicKeySize]byte) (c action.Ceiling, ok bool) {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	if in.older[key] {
+		c = in.floor
+	}
+	return c, in.number > 0 && !in.ended
+}
+
+// obeyed counts a reshare that replaced shares and was carried out.
 func (in *incarnation) obeyed(all uint64) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

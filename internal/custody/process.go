@@ -87,7 +87,7 @@ type Process struct {
 	seats      map[[32]byte]*seat
 	imports    map[string]secret.Bytes  // whole keys that wait to be dealt, by public key
 	next       map[seal.Slot]seal.Entry // shares of epochs that are not committed
-	handovers  map[[32]byte]bool        // ceremonies that took shares away, and were obeyed
+	handovers  map[[32]byte]bool        // ceremonies that replaced shares, and were obeyed
 }
 
 // unbound is the cluster of records that are older than the cluster: the
@@ -325,7 +325,7 @@ func open(cfg Config) (*Process, error) {
 // load takes an entry of the safe.
 func (p *Process) load(e seal.Entry) error {
 	switch e.Kind {
-	case seal.KindShare:
+	case seal.KindShare, seal.KindRetired:
 		return p.shares.load(e)
 	case seal.KindSeed:
 		p.seeds.put([32]byte(e.Key), e.Secret)

@@ -108,7 +108,7 @@ type Status struct {
 	Fenced      bool           // there are keys to which the floor applies
 	Floor       action.Ceiling // above it older keys sign slashable duties
 	Ceiling     action.Ceiling // up to it
-	Handovers   uint64         // reshares that took shares away from this process and that it carried out
+	Handovers   uint64         // reshares that replaced shares of this process and that it carried out
 	Source      uint64         // highest source epoch that a duty asked for
 	Lost        uint64         // by how many entries the record was rolled back before this life, at least
 	Anchored    uint64         // height of the header that last proved this process's nonce; 0: none
@@ -175,6 +175,15 @@ type StepResult struct {
 	Need [][32]byte
 	// Active lists keys whose shares can sign from now on.
 	Active [][]byte
+	// Stop is for the ledger: where this seat stopped with shares that the
+	// ceremony replaced. Nil: nothing to say.
+	Stop *LastWord
+}
+
+// LastWord is what custody says of shares that a reshare replaced.
+type LastWord struct {
+	Stop  action.Stop
+	Marks []byte // what Stop.Marks names: action.EncodeMarks, of all keys of the ceremony
 }
 
 // Limits of a step's answer.
@@ -200,6 +209,11 @@ func (r StepResult) encode() []byte {
 	for _, k := range r.Active {
 		e.Bytes(k)
 	}
+	e.Bool(r.Stop != nil)
+	if r.Stop != nil {
+		e.Bytes(r.Stop.Stop.Encode())
+		e.Bytes(r.Stop.Marks)
+	}
 	return e.Out()
 }
 
@@ -215,6 +229,11 @@ func parseStepResult(b []byte) (r StepResult, err error) {
 	}
 	for range d.Count(wire.MaxKeysPerBatch, 4) {
 		r.Active = append(r.Active, d.Bytes(64))
+	}
+	if d.Bool() {
+		stop, err := action.ParseStop(d.Bytes(256))
+		d.Fail(err)
+		r.Stop = &LastWord{Stop: stop, Marks: d.Bytes(wire.MaxTx)}
 	}
 	return r, d.Finish()
 }

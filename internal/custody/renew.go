@@ -2,17 +2,14 @@ package custody
 
 import (
 	"bytes"
-	"crypto/rand"
 	"fmt"
-
-	"golang.org/x/sync/errgroup"
+	"slices"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/seal"
 	"github.com/quorate/quorate/internal/secret"
-	"github.com/quorate/quorate/internal/slashing"
 )
 
 // This file takes shares from one epoch to the next, so that a crash anywhere
@@ -23,7 +20,8 @@ import (
 //	supersede  old shares sign no more; at t + f confirmations they are destroyed
 //
 // Each step repeats itself harmlessly. The slashing record belongs to the key
-// and not to a share: it goes on.
+// and not to a share: it goes on. What a reshare asks beyond this stands in
+// handover.go.
 
 // keep seals this seat's new shares, before its confirmation leaves.
 func (p *Process) keep(board *dkg.Board, s *seat) error {
@@ -124,117 +122,66 @@ func (p *Process) commit(board *dkg.Board, handover action.Handover) ([][]byte, 
 	return keys, nil
 }
 
-// succeedOthers puts keys under the floor of a hand-over, where it has one for
-// this seat. A key without a record is one that this process never held: were
-// no floor set for it, it must not sign what can be slashed. One that was
-// deleted stays so: only whoever handed it over, and has no share of the old
-// epoch, signs with it again.
-func (p *Process) succeedOthers(keys [][]byte, old uint32, handover action.Handover) error {
-	floored := handover.Floored>>p.seat.Index&1 == 1
-	var g errgroup.Group
-	g.SetLimit(256) // they share fsyncs
-	for _, k := range keys {
-		key := slashing.Key(k)
-		s, _ := p.record.Status(key)
-		_, held := p.shares.at([bls.PublicKeySize]byte(k), old)
-		history := slashing.History{Mode: slashing.HistoryRefuse}
-		switch {
-		case floored && s.Stopped && held:
-			g.Go(func() error { return p.record.Raise(key, slashing.Floor(handover.Floor)) })
-			continue
-		case floored:
-			history = slashing.History{Mode: slashing.HistoryFloor, Floor: slashing.Floor(handover.Floor)}
-		case s.Registered:
-			continue // stopped or not: a new share changes neither
-		}
-		g.Go(func() error { return p.record.Register(key, history) })
-	}
-	return g.Wait()
-}
-
 // settle does what a committed epoch asks of everybody, whether it took part
 // or not. It is done unless this seat has yet to confirm its shares.
-func (p *Process) settle(board *dkg.Board, handover action.Handover) (result StepResult, done bool, err error) {
+func (p *Process) settle(board *dkg.Board, c circumstances) (result StepResult, done bool, err error) {
+	id, params := board.ID(), board.Params()
 	holds := board.Holders().Has(int(p.seat.Index))
 	if holds {
-		if result.Active, err = p.commit(board, handover); err != nil {
+		if result.Active, err = p.commit(board, c.handover); err != nil {
 			return StepResult{}, false, err
 		}
 	}
-	if result.Need, err = p.supersede(board, handover); err != nil || len(result.Need) > 0 {
-		return StepResult{Need: result.Need}, true, err
-	}
-	if holds {
-		return result, true, p.leave(board, nil)
-	}
-	return StepResult{}, false, nil
-}
-
-// supersede ends what a committed epoch replaced: old shares sign no more,
-// keys that others have taken over are stopped, and at t + f confirmations
-// the old shares are destroyed. It returns the bodies that it needs first.
-func (p *Process) supersede(board *dkg.Board, handover action.Handover) (need [][32]byte, err error) {
-	id, params := board.ID(), board.Params()
 	s := p.seats[id]
 	if s == nil {
 		s = newSeat(p.seat.Index)
 		p.seats[id] = s
 	}
-	if need = s.lacks(params.PriorChunks()); len(need) > 0 {
-		return need, nil
+	if need := s.lacks(slices.Concat(params.PriorChunks(), p.marksToTake(params, c))); len(need) > 0 {
+		return StepResult{Need: need}, true, nil
 	}
 	keys, err := params.PriorKeys(s.source)
-	if err != nil {
-		delete(p.seats, id)
-		return nil, fmt.Errorf("ceremony %x: %w", id[:8], err)
+	if err == nil && holds {
+		err = p.relax(params, c, keys, s)
 	}
+	if err != nil {
+		delete(p.seats, id) // a body that is not what the ledger names must not stay
+		return StepResult{}, false, fmt.Errorf("ceremony %x: %w", id[:8], err)
+	}
+	if err := p.supersede(board, c.handover, keys); err != nil {
+		return StepResult{}, false, err
+	}
+	if result.Stop, err = p.lastWord(id, c, keys); err != nil {
+		return StepResult{}, false, err
+	}
+	if s.player == nil {
+		delete(p.seats, id)
+	}
+	if holds {
+		return result, true, p.leave(board, nil)
+	}
+	return result, false, nil
+}
+
+// supersede ends what a committed epoch replaced: old shares sign no more,
+// keys that others have taken over are stopped, and at t + f confirmations
+// the old shares are destroyed.
+func (p *Process) supersede(board *dkg.Board, handover action.Handover, keys [][]byte) error {
+	id, params := board.ID(), board.Params()
 	for _, k := range keys {
 		p.shares.retire([bls.PublicKeySize]byte(k), params.Epoch)
 	}
-	if handover.Left>>p.seat.Index&1 == 1 && !p.handovers[id] {
-		if err := p.handOver(id, keys, params.Epoch); err != nil {
-			return nil, err
+	if handover.Held>>p.seat.Index&1 == 1 && !p.handovers[id] {
+		if err := p.handOver(params, handover, keys); err != nil {
+			return err
 		}
 	}
 	// A member that has yet to confirm makes its new shares from the old.
 	_, underWay, _ := p.seeds.get(id)
 	underWay = underWay && params.Members().Has(int(p.seat.Index)) && !board.Holders().Has(int(p.seat.Index))
 	if board.DepositSafe() && !underWay {
-		if err := p.erase(keys, params.Epoch); err != nil {
-			return nil, err
-		}
+		return p.erase(keys, params.Epoch)
 	}
-	if s.player == nil {
-		delete(p.seats, id)
-	}
-	return nil, nil
-}
-
-// handOver stops, for good, keys whose shares a reshare gave to others, and
-// writes down that it did: only then the lease goes on.
-func (p *Process) handOver(id [32]byte, keys [][]byte, epoch uint32) error {
-	var g errgroup.Group
-	g.SetLimit(256)
-	for _, k := range keys {
-		pk := [bls.PublicKeySize]byte(k)
-		if held, ok := p.shares.get(pk); ok && held.epoch < epoch { // else it came back since
-			g.Go(func() error { return p.record.Stop(slashing.Key(k)) })
-		}
-	}
-	if err := g.Wait(); err != nil {
-		return fmt.Errorf("hand over %d keys: %w", len(keys), err)
-	}
-	nothing, err := secret.Random(rand.Reader, 1) // a record has to hold something
-	if err != nil {
-		return err
-	}
-	defer nothing.Destroy()
-	if err := p.safe.Put(seal.Entry{Header: p.header(seal.KindHandover, id[:]), Secret: nothing}); err != nil {
-		return fmt.Errorf("hand over %d keys: %w", len(keys), err)
-	}
-	p.handovers[id] = true
-	p.life.obeyed(uint64(len(p.handovers)))
-	p.log.Info("keys handed over", "keys", len(keys), "ceremony", fmt.Sprintf("%x", id[:8]))
 	return nil
 }
 
@@ -246,7 +193,7 @@ func (p *Process) erase(keys [][]byte, epoch uint32) error {
 	}
 	var old []seal.Slot
 	for _, slot := range p.safe.Slots() {
-		if slot.Kind == seal.KindShare && slot.Epoch < epoch && of[slot.Key] {
+		if (slot.Kind == seal.KindShare || slot.Kind == seal.KindRetired) && slot.Epoch < epoch && of[slot.Key] {
 			old = append(old, slot)
 		}
 	}

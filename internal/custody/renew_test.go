@@ -8,15 +8,12 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/seal"
-	"github.com/quorate/quorate/internal/slashing"
 )
 
 // stopDisk is the real file system until the nth operation that makes
@@ -328,124 +325,4 @@ func TestAbortedRenewal(t *testing.T) {
 		}
 	}
 	w.combined(ps, [48]byte(keys[0]), eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}})
-}
-
-// TestHandOver takes a key from four of five seats to four others. Who leaves
-// stops, and has no lease before it has; who comes signs above the floor.
-func TestHandOver(t *testing.T) {
-	w := newWorld(t, 5, nil)
-	ps := w.startAll()
-	first := w.params(dkg.ModeKeygen, 1)
-	first.Hybrid, first.Without, first.T = false, dkg.Seats(0).With(5), 3
-	s := w.openStage(first)
-	s.goOn(s.plain(ps))
-	result, err := dkg.ReadResult(s.board, s.source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := [48]byte(result.PublicKey(0))
-	now := w.epoch()
-	next := w.renew(s, func(p *dkg.Params) { p.Mode, p.Without = dkg.ModeReshare, dkg.Seats(0).With(1) })
-	floor := action.CeilingAt(w.network, time.Now().Add(-2*32*w.network.SlotDuration))
-	next.handover = action.Handover{Floor: floor, Floored: 1 << 5, Left: 1 << 1}
-
-	// The first seat is cut off while the others go on.
-	next.goOn(func(i int, cert []byte) StepResult {
-		if i == 0 && next.board.Phase() >= dkg.PhaseConfirm {
-			return StepResult{}
-		}
-		return next.plain(ps)(i, cert)
-	})
-	if next.board.Phase() != dkg.PhaseDone || len(next.board.Faults()) != 0 {
-		t.Fatalf("ended %s: %v", next.board.Phase(), next.board.Faults())
-	}
-	// It signs under the ceiling that it has, and gets no other.
-	if _, err := w.sign(ps[0], key, w.block(now*32+1, 1), nil); err != nil {
-		t.Fatal(err)
-	}
-	path := ns.Incarnation(ps[0].seat.Node, string(ps[0].domain))
-	more := action.CeilingAt(w.network, time.Now())
-	more.Slot, more.Target = more.Slot+32, more.Target+1
-	w.ledger.Set(path, action.Incarnation{Number: 1, ID: ps[0].life.id, Ceiling: more, Handovers: 1}.Encode())
-	_, err = ask(ps[0], MethodLease, w.certify(path))
-	refused(t, "a lease before the hand-over", err, rpc.CodeFenced)
-	if statusOf(t, ps[0]).Ceiling.Covers(more) {
-		t.Error("the ceiling was raised")
-	}
-	// The certificate has to prove the hand-over with the board.
-	id := next.board.ID()
-	_, err = ask(ps[0], MethodCeremony, ceremonyRequest(id, w.certify(ns.Ceremony(id[:])), nil))
-	refused(t, "a board without its hand-over", err, rpc.CodeNotGranted)
-	next.plain(ps)(0, next.cert())
-	_, err = w.sign(ps[0], key, w.block(now*32+2, 1), nil)
-	refused(t, "who has left", err, rpc.CodeUnknownKey)
-	w.must(ps[0], MethodLease, w.certify(path))
-	if got := statusOf(t, ps[0]); !got.Ceiling.Covers(more) || got.Handovers != 1 {
-		t.Errorf("after the hand-over: %+v", got)
-	}
-	if got := kinds(ps[0]); got[seal.KindShare] != 0 || got[seal.KindSeed] != 0 || got[seal.KindHandover] != 1 {
-		t.Errorf("who has left keeps %v", got)
-	}
-	if s, _ := ps[0].record.Status(slashing.Key(key)); !s.Stopped {
-		t.Error("the key is not stopped")
-	}
-	w.lives = 9
-	ps[0].close()
-	ps[0] = w.open(0)
-	if got := statusOf(t, ps[0]); got.Handovers != 1 || got.Keys != 0 {
-		t.Errorf("after a restart: %+v", got)
-	}
-
-	w.shares = 1
-	_, err = w.sign(ps[4], key, w.block(floor.Slot, 1), nil)
-	refused(t, "who has come, at the floor", err, rpc.CodeFenced)
-	if _, err := w.sign(ps[4], key, w.block(floor.Slot+1, 1), nil); err != nil {
-		t.Errorf("who has come, above the floor: %v", err)
-	}
-	for _, p := range ps[1:4] { // who stayed has a history, and no floor
-		if _, err := w.sign(p, key, w.block(now*32+3, 1), nil); err != nil {
-			t.Errorf("who stayed: %v", err)
-		}
-	}
-	w.combined(ps[1:], key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}})
-}
-
-// TestDeletedDuringAReshare: a key that is deleted while it is being reshared
-// stays deleted, also where everybody signs above a floor from then on. Who
-// handed it over before, and gets it back, signs again.
-func TestDeletedDuringAReshare(t *testing.T) {
-	w := newWorld(t, 5, nil)
-	ps := w.startAll()
-	s, keys := w.made(ps, 1)
-	key := [48]byte(keys[0])
-	// The fifth hands its share over.
-	s = w.renew(s, func(p *dkg.Params) { p.Mode, p.Without, p.T = dkg.ModeReshare, dkg.Seats(0).With(5), 3 })
-	s.handover = action.Handover{Left: 1 << 5}
-	s.goOn(s.plain(ps))
-	if st, _ := ps[4].record.Status(key); !st.Stopped {
-		t.Fatalf("who has left: %+v", st)
-	}
-	// It comes back while the first deletes the key.
-	s = w.renew(s, func(p *dkg.Params) { p.Mode, p.Without, p.T = dkg.ModeReshare, 0, 4 })
-	floor := action.CeilingAt(w.network, time.Now().Add(-2*32*w.network.SlotDuration))
-	s.handover = action.Handover{Floor: floor, Floored: 1<<1 | 1<<2 | 1<<5}
-	deleted := false
-	s.goOn(func(i int, cert []byte) StepResult {
-		if s.board.Phase() >= dkg.PhaseConfirm && !deleted {
-			deleted = true
-			w.must(ps[0], MethodStop, keyList(key))
-		}
-		return s.plain(ps)(i, cert)
-	})
-	w.shares = 2
-	_, err := w.sign(ps[0], key, w.block(w.epoch()*32, 1), nil)
-	refused(t, "a key that was deleted", err, rpc.CodeUnknownKey)
-	if st, _ := ps[0].record.Status(key); !st.Stopped || st.Floor != slashing.Floor(floor) {
-		t.Errorf("after the reshare: %+v", st)
-	}
-	for _, i := range []int{1, 2, 4} {
-		if _, err := w.sign(ps[i], key, w.block(w.epoch()*32, 1), nil); err != nil {
-			t.Errorf("seat %d, which did not delete it: %v", i+1, err)
-		}
-	}
 }

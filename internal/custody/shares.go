@@ -37,10 +37,12 @@ func (s *shares) load(e seal.Entry) error {
 	pk := [bls.PublicKeySize]byte(e.Key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, ok := s.byKey[pk]; ok && old.epoch > e.Epoch {
+	old, ok := s.byKey[pk]
+	if ok && old.epoch > e.Epoch {
 		return nil
 	}
-	s.byKey[pk] = held{share: share, scalar: e.Secret, epoch: e.Epoch}
+	retired := e.Kind == seal.KindRetired || ok && old.epoch == e.Epoch && old.retired
+	s.byKey[pk] = held{share: share, scalar: e.Secret, epoch: e.Epoch, retired: retired}
 	return nil
 }
 
@@ -77,14 +79,18 @@ func (s *shares) at(pk [bls.PublicKeySize]byte, epoch uint32) (secret.Bytes, boo
 }
 
 // retire ends signing with a share that is of an earlier epoch than the
-// ledger's. It stays, for a ceremony that still needs it.
-func (s *shares) retire(pk [bls.PublicKeySize]byte, before uint32) {
+// ledger's, and reports whether there was one. It stays, for a ceremony that
+// still needs it.
+func (s *shares) retire(pk [bls.PublicKeySize]byte, before uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h, ok := s.byKey[pk]; ok && h.epoch < before {
-		h.retired = true
-		s.byKey[pk] = h
+	h, ok := s.byKey[pk]
+	if !ok || h.epoch >= before || h.retired {
+		return false
 	}
+	h.retired = true
+	s.byKey[pk] = h
+	return true
 }
 
 // forget drops a share that was destroyed.

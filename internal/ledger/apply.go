@@ -133,6 +133,8 @@ func (s *State) carryOut(ctx txContext, tx VerifiedTx) (done Result, err error) 
 		err = s.register(ctx, tx, b)
 	case Lease:
 		err = s.lease(ctx, tx, b)
+	case Stopped:
+		err = s.stopped(ctx, tx, b)
 	case Tick:
 	default:
 		err = refuse(CodeMalformed, "no rule for this kind")

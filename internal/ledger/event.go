@@ -44,6 +44,7 @@ const (
 	EventKeyUnfrozen     EventKind = 27
 	EventTimer           EventKind = 28 // set, cancelled or rung
 	EventKeyRenewed      EventKind = 30 // keys have shares of a new epoch
+	EventStopped         EventKind = 34 // an old holder said where it stopped
 )
 
 // Event is one entry of the audit log, the same everywhere: who did what to

@@ -17,7 +17,7 @@ func (k EventKind) String() string {
 		EventGenesis: "genesis", EventCeremonyOpened: "ceremony opened", EventCeremonyStep: "ceremony step", EventCeremonyFault: "ceremony fault",
 		EventCeremonyDone: "ceremony done", EventCeremonyAborted: "ceremony aborted", EventKeyCreated: "key created", EventKeySettings: "key settings",
 		EventKeyArchived: "key archived", EventGranted: "granted", EventDenied: "denied", EventUsage: "usage",
-		EventIncident: "incident", EventIncarnation: "incarnation", EventKeyRenewed: "key renewed",
+		EventIncident: "incident", EventIncarnation: "incarnation", EventKeyRenewed: "key renewed", EventStopped: "holder stopped",
 		EventRequested: "requested", EventApproved: "approved", EventVetoed: "vetoed", EventCancelled: "cancelled", EventExpired: "expired",
 		EventEscalated: "escalated", EventLocked: "time lock", EventExecuted: "executed", EventFailed: "failed",
 		EventMember: "member", EventPolicy: "policy", EventKeyFrozen: "key frozen", EventKeyUnfrozen: "key unfrozen", EventTimer: "timer",

@@ -2,10 +2,8 @@ package ledger
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
@@ -150,18 +148,6 @@ func (s *State) Renewals() (ids [][32]byte) {
 	return ids
 }
 
-// HandedOver returns the reshares that left a seat without a share it had.
-func (s *State) HandedOver(seat int) (ids [][32]byte) {
-	s.iterate(s.ns.Prefix("handover"), func(path, v []byte) bool {
-		if h := mustParse(action.ParseHandover(v)); h.Left>>seat&1 == 1 {
-			id, err := hex.DecodeString(string(path[len(s.ns.Prefix("handover")):]))
-			ids = append(ids, [32]byte(mustParse(id, err)))
-		}
-		return true
-	})
-	return ids
-}
-
 // checkRenewal wants keys that sign, each once, shared alike and as the
 // parameters say, and posts their commitments for the ceremony.
 func (s *State) checkRenewal(p dkg.Params, keys [][]byte) error {
@@ -229,33 +215,7 @@ func (s *State) renewKeys(ctx txContext, board *dkg.Board) error {
 	s.record(ctx, Event{Kind: EventKeyRenewed, Object: ceremonyName(id),
 		Detail: fmt.Sprintf("%d keys, %s to epoch %d, %d of %s", p.Keys, p.Mode, p.Epoch, p.T, p.Members())})
 	if p.Mode == dkg.ModeReshare {
-		s.handOver(ctx, p, id, before)
+		s.handOver(ctx, p, id, before, about.Keys)
 	}
 	return nil
-}
-
-// handOver keeps old and new holders from signing past each other. Who no
-// longer holds a share takes no further ceiling before it has stopped; who
-// did not hold one signs above all that the others could have signed. So do
-// all, if a quorum before and one after need not meet in a holder that is
-// honest and remembers.
-func (s *State) handOver(ctx txContext, p dkg.Params, id [32]byte, before dkg.Seats) {
-	roster, members := s.Roster(action.DomainValidator), p.Members()
-	h := action.Handover{Floored: uint32(members.Without(p.Old.Dealers)), Left: uint32(before.Without(members))}
-	faults := max(1, (before.Len()-1)/3, (members.Len()-1)/3)
-	if int(p.Old.T)+int(p.T)-(before|members).Len() <= faults {
-		h.Floored = uint32(members)
-	}
-	var former action.Ceiling
-	for i := range before.All() {
-		node := roster[i-1].Node
-		in := s.Incarnation(node, action.DomainValidator)
-		former = former.Max(in.Former).Max(in.Ceiling)
-		if !members.Has(i) {
-			in.Handovers++
-			s.putIncarnation(node, action.DomainValidator, in)
-		}
-	}
-	h.Floor = action.FloorAfter(s.network(), former, time.UnixMilli(int64(ctx.block.Time)))
-	s.set(s.ns.Handover(id[:]), h.Encode())
 }

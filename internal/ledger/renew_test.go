@@ -148,6 +148,7 @@ func TestReshareHandsOver(t *testing.T) {
 	last.run()
 	keys := w.inventory()
 	handovers := map[int]uint64{}
+	var past action.Ceiling
 	for i, step := range []struct {
 		without dkg.Seats
 		all     bool // sign above the floor
@@ -175,11 +176,12 @@ func TestReshareHandsOver(t *testing.T) {
 		if step.all {
 			want = o.Params.Members()
 		}
-		if dkg.Seats(h.Floored) != want || h.Floor.Target == 0 || h.Floor.Slot == 0 {
-			t.Errorf("step %d: %+v, want %s", i, h, want)
+		if dkg.Seats(h.Floored) != want || h.Floor.Target == 0 || h.Floor.Slot == 0 || dkg.Seats(h.Held) != HoldersOf(before) || h.Past != past {
+			t.Errorf("step %d: %+v, want %s and the past %+v", i, h, want, past)
 		}
+		past = h.Floor
 		for seat := 1; seat <= 7; seat++ {
-			if HoldersOf(before).Has(seat) && !rec.Holds(seat) {
+			if HoldersOf(before).Has(seat) {
 				handovers[seat]++
 			}
 			if got := w.view().Incarnation(w.Roster[seat-1].Node, action.DomainValidator).Handovers; got != handovers[seat] {
@@ -209,9 +211,62 @@ func TestHandoverFloor(t *testing.T) {
 	}
 	id, anchor := w.Life(2, action.Anchor{})
 	w.want(OK, w.Tx(action.Signer{Class: action.SignerNode, Name: node}, action.KindRegistration, Registration{Domain: action.DomainValidator, ID: id, Anchor: anchor}.Encode()))
+	// The next reshare's floor lies above it too, whoever holds the key then.
+	next := w.follow(p, w.renewing(3, w.inventory(), to(0)))
+	next.run()
+	if h, _ := w.view().Handover(next.id); h.Past.Slot < high.Slot || !h.Floor.Covers(h.Past) {
+		t.Errorf("%+v", h)
+	}
 	if in := w.view().Incarnation(node, action.DomainValidator); in.Handovers != 1 || in.Number != 4 || !in.Former.Covers(high) {
 		t.Errorf("%+v", in)
 	}
+}
+
+// TestStops: an old holder's present incarnation says once where it stopped,
+// of all keys of a reshare; nobody else does.
+func TestStops(t *testing.T) {
+	w := newWorld(t, 5)
+	first := w.open(alice, CeremonyOpen{Params: w.Params(2, 1)})
+	first.run()
+	for seat, s := range w.Roster { // a life of its own for each
+		id, anchor := w.Life(byte(seat+1), action.Anchor{})
+		w.want(OK, w.Tx(action.Signer{Class: action.SignerNode, Name: s.Node}, action.KindRegistration, Registration{Domain: action.DomainValidator, ID: id, Anchor: anchor}.Encode()))
+	}
+	marks := []action.Ceiling{{Slot: 1, Source: 2, Target: 3}, {Slot: 4}}
+	r := w.follow(first, w.renewing(2, w.inventory(), to(seatsOf(5))))
+	say := func(by int, life byte, ceremony [32]byte, seat uint16, edit func(*Stopped)) []byte {
+		stop, raw := w.Stop(life, ceremony, seat, marks)
+		b := Stopped{Domain: action.DomainValidator, Ceremony: ceremony, Stop: stop, Marks: raw}
+		if edit != nil {
+			edit(&b)
+		}
+		return w.Tx(action.Signer{Class: action.SignerNode, Name: w.Roster[by-1].Node}, action.KindStop, b.Encode())
+	}
+	w.want(CodeNotFound, say(1, 1, r.id, 1, nil)) // before the commit
+	r.run()
+	w.want(CodeNotFound, say(1, 1, first.id, 1, nil)) // no reshare
+	w.want(CodeSigner, say(2, 1, r.id, 1, nil))       // another's word
+	w.want(CodeSigner, say(2, 2, r.id, 1, nil))       // for another
+	w.want(CodeDenied, say(1, 9, r.id, 1, nil))       // another life
+	short := func(b *Stopped) { b.Stop, b.Marks = w.Stop(1, r.id, 1, marks[:1]) }
+	w.want(CodeMalformed, say(1, 1, r.id, 1, short))
+	w.want(CodeMalformed, say(1, 1, r.id, 1, func(b *Stopped) { b.Marks = action.EncodeMarks(make([]action.Ceiling, 2)) }))
+	w.want(CodeSigner, w.Tx(olga, action.KindStop, Stopped{Domain: action.DomainValidator, Ceremony: r.id}.Encode()))
+	for i, seat := range []int{5, 1} { // who left and who stays
+		w.want(OK, say(seat, byte(seat), r.id, uint16(seat), nil))
+		h, stopped := w.view().Handover(r.id)
+		if stopped.Len() != i+1 || !stopped.Has(seat) || h.StopsNeeded(4) != 3 {
+			t.Errorf("%s stopped of %+v", stopped, h)
+		}
+		stop, err := action.ParseStop(w.view().Get(w.view().ns.Stop(r.id[:], seat)))
+		if err != nil || !bytes.Equal(w.view().Blob(stop.Marks), action.EncodeMarks(marks)) {
+			t.Errorf("seat %d: %+v, %v", seat, stop, err)
+		}
+		if ev := w.last(); ev.Kind != EventStopped || ev.Object != ceremonyName(r.id) {
+			t.Errorf("%+v", ev)
+		}
+	}
+	w.want(CodeConflict, say(1, 1, r.id, 1, nil))
 }
 
 // TestArchivedMeanwhile: an epoch does not bring back a key that was stopped.
@@ -327,8 +382,8 @@ func TestPlanRenewal(t *testing.T) {
 	if n := len(w.view().HandedOver(4)); n != 1 {
 		t.Errorf("seat 4 handed over in %d ceremonies", n)
 	}
-	if n := len(w.view().HandedOver(3)); n != 0 {
-		t.Errorf("seat 3 handed over in %d ceremonies", n)
+	if n := len(w.view().HandedOver(3)); n != 1 {
+		t.Errorf("seat 3, whose share is another, handed over in %d ceremonies", n)
 	}
 	if ids := w.view().Renewals(); len(ids) != 1 || ids[0] != r.id {
 		t.Errorf("renewals %x", ids)

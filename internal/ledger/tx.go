@@ -117,6 +117,14 @@ type (
 		Source uint64
 		Anchor action.SignedAnchor
 	}
+	// Stopped is the word of the signing node's custody process that it signs
+	// no more with shares that a reshare replaced.
+	Stopped struct {
+		Domain   action.Domain
+		Ceremony [32]byte
+		Stop     action.Stop
+		Marks    []byte // what Stop.Marks names
+	}
 	// Ask asks for an action. It happens at once where nobody else has to
 	// agree; else a request waits for those who have to.
 	Ask struct {
@@ -133,6 +141,9 @@ type (
 
 // MaxUsageKeys bounds the keys of one usage report.
 const MaxUsageKeys = 8192
+
+// maxStopRecord bounds the record of a stop: two hashes and a signature.
+const maxStopRecord = 256
 
 // Encode methods return canonical bodies.
 
@@ -196,6 +207,15 @@ func (b Lease) Encode() []byte {
 	e.Fixed(b.ID[:])
 	e.U64(b.Source)
 	b.Anchor.EncodeTo(&e)
+	return e.Out()
+}
+
+func (b Stopped) Encode() []byte {
+	var e wire.Encoder
+	e.String(string(b.Domain))
+	e.Fixed(b.Ceremony[:])
+	e.Bytes(b.Stop.Encode())
+	e.Bytes(b.Marks)
 	return e.Out()
 }
 
@@ -268,6 +288,17 @@ func Parse(raw []byte) (*Tx, error) {
 		d.Fixed(b.ID[:])
 		b.Source = d.U64()
 		b.Anchor = action.DecodeSignedAnchor(d)
+		tx.body = b
+	case action.KindStop:
+		var b Stopped
+		b.Domain = action.Domain(d.String(wire.MaxName))
+		d.Fixed(b.Ceremony[:])
+		raw := d.Bytes(maxStopRecord)
+		b.Marks = d.Bytes(wire.MaxTx)
+		if d.Err() == nil {
+			b.Stop, err = action.ParseStop(raw)
+			d.Fail(err)
+		}
 		tx.body = b
 	case action.KindRequest:
 		var b Ask
@@ -353,6 +384,8 @@ func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 		return s.verifyAnchor(tx, b.Domain, b.ID, b.Anchor, seen)
 	case Lease:
 		return s.verifyAnchor(tx, b.Domain, b.ID, b.Anchor, seen)
+	case Stopped:
+		return s.verifyStop(tx, b, seen)
 	}
 	return nil
 }

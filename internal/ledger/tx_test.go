@@ -23,6 +23,7 @@ func bodies(c *ledgertest.Cluster) map[action.Kind][]byte {
 	p := c.Params(2, 1)
 	join := c.Participant(p, 1).Join().Encode()
 	id, anchor := c.Life(2, action.Anchor{Sequence: 7, Chain: [32]byte{1}})
+	stop, marks := c.Stop(2, p.ID(), 1, []action.Ceiling{{Slot: 1, Source: 2, Target: 3}})
 	return map[action.Kind][]byte{
 		action.KindFreshness:       Freshness{Domain: action.DomainValidator, Nonce: [32]byte{1}}.Encode(),
 		action.KindRequest:         CeremonyOpen{Params: ledgertest.Import(p, 1, [][]byte{key, key}), Purpose: "why", Keys: [][]byte{key, key}}.Encode(),
@@ -33,6 +34,7 @@ func bodies(c *ledgertest.Cluster) map[action.Kind][]byte {
 		action.KindAssemblySeal:    AssemblySeal{Ceremony: p.ID(), Seat: 1, Signature: []byte{1}}.Encode(),
 		action.KindTick:            Tick{}.Encode(),
 		action.KindRegistration:    Registration{Domain: action.DomainValidator, ID: id, Anchor: anchor}.Encode(),
+		action.KindStop:            Stopped{Domain: action.DomainValidator, Ceremony: p.ID(), Stop: stop, Marks: marks}.Encode(),
 		action.KindLease:           Lease{Domain: action.DomainValidator, ID: id, Source: 9, Anchor: anchor}.Encode(),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -113,8 +114,11 @@ func (n *driver) drive(ctx context.Context, id [32]byte) error {
 	}
 	params := board.Params()
 	height, _ := n.Height() // after the board was read: what is proven is at least as new
-	stand := sha256.Sum256(board.Encode())
+	handover, stopped := view.Handover(id)
+	owes, unsettled := n.unsettled(handover, stopped)
+	stand := sha256.Sum256(binary.BigEndian.AppendUint32(board.Encode(), uint32(stopped)))
 	if n.shown[id] == stand {
+		n.rest(id, board, unsettled)
 		return nil
 	}
 	paths := []proof.Path{n.namespace().Ceremony(id[:])}
@@ -126,6 +130,9 @@ func (n *driver) drive(ctx context.Context, id [32]byte) error {
 		n.bringHistory(ctx, params, about.Keys)
 	case params.Mode == dkg.ModeReshare && board.Phase() == dkg.PhaseDone:
 		paths = append(paths, n.namespace().Handover(id[:]))
+		for i := range stopped.All() {
+			paths = append(paths, n.namespace().Stop(id[:], i))
+		}
 	}
 	var granted proof.Path
 	if board.Phase() == dkg.PhaseJoin {
@@ -148,15 +155,53 @@ func (n *driver) drive(ctx context.Context, id [32]byte) error {
 	if err := n.post(ctx, id, step.Posts); err != nil {
 		return err
 	}
-	n.shown[id] = stand
-	switch {
-	case !params.Mode.Renews() || board.Phase() < dkg.PhaseDone:
-	case board.Phase() == dkg.PhaseDone && !board.DepositSafe():
+	if step.Stop != nil {
+		if err := n.postStop(ctx, id, *step.Stop); err != nil {
+			return err
+		}
+	}
+	if !owes || step.Stop != nil { // else it may be able to say it soon
+		n.shown[id] = stand
+	}
+	n.rest(id, board, unsettled)
+	return nil
+}
+
+// rest says whether a ceremony wants to be looked at again.
+func (n *driver) rest(id [32]byte, board *dkg.Board, unsettled bool) {
+	switch phase := board.Phase(); {
+	case !board.Params().Mode.Renews() || phase < dkg.PhaseDone:
+	case phase == dkg.PhaseDone && (unsettled || !board.DepositSafe()):
 		n.wake[id] = true // its old shares go when more holders have confirmed
 	default:
 		delete(n.wake, id)
 	}
-	return nil
+}
+
+// unsettled reports whether the own custody owes its word on where it stopped,
+// or may yet hear where others did. Once the floor has passed, nobody asks.
+func (n *Node) unsettled(h action.Handover, stopped dkg.Seats) (owes, unsettled bool) {
+	seat, ok := n.seat()
+	slot, _ := n.network.SlotAt(n.now())
+	if !ok || slot > h.Floor.Slot {
+		return false, false
+	}
+	held := dkg.Seats(h.Held)
+	owes = held.Has(seat) && !stopped.Has(seat)
+	return owes, owes || dkg.Seats(h.Floored).Has(seat) && stopped != held
+}
+
+// postStop puts on the ledger where the own custody stopped.
+func (n *Node) postStop(ctx context.Context, id [32]byte, w custody.LastWord) error {
+	ctx, cancel := context.WithTimeout(ctx, postTimeout)
+	defer cancel()
+	body := ledger.Stopped{Domain: action.DomainValidator, Ceremony: id, Stop: w.Stop, Marks: w.Marks}.Encode()
+	_, err := n.Submit(ctx, action.KindStop, body)
+	var refused *ledger.Error
+	if errors.As(err, &refused) && refused.Code == ledger.CodeConflict {
+		return nil // it stands there already
+	}
+	return err
 }
 
 // bringHistory takes what the holders of keys know of their past to the own

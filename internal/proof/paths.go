@@ -2,6 +2,7 @@ package proof
 
 import (
 	"encoding/hex"
+	"strconv"
 	"strings"
 )
 
@@ -55,6 +56,12 @@ func (ns Namespace) Assembly(id []byte) Path { return ns.Path("assembly", Hex(id
 
 // Handover is what the commit of a reshare says to its new holders.
 func (ns Namespace) Handover(ceremony []byte) Path { return ns.Path("handover", Hex(ceremony)) }
+
+// Stop is the word of a seat that it signs no more with the shares that a
+// reshare replaced.
+func (ns Namespace) Stop(ceremony []byte, seat int) Path {
+	return ns.Path("stop", Hex(ceremony), strconv.Itoa(seat))
+}
 
 // Key is the record of a key of a domain ("validator", "secret", "user").
 func (ns Namespace) Key(domain string, publicKey []byte) Path {

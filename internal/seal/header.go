@@ -18,7 +18,8 @@ const (
 	KindSeed     Kind = 3 // what a seat's coins in one ceremony follow from; Key is the ceremony
 	KindImport   Kind = 4 // a whole key that waits to be dealt; Key is its public key
 	KindNext     Kind = 5 // a share of an epoch that is not committed: it signs nothing
-	KindHandover Kind = 6 // no secret: the shares that a ceremony took away were given up; Key is the ceremony
+	KindHandover Kind = 6 // no secret: the shares that a ceremony replaced were given up; Key is the ceremony
+	KindRetired  Kind = 7 // a share of an epoch that others have left: it signs no more
 )
 
 // Header says whose secret a record holds. All of it is associated data of
@@ -50,7 +51,7 @@ func (h Header) check() error {
 		return fmt.Errorf("namespace of %d bytes, want 1 to %d", len(h.Namespace), wire.MaxName)
 	}
 	switch h.Kind {
-	case KindShare, KindNext:
+	case KindShare, KindNext, KindRetired:
 		size := h.Curve.PublicKeySize()
 		if size == 0 {
 			return fmt.Errorf("unknown curve %d", h.Curve)

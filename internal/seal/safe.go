@@ -227,6 +227,13 @@ func (s *Safe) remove(slots []Slot) (durable.Pending, error) {
 	return s.log.Rotate(s.snapshot()...), nil
 }
 
+// Has reports whether a record stands in a slot.
+func (s *Safe) Has(slot Slot) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live[slot] != nil
+}
+
 // Slots lists what stands in the safe, in a fixed order.
 func (s *Safe) Slots() []Slot {
 	s.mu.Lock()

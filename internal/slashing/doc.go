@@ -17,7 +17,8 @@
 //
 // A fence bars every slashable duty of a key until someone states what was
 // signed at most; a floor is such a statement. Duties that cannot be slashed
-// go on behind both.
+// go on behind both. The floor over what other holders of the key signed is
+// kept apart: it goes down when they have proven how far they went.
 //
 // Start reading at Record.
 package slashing

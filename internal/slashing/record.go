@@ -272,7 +272,7 @@ func (r *Record) write(x entry) error {
 // Register lets a key sign, from the moment on when it returns nil. What is
 // known of the key already stays: a registration only adds.
 func (r *Record) Register(k Key, h History) error {
-	if h.Mode > HistoryNone || (h.Mode != HistoryFloor && h.Floor != (Floor{})) {
+	if h.Mode > HistoryOthers || h.Mode != HistoryFloor && h.Mode != HistoryOthers && h.Floor != (Floor{}) {
 		return fmt.Errorf("register key %x: contradictory history", k[:4])
 	}
 	r.mu.Lock()
@@ -305,6 +305,23 @@ func (r *Record) Stop(k Key) error {
 
 // ErrUnknownKey means that the record has never heard of a key.
 var ErrUnknownKey = errors.New("key is not in the slashing record")
+
+// Relax states that the holders whose floor HistoryOthers set went no further
+// than f. It is the one change that lets more be signed than before, and it
+// leaves every other floor and all watermarks as they are.
+func (r *Record) Relax(k Key, f Floor) error {
+	s, known := r.Status(k)
+	switch {
+	case !known:
+		return fmt.Errorf("relax floor of key %x: %w", k[:4], ErrUnknownKey)
+	case s.Others.min(f) == s.Others: // it says nothing new
+		return nil
+	}
+	if err := r.write(entry{kind: entryRelax, key: k, floor: f}); err != nil {
+		return fmt.Errorf("relax floor of key %x: %w", k[:4], err)
+	}
+	return nil
+}
 
 // Raise states that nothing above the floor was ever signed with the key. It
 // lifts the key's fences. A floor never goes down.

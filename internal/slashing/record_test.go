@@ -423,3 +423,54 @@ func TestFull(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What others signed bars a key until they have said how far they went. That
+// is durable, goes down in each part only, and touches nothing else.
+func TestFloorOfOthers(t *testing.T) {
+	c := testConfig(durabletest.NewDisk())
+	r := initRecord(t, c)
+	k := Key{1}
+	b := func(slot uint64) Item { return item(k, Block{slot, root(1)}) }
+	try := func(what string, it Item, want Rule) {
+		t.Helper()
+		if got := ask(t, r, it); got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	again := func() { r = reopen(t, r, c) }
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(r.Register(k, History{Mode: HistoryFloor, Floor: Floor{Slot: 10}}))
+	do(r.Register(k, History{Mode: HistoryOthers, Floor: Floor{Slot: 100, Source: 5, Target: 6}}))
+	again()
+	try("at the others' floor", b(100), RuleFloor)
+	try("a vote at it", item(k, Attestation{5, 6, root(1)}), RuleFloor)
+	try("what cannot be slashed", item(k, Other{Kind: "RANDAO_REVEAL"}), "")
+	do(r.Relax(k, Floor{Slot: 5, Source: 9, Target: 4}))
+	again()
+	again() // from the snapshot too
+	if s, _ := r.Status(k); s.Others != (Floor{Slot: 5, Source: 5, Target: 4}) || s.Floor.Slot != 10 {
+		t.Errorf("%+v", s)
+	}
+	if f, ok := r.state.keys[k].Reached(); !ok || f != (Floor{Slot: 10, Source: 5, Target: 4}) {
+		t.Errorf("reached %+v, %v", f, ok)
+	}
+	try("at the own floor", b(10), RuleFloor)
+	try("a target at the others' floor", item(k, Attestation{5, 4, root(1)}), RuleFloor)
+	try("a source below it", item(k, Attestation{4, 6, root(1)}), RuleFloor)
+	try("above", item(k, Attestation{5, 5, root(1)}), "")
+	try("above both", b(11), "")
+	do(r.Relax(k, Floor{Slot: 1, Source: 1, Target: 1}))
+	try("what this record signed", b(11), "")
+	try("against what it signed", item(k, Block{11, root(2)}), RuleBlock)
+	do(r.Register(k, History{Mode: HistoryOthers, Floor: Floor{Slot: 50}}))
+	try("a second hand-over", b(50), RuleFloor)
+	if err := r.Relax(Key{9}, Floor{}); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("unknown key: %v", err)
+	}
+	r.Close()
+}

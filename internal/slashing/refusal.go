@@ -46,7 +46,11 @@ func explain(rule Rule, key Key, s Status, f Facts, b Bounds) *Refusal {
 	case RuleSourceAfterTarget:
 		say("%s has its source after its target", what)
 	case RuleFloor:
-		say("%s is not above the floor (slot %d, source %d, target %d)", what, s.Floor.Slot, s.Floor.Source, s.Floor.Target)
+		floor := s.Floor.max(s.Others)
+		say("%s is not above the floor (slot %d, source %d, target %d)", what, floor.Slot, floor.Source, floor.Target)
+		if s.Succeeds && s.Others.below(f) {
+			r.Hint = "other holders had shares of this key; the floor goes down when enough of them have said where they stopped"
+		}
 	case RuleBlock:
 		say("%s is not above the last signed slot %d", what, marks.Block.Slot)
 	case RuleDoubleVote:

@@ -59,6 +59,21 @@ func (f Floor) max(o Floor) Floor {
 	return Floor{max(f.Slot, o.Slot), max(f.Source, o.Source), max(f.Target, o.Target)}
 }
 
+func (f Floor) min(o Floor) Floor {
+	return Floor{min(f.Slot, o.Slot), min(f.Source, o.Source), min(f.Target, o.Target)}
+}
+
+// below reports whether a duty is not above the floor.
+func (f Floor) below(facts Facts) bool {
+	switch d := facts.(type) {
+	case Block:
+		return d.Slot <= f.Slot
+	case Attestation:
+		return d.Target <= f.Target || d.Source < f.Source
+	}
+	return false
+}
+
 // Fence is a set of reasons to sign nothing slashable with a key. Each reason
 // goes only by what answers it.
 type Fence uint8
@@ -212,7 +227,22 @@ type Status struct {
 	Fence      Fence
 	Floored    bool // Floor holds
 	Floor      Floor
+	Succeeds   bool  // Others holds
+	Others     Floor // above what holders before this one signed, as far as it is known
 	Watermarks
+}
+
+// Reached returns a floor above all that was signed with the key, as far as
+// its record can say: false while a fence says that it cannot.
+func (s Status) Reached() (f Floor, ok bool) {
+	f = Floor{Slot: s.Block.Slot, Source: s.Vote.Source, Target: s.Vote.Target}
+	if s.Floored {
+		f = f.max(s.Floor)
+	}
+	if s.Succeeds {
+		f = f.max(s.Others)
+	}
+	return f, s.Registered && s.Fence == 0
 }
 
 // step decides about one duty and returns the status after it. It is pure:
@@ -246,7 +276,7 @@ func (s Status) admit(f Facts, b Bounds) Decision {
 			return refuse(RuleSlotBound)
 		case s.Fence != 0:
 			return refuse(RuleFenced)
-		case s.Floored && f.Slot <= s.Floor.Slot:
+		case s.floored(f):
 			return refuse(RuleFloor)
 		}
 	case Attestation:
@@ -255,7 +285,7 @@ func (s Status) admit(f Facts, b Bounds) Decision {
 			return refuse(RuleTargetBound)
 		case s.Fence != 0:
 			return refuse(RuleFenced)
-		case s.Floored && (f.Target <= s.Floor.Target || f.Source < s.Floor.Source):
+		case s.floored(f):
 			return refuse(RuleFloor)
 		}
 	case Other:
@@ -264,6 +294,11 @@ func (s Status) admit(f Facts, b Bounds) Decision {
 		}
 	}
 	return s.check(f)
+}
+
+// floored reports whether a floor is not below a duty.
+func (s Status) floored(f Facts) bool {
+	return s.Floored && s.Floor.below(f) || s.Succeeds && s.Others.below(f)
 }
 
 // raised returns the status with a floor at least at f, without the fences
@@ -279,10 +314,10 @@ func (s Status) raised(f Floor, answers Fence) Status {
 // knows nothing and fences the key.
 type History struct {
 	Mode  HistoryMode
-	Floor Floor // with HistoryFloor
+	Floor Floor // with HistoryFloor and HistoryOthers
 }
 
-// HistoryMode is a choice among three.
+// HistoryMode is a choice among four.
 type HistoryMode uint8
 
 const (
@@ -293,6 +328,9 @@ const (
 	HistoryFloor
 	// HistoryNone: it was never used, as when it was just generated.
 	HistoryNone
+	// HistoryOthers: other holders of the same key signed nothing above Floor,
+	// and may say later how far they really went.
+	HistoryOthers
 )
 
 // registered returns the status after a registration. Nothing that is known
@@ -304,9 +342,18 @@ func (s Status) registered(h History) Status {
 	switch {
 	case h.Mode == HistoryFloor:
 		return s.raised(h.Floor, fenceAll)
+	case h.Mode == HistoryOthers:
+		s.Succeeds, s.Others = true, s.Others.max(h.Floor)
+		s.Fence = 0
 	case h.Mode == HistoryRefuse && !active && !s.Imported:
 		s.Fence |= FenceNoHistory
 	}
+	return s
+}
+
+// relaxed returns the status after others have said how far they went.
+func (s Status) relaxed(f Floor) Status {
+	s.Others = s.Others.min(f)
 	return s
 }
 

@@ -85,8 +85,9 @@ func TestOracleCatchesBrokenRules(t *testing.T) {
 	}
 }
 
-// A floor, an import, a stop and a second registration anywhere in between:
-// still nothing slashable, with the imported messages counted as signed.
+// A floor, an import, a stop, a hand-over and a second registration anywhere in
+// between: still nothing slashable, with the messages of others counted as
+// signed.
 func TestModelAgainstOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := Status{}.registered(History{Mode: HistoryNone})
@@ -100,7 +101,7 @@ func TestModelAgainstOracle(t *testing.T) {
 		})
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			before := s.Watermarks
-			switch rapid.IntRange(0, 9).Draw(t, "action") {
+			switch rapid.IntRange(0, 12).Draw(t, "action") {
 			case 0: // someone else signs, and tells
 				f := rapid.OneOf(vote, block).Draw(t, "foreign")
 				other := o
@@ -114,6 +115,16 @@ func TestModelAgainstOracle(t *testing.T) {
 				s = s.stopped()
 			case 3:
 				s = s.registered(History{Mode: HistoryNone})
+			case 4: // others had the key, and signed under a ceiling
+				s = s.registered(History{Mode: HistoryOthers, Floor: Floor{8, 8, 8}})
+				for range rapid.IntRange(0, 3).Draw(t, "others") {
+					f := rapid.OneOf(vote, block).Draw(t, "theirs")
+					if other := o; other.sign(f) == nil {
+						o = other
+					}
+				}
+			case 5: // and say how far they went
+				s = s.relaxed(o.reach())
 			default:
 				f := rapid.OneOf(vote, block).Draw(t, "facts")
 				next, d := step(s, f, wide)
@@ -132,6 +143,17 @@ func TestModelAgainstOracle(t *testing.T) {
 			}
 		}
 	})
+}
+
+// reach is a floor above all that was signed.
+func (o oracle) reach() (f Floor) {
+	for _, b := range o.blocks {
+		f = f.max(Floor{Slot: b.Slot})
+	}
+	for _, v := range o.votes {
+		f = f.max(Floor{Source: v.Source, Target: v.Target})
+	}
+	return f
 }
 
 // covers says that a forbids at least what b forbids.

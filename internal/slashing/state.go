@@ -23,10 +23,11 @@ const (
 	entryBlock    entryKind = 9
 	entryVote     entryKind = 10
 	entryOther    entryKind = 11
+	entryRelax    entryKind = 12
 )
 
 const (
-	stateVersion = 3   // 2 had a second strategy
+	stateVersion = 4   // 2 had a second strategy, 3 no floor of other holders
 	maxKinds     = 256 // of usage, per key
 )
 
@@ -36,7 +37,7 @@ type entry struct {
 	genesis Root
 	key     Key
 	history History    // entryRegister
-	floor   Floor      // entryRaise, entryRaiseAll
+	floor   Floor      // entryRaise, entryRaiseAll, entryRelax
 	marks   Watermarks // entryImport
 	facts   Facts      // entryBlock, entryVote, entryOther
 }
@@ -66,7 +67,7 @@ func (x entry) encode() []byte {
 	case entryRegister:
 		e.U8(uint8(x.history.Mode))
 		encodeFloor(e, x.history.Floor)
-	case entryRaise, entryRaiseAll:
+	case entryRaise, entryRaiseAll, entryRelax:
 		encodeFloor(e, x.floor)
 	case entryImport:
 		encodeMarks(e, x.marks)
@@ -87,11 +88,11 @@ func decodeEntry(payload []byte) (entry, error) {
 		d.Fixed(x.genesis[:])
 	case entryRegister:
 		x.history = History{Mode: HistoryMode(d.U8()), Floor: decodeFloor(d)}
-		if x.history.Mode > HistoryNone {
+		if x.history.Mode > HistoryOthers {
 			d.Fail(fmt.Errorf("history mode %d", x.history.Mode))
 		}
 	case entryStop:
-	case entryRaise, entryRaiseAll:
+	case entryRaise, entryRaiseAll, entryRelax:
 		x.floor = decodeFloor(d)
 	case entryImport:
 		x.marks = decodeMarks(d)
@@ -263,6 +264,8 @@ func (s *state) apply(x entry, payload []byte) {
 		ks.Status = ks.stopped()
 	case entryRaise:
 		ks.Status = ks.raised(x.floor, fenceAll)
+	case entryRelax:
+		ks.Status = ks.relaxed(x.floor)
 	case entryImport:
 		ks.Status = ks.imported(x.marks)
 	case entryBlock, entryVote, entryOther:
@@ -336,6 +339,8 @@ func encodeStatus(e *wire.Encoder, s Status) {
 	e.U8(uint8(s.Fence))
 	e.Bool(s.Floored)
 	encodeFloor(e, s.Floor)
+	e.Bool(s.Succeeds)
+	encodeFloor(e, s.Others)
 	encodeMarks(e, s.Watermarks)
 }
 
@@ -376,6 +381,8 @@ func decodeKey(d *wire.Decoder) (Key, *keyState) {
 	}
 	ks.Floored = d.Bool()
 	ks.Floor = decodeFloor(d)
+	ks.Succeeds = d.Bool()
+	ks.Others = decodeFloor(d)
 	ks.Watermarks = decodeMarks(d)
 	n := d.Count(maxKinds, 4+8+8)
 	for range n {

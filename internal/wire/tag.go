@@ -24,6 +24,8 @@ const (
 	TagClosing         Tag = "quorate/v1/closing"         // a custody process's last word
 	TagTestimony       Tag = "quorate/v1/testimony"       // another's word about it
 	TagAnchor          Tag = "quorate/v1/anchor"          // how far a slashing record has come
+	TagStop            Tag = "quorate/v1/stop"            // a holder's last word on shares that a reshare replaced
+	TagStopMarks       Tag = "quorate/v1/stop-marks"      // how far each key was signed with -> name of that list
 	TagWatermarks      Tag = "quorate/v1/watermarks"      // all keys' slashing status -> digest
 	TagHistory         Tag = "quorate/v1/history"         // EIP-3076 document -> its name on the ledger
 	TagFreshness       Tag = "quorate/v1/freshness"       // custody's own nonce

@@ -128,6 +128,17 @@ func (c *Cluster) Life(b byte, record action.Anchor) (id [32]byte, a action.Sign
 	return [32]byte(life.Public().(ed25519.PublicKey)), a
 }
 
+// Stop is what the incarnation that Life returns says, for a node's seat, of
+// where it stopped.
+func (c *Cluster) Stop(b byte, ceremony [32]byte, seat uint16, marks []action.Ceiling) (s action.Stop, raw []byte) {
+	seed := sha256.Sum256([]byte{b})
+	life := ed25519.NewKeyFromSeed(seed[:])
+	raw = action.EncodeMarks(marks)
+	s = action.Stop{Incarnation: [32]byte(life.Public().(ed25519.PublicKey)), Marks: action.HashMarks(raw)}
+	copy(s.Signature[:], ed25519.Sign(life, s.Message(c.ID, action.DomainValidator, ceremony, seat)))
+	return s, raw
+}
+
 // key follows from a name. It is made once: a hybrid key takes a while.
 func key(suite ident.Suite, name string) ident.PrivateKey {
 	made, _ := keyring.LoadOrStore(name, sync.OnceValue(func() ident.PrivateKey {
