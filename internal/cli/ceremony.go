@@ -168,6 +168,9 @@ func showCeremony(t *table, c opsapi.Ceremony) {
 	for _, s := range c.Seats {
 		t.row(fmt.Sprintf("seat %d", s.Index), s.Node, strings.Join(seatWords(s), ", "))
 	}
+	if h := c.Handover; h != nil && len(h.Floored) > 0 {
+		t.row("hand-over", fmt.Sprintf("seats %v sign blocks and attestations above slot %d, or from where %d old holders stopped: %d have said so", h.Floored, h.Floor, h.Needed, len(h.Stopped)))
+	}
 	for _, f := range c.Faults {
 		t.row("fault", fmt.Sprintf("seat %d", f.Seat), nodeOf(c, f.Seat), f.Kind)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -61,7 +62,7 @@ func (p *Process) marksToTake(params dkg.Params, c circumstances) (names [][32]b
 		return nil
 	}
 	for i := range dkg.Seats(h.Held).All() {
-		if stop, ok := c.stops[i]; ok {
+		if stop, ok := c.stops[i]; ok && !slices.Contains(names, stop.Marks) { // two may have gone equally far
 			names = append(names, stop.Marks)
 		}
 	}

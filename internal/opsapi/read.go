@@ -3,6 +3,7 @@ package opsapi
 import (
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +81,12 @@ func (s *Server) ceremony(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ceremonyOf(board, about, view.Roster(action.DomainValidator)), nil
+	c := ceremonyOf(board, about, view.Roster(action.DomainValidator))
+	if h, stopped := view.Handover(board.ID()); h.Held != 0 {
+		c.Handover = &Handover{Floor: h.Floor.Slot, Floored: slices.Collect(dkg.Seats(h.Floored).All()), Stopped: slices.Collect(stopped.All()),
+			Needed: h.StopsNeeded(int(board.Params().Old.T))}
+	}
+	return c, nil
 }
 
 // board is that of the ceremony that a path names, and the state it is in.

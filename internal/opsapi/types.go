@@ -95,6 +95,15 @@ type Ceremony struct {
 	Purpose   string     `json:"purpose,omitempty"`
 	By        string     `json:"by"`
 	Opened    uint64     `json:"opened"` // height
+	Handover  *Handover  `json:"handover,omitempty"`
+}
+
+// Handover is what the commit of a reshare asks of its holders.
+type Handover struct {
+	Floor   uint64 `json:"floor,string"` // slot above which new holders sign, or earlier where old ones prove it
+	Floored []int  `json:"floored"`      // seats that the floor is for
+	Stopped []int  `json:"stopped"`      // old holders that have said where they stopped
+	Needed  int    `json:"needed"`       // how many lower the floor
 }
 
 // Seat is a participant.

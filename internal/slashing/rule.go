@@ -232,15 +232,13 @@ type Status struct {
 	Watermarks
 }
 
-// Reached returns a floor above all that was signed with the key, as far as
-// its record can say: false while a fence says that it cannot.
+// Reached returns a floor above all that this record's owner signed with the
+// key, false while a fence says that it cannot know. What holders before it
+// signed is not its own.
 func (s Status) Reached() (f Floor, ok bool) {
 	f = Floor{Slot: s.Block.Slot, Source: s.Vote.Source, Target: s.Vote.Target}
 	if s.Floored {
 		f = f.max(s.Floor)
-	}
-	if s.Succeeds {
-		f = f.max(s.Others)
 	}
 	return f, s.Registered && s.Fence == 0
 }
