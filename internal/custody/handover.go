@@ -2,7 +2,6 @@ package custody
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
 	"fmt"
 	"slices"
 
@@ -117,7 +116,9 @@ func (p *Process) handOver(params dkg.Params, handover action.Handover, keys [][
 	var mine [][]byte
 	var retired []seal.Entry
 	var shares []seal.Slot
+	speaks := true
 	for _, k := range keys {
+		speaks = speaks && p.held(k, params.Old.Epoch)
 		held, ok := p.shares.get([bls.PublicKeySize]byte(k))
 		if !ok || held.epoch >= params.Epoch { // it never was here, or came back since
 			continue
@@ -137,16 +138,15 @@ func (p *Process) handOver(params dkg.Params, handover action.Handover, keys [][
 			return fmt.Errorf("hand over %d keys: %w", len(keys), err)
 		}
 	}
-	nothing, err := secret.Random(rand.Reader, 1) // a record has to hold something
-	if err != nil {
-		return err
+	note := seal.Entry{Header: p.header(seal.KindHandover, id[:]), Secret: secret.New([]byte{0})}
+	if speaks {
+		note.Secret = secret.New([]byte{1})
 	}
-	defer nothing.Destroy()
-	note := seal.Entry{Header: p.header(seal.KindHandover, id[:]), Secret: nothing}
+	defer note.Secret.Destroy()
 	if err := p.safe.Put(append(retired, note)...); err != nil { // together
 		return fmt.Errorf("hand over %d keys: %w", len(keys), err)
 	}
-	p.handovers[id] = true
+	p.handovers[id] = speaks
 	p.life.obeyed(uint64(len(p.handovers)))
 	if err := p.safe.Destroy(shares...); err != nil {
 		return fmt.Errorf("hand over %d keys: %w", len(keys), err)
@@ -155,9 +155,23 @@ func (p *Process) handOver(params dkg.Params, handover action.Handover, keys [][
 	return nil
 }
 
+// held reports whether a share of an epoch is in the safe, to sign with or not.
+func (p *Process) held(key []byte, epoch uint32) bool {
+	for _, kind := range []seal.Kind{seal.KindShare, seal.KindRetired} {
+		h := p.header(kind, key)
+		h.Epoch = epoch
+		if p.safe.Has(h.Slot()) {
+			return true
+		}
+	}
+	return false
+}
+
 // lastWord says how far this seat went with shares that were replaced, if the
 // ledger wants to know it and does not. It covers what former lives may have
-// signed. Nothing is said of keys whose record is not whole.
+// signed. Nothing is said of keys whose record is not whole, nor by a seat that
+// had not all of the shares when they were replaced: it may have lost them, and
+// its memory with them.
 func (p *Process) lastWord(id [32]byte, c circumstances, keys [][]byte) (*LastWord, error) {
 	if _, said := c.stops[int(p.seat.Index)]; said || !p.handovers[id] {
 		return nil, nil

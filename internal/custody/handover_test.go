@@ -2,11 +2,13 @@ package custody
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/seal"
@@ -292,28 +294,111 @@ func TestRetired(t *testing.T) {
 
 // TestNoLastWord: who cannot answer for a key's past says nothing of it.
 func TestNoLastWord(t *testing.T) {
-	w := newWorld(t, 4, nil)
+	w := newWorld(t, 6, nil)
 	ps := w.startAll()
-	first, key := w.keygen(ps, 0, 3)
-	next := w.renew(first, func(p *dkg.Params) { p.Mode = dkg.ModeReshare })
-	next.handover = action.Handover{Floor: action.CeilingAt(w.network, time.Now()), Held: uint32(seats(1, 3))}
-	ps[0].record.Register(slashing.Key(key), slashing.History{Mode: slashing.HistoryRefuse}) //nolint:errcheck // shown below
-	if err := ps[0].record.Stop(slashing.Key(key)); err != nil {
+	first, key := w.keygen(ps, 0, 4)
+	if err := ps[4].erase([][]byte{key[:]}, 1); err != nil { // its share is lost
 		t.Fatal(err)
 	}
-	if err := ps[0].record.Register(slashing.Key(key), slashing.History{}); err != nil {
+	next := w.renew(first, func(p *dkg.Params) { p.Mode, p.Old.Dealers = dkg.ModeReshare, seats(1, 4).With(6) })
+	next.handover = action.Handover{Floor: action.CeilingAt(w.network, time.Now()), Held: uint32(seats(1, 5)), Floored: 1 << 5}
+	fenced := slashing.Key(key)
+	if err := errors.Join(ps[0].record.Stop(fenced), ps[0].record.Register(fenced, slashing.History{})); err != nil {
 		t.Fatal(err)
 	}
 	ps[1].life.ended = true
 	next.goOn(next.plain(ps))
-	for i, what := range []string{"a key without its history", "a life that was replaced", "", "a seat that held no share"} {
-		r, err := next.step(ps[i], next.cert())
-		if err != nil {
-			t.Fatal(err)
+	for again := range 2 {
+		for i, what := range []string{"a key without its history", "a life that was replaced", "", "", "a share that was lost and repaired", "a seat that is not asked"} {
+			r, err := next.step(ps[i], next.cert())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if said := r.Stop != nil; said != (what == "") {
+				t.Errorf("%d: %s: said %v", again, what, said)
+			}
 		}
-		if said := r.Stop != nil; said != (what == "") {
-			t.Errorf("%s: said %v", what, said)
+		w.shares = 1
+		if _, err := w.sign(ps[4], key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}}, nil); err != nil {
+			t.Errorf("the repaired share: %v", err)
 		}
+		if s, _ := ps[4].record.Status(fenced); !s.Succeeds {
+			t.Errorf("it is not floored: %+v", s)
+		}
+		ps[2], ps[4] = w.restart(ps[2]), w.restart(ps[4]) // they remember
+	}
+}
+
+// TestHandOverSurvivesStops stops the machine under a holder at every operation
+// of a hand-over that makes something durable, done and not done, once with its
+// new share at the commit and once before it has one. Whoever said where it
+// stopped does not sign with the old share when it comes back.
+func TestHandOverSurvivesStops(t *testing.T) {
+	w := newWorld(t, 4, nil)
+	w.disks = map[int]durable.FS{}
+	disks := make([]*stopDisk, 4)
+	for i := range disks {
+		disks[i] = &stopDisk{}
+		w.disks[i] = disks[i]
+	}
+	ps := w.startAll()
+	last, key := w.keygen(ps, 0, 3)
+	randao := eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}}
+	for _, late := range []bool{false, true} {
+		steps := 0
+		for nth := 1; ; nth++ {
+			was, victim := last.board.Params().Epoch, nth%4
+			s := w.renew(last, func(p *dkg.Params) { p.Mode = dkg.ModeReshare })
+			s.handover = action.Handover{Held: uint32(seats(1, 4))}
+			stops, said := 0, false
+			disks[victim].arm(nth, nth/4%2 == 0)
+			see := func(i int, cert []byte) StepResult {
+				r, err := s.step(ps[i], cert)
+				if i == victim && disks[i].stopped() {
+					stops++
+					ps[i].close()
+					disks[i].arm(0, false)
+					ps[i] = w.start(i)
+					if w.shares = was; said {
+						_, err := w.sign(ps[i], key, randao, nil)
+						refused(t, "after it said where it stopped", err, rpc.CodeEpoch)
+					}
+					r, err = s.step(ps[i], s.cert())
+				}
+				if err != nil {
+					t.Fatalf("operation %d: seat %d in %s: %v", nth, i+1, s.board.Phase(), err)
+				}
+				said = said || i == victim && r.Stop != nil
+				return r
+			}
+			s.goOn(func(i int, cert []byte) StepResult {
+				r := see(i, cert)
+				if late && i == victim && s.board.Phase() > dkg.PhaseDeal {
+					r.Posts = nil
+				}
+				return r
+			})
+			s.goOn(see)
+			disks[victim].arm(0, false)
+			if len(s.board.Faults()) > 1 || s.board.Holders() != seats(1, 4) || !said {
+				t.Fatalf("operation %d: %v, holders %s, said %v", nth, s.board.Faults(), s.board.Holders(), said)
+			}
+			for i, p := range ps {
+				if got := kinds(p); got[seal.KindShare] != 1 || got[seal.KindHandover] != int(was)+1 || len(got) != 2 || epochOf(t, p, [][]byte{key[:]}) != was+1 {
+					t.Errorf("operation %d: seat %d keeps %v", nth, i+1, got)
+				}
+			}
+			w.shares, last = was+1, s
+			w.combined(ps, key, randao)
+			if stops == 0 {
+				break
+			}
+			steps = nth
+		}
+		if steps < 8 {
+			t.Errorf("late %v: %d durable operations only: nothing was tested", late, steps)
+		}
+		t.Logf("late %v: stopped at %d operations", late, steps)
 	}
 }
 

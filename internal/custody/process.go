@@ -87,7 +87,7 @@ type Process struct {
 	seats      map[[32]byte]*seat
 	imports    map[string]secret.Bytes  // whole keys that wait to be dealt, by public key
 	next       map[seal.Slot]seal.Entry // shares of epochs that are not committed
-	handovers  map[[32]byte]bool        // ceremonies that replaced shares, and were obeyed
+	handovers  map[[32]byte]bool        // ceremonies that replaced shares and were obeyed; true: of shares that were here
 }
 
 // unbound is the cluster of records that are older than the cluster: the
@@ -335,7 +335,9 @@ func (p *Process) load(e seal.Entry) error {
 	case seal.KindNext:
 		p.next[e.Slot()] = e
 	case seal.KindHandover:
-		p.handovers[[32]byte(e.Key)] = true
+		speaks := false
+		e.Secret.Expose(func(b []byte) { speaks = b[0] == 1 })
+		p.handovers[[32]byte(e.Key)] = speaks
 		e.Secret.Destroy()
 	default:
 		return fmt.Errorf("a record of kind %d has no place here", e.Kind)

@@ -171,7 +171,7 @@ func (p *Process) supersede(board *dkg.Board, handover action.Handover, keys [][
 	for _, k := range keys {
 		p.shares.retire([bls.PublicKeySize]byte(k), params.Epoch)
 	}
-	if handover.Held>>p.seat.Index&1 == 1 && !p.handovers[id] {
+	if _, done := p.handovers[id]; !done && handover.Held>>p.seat.Index&1 == 1 {
 		if err := p.handOver(params, handover, keys); err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ const (
 	KindSeed     Kind = 3 // what a seat's coins in one ceremony follow from; Key is the ceremony
 	KindImport   Kind = 4 // a whole key that waits to be dealt; Key is its public key
 	KindNext     Kind = 5 // a share of an epoch that is not committed: it signs nothing
-	KindHandover Kind = 6 // no secret: the shares that a ceremony replaced were given up; Key is the ceremony
+	KindHandover Kind = 6 // no secret: the shares that a ceremony replaced were given up, and whether they were here; Key is the ceremony
 	KindRetired  Kind = 7 // a share of an epoch that others have left: it signs no more
 )
 
