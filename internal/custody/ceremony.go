@@ -423,6 +423,7 @@ func (p *Process) leave(board *dkg.Board, keys [][]byte) error {
 	}
 	for _, e := range next {
 		delete(p.next, e.Slot())
+		p.shares.keep(e.Key, false)
 		e.Secret.Destroy()
 	}
 	p.seeds.leave(id)

@@ -167,6 +167,10 @@ func TestStops(t *testing.T) {
 			if r.Stop != nil {
 				t.Errorf("seat %d stops in %s", i+1, next.board.Phase())
 			}
+			if want := map[bool]rpc.Code{false: rpc.CodeUnknownKey, true: rpc.CodeEpoch}[kinds(ps[4])[seal.KindNext] == 1]; i == 4 {
+				_, err := w.sign(ps[4], key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}}, nil)
+				refused(t, "who comes, in "+next.board.Phase().String(), err, want)
+			}
 			if _, err := w.sign(ps[0], key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}}, nil); err != nil {
 				t.Error(err)
 			}

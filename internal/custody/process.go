@@ -282,7 +282,7 @@ func open(cfg Config) (*Process, error) {
 		seeds: seeds{byID: map[[32]byte]secret.Bytes{}, older: map[[32]byte]bool{}, over: map[[32]byte]bool{}},
 		seats: map[[32]byte]*seat{}, imports: map[string]secret.Bytes{},
 		next: map[seal.Slot]seal.Entry{}, handovers: map[[32]byte]bool{},
-		shares: shares{byKey: map[[bls.PublicKeySize]byte]held{}},
+		shares: shares{byKey: map[[bls.PublicKeySize]byte]held{}, kept: map[[bls.PublicKeySize]byte]bool{}},
 	}
 	var ok bool
 	if p.seat, ok = p.roster.Of(string(node)); !ok || !bytes.Equal(p.seat.Identity.Bytes(), key.Public().Bytes()) {
@@ -334,6 +334,7 @@ func (p *Process) load(e seal.Entry) error {
 		p.imports[string(e.Key)] = e.Secret
 	case seal.KindNext:
 		p.next[e.Slot()] = e
+		p.shares.keep(e.Key, true)
 	case seal.KindHandover:
 		speaks := false
 		e.Secret.Expose(func(b []byte) { speaks = b[0] == 1 })

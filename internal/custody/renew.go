@@ -61,6 +61,7 @@ func (p *Process) keep(board *dkg.Board, s *seat) error {
 	}
 	for _, e := range entries {
 		p.next[e.Slot()] = e
+		p.shares.keep(e.Key, true)
 	}
 	s.kept = true
 	return nil

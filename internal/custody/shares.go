@@ -14,6 +14,7 @@ import (
 type shares struct {
 	mu    sync.RWMutex
 	byKey map[[bls.PublicKeySize]byte]held
+	kept  map[[bls.PublicKeySize]byte]bool // keys of shares whose epoch is not committed
 }
 
 type held struct {
@@ -51,6 +52,25 @@ func (s *shares) get(pk [bls.PublicKeySize]byte) (held, bool) {
 	defer s.mu.RUnlock()
 	h, ok := s.byKey[pk]
 	return h, ok
+}
+
+// keep notes that a share of a key waits for its epoch to be committed, or
+// waits no more.
+func (s *shares) keep(key []byte, waits bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pk := [bls.PublicKeySize]byte(key); waits {
+		s.kept[pk] = true
+	} else {
+		delete(s.kept, pk)
+	}
+}
+
+// keeps reports whether a share of a key waits for its epoch.
+func (s *shares) keeps(pk [bls.PublicKeySize]byte) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.kept[pk]
 }
 
 // keys returns the keys of which there is a share.

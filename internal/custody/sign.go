@@ -33,7 +33,10 @@ func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
 		return nil, malformed(err)
 	}
 	held, ok := p.shares.get(req.Key)
-	if !ok {
+	switch {
+	case !ok && p.shares.keeps(req.Key):
+		return nil, rpc.Errorf(rpc.CodeEpoch, "the share of key 0x%x here is of an epoch that this process was not shown to be committed", req.Key[:8])
+	case !ok:
 		return nil, rpc.Errorf(rpc.CodeUnknownKey, "no share of key 0x%x here", req.Key[:8])
 	}
 	if held.epoch != req.Epoch || held.retired {
