@@ -46,7 +46,7 @@ func TestHandOver(t *testing.T) {
 	id := c.open(0, "--mode", "reshare", "--all", "--seats", strings.Join(seats[:4], ","), "--phase-timeout", "3s")
 	c.stopNode(5, syscall.SIGKILL)
 	c.mustOperate(1, "ceremony", "watch", id)
-	last := c.signsBelowFloor(id, probe)
+	last, floor := c.signsBelowFloor(id, probe)
 	between.Store(false)
 	c.inEpoch(0, 2)
 	c.mustSign(0, c.block(quiet, last, 1)) // nothing more
@@ -64,6 +64,7 @@ func TestHandOver(t *testing.T) {
 
 	// Back to six. One of the old four dies, and comes back.
 	c.connected()
+	c.pass(floor)
 	between.Store(true)
 	id = c.open(1, "--mode", "reshare", "--all", "--seats", strings.Join(seats, ","), "--phase-timeout", "3s")
 	c.stopNode(3, syscall.SIGKILL)
@@ -101,13 +102,14 @@ func TestHandOver(t *testing.T) {
 
 // signsBelowFloor waits until a key signs blocks again after a reshare, and
 // wants that to be before the floor has passed: because of the stops.
-func (c *cluster) signsBelowFloor(id string, key bls.PublicKey) (slot uint64) {
+func (c *cluster) signsBelowFloor(id string, key bls.PublicKey) (slot, floor uint64) {
 	c.t.Helper()
 	one, err := c.ops(0).Ceremony(c.t.Context(), id)
 	if err != nil || one.Handover == nil || len(one.Handover.Floored) != one.Holders {
 		c.t.Fatalf("%+v, %v", one, err)
 	}
-	floor, from := one.Handover.Floor, time.Now()
+	floor = one.Handover.Floor
+	from := time.Now()
 	said := c.eventually(30*time.Second, "enough old holders say where they stopped", func() error {
 		if one, err = c.ops(0).Ceremony(c.t.Context(), id); err != nil || len(one.Handover.Stopped) < one.Handover.Needed {
 			return fmt.Errorf("%+v, %w", one.Handover, err)
@@ -126,7 +128,19 @@ func (c *cluster) signsBelowFloor(id string, key bls.PublicKey) (slot uint64) {
 	}
 	c.t.Logf("%d stops %s after the commit, signed %s after it at slot %d, floor %d",
 		len(one.Handover.Stopped), said.Round(time.Millisecond), time.Since(from).Round(time.Millisecond), slot, floor)
-	return slot
+	return slot, floor
+}
+
+// pass waits until a slot is over. What a reshare says of the sharings before
+// it does not go down: the next within two epochs would have to wait for it.
+func (c *cluster) pass(slot uint64) {
+	c.t.Helper()
+	c.eventually(30*time.Second, "the floor has passed", func() error {
+		if now := c.slot(); now <= slot {
+			return fmt.Errorf("slot %d of %d", now, slot)
+		}
+		return nil
+	})
 }
 
 // history is what a node's own holder knows of a key.
@@ -143,4 +157,38 @@ func (c *cluster) history(node int, key bls.PublicKey) (w slashing.Watermarks) {
 		c.t.Fatal(err)
 	}
 	return w
+}
+
+// TestHandOverApart takes keys to holders of whom none held them before.
+func TestHandOverApart(t *testing.T) {
+	if !isNightly() {
+		return
+	}
+	bin := buildForCheck(t)
+	c := newClusterOf(t, bin, 8, 4)
+	c.mustOperate(0, "ceremony", "watch", c.open(0, "--mode", "refresh", "--all"))
+	var halves [2][]string
+	for i := range 8 {
+		halves[i/4] = append(halves[i/4], strconv.Itoa(c.seat(i)))
+	}
+	var between atomic.Bool
+	stop := sync.OnceValue(c.duties([]int{0, 4}, c.keys[:3], func(d duty) bool { return between.Load() && d.duty.Slashable() != nil }))
+	defer stop()
+	for turn, half := range []int{0, 1, 0} {
+		between.Store(true)
+		id := c.open(turn%8, "--mode", "reshare", "--all", "--seats", strings.Join(halves[half], ","), "--phase-timeout", "10s")
+		c.mustOperate(0, "ceremony", "watch", id)
+		_, floor := c.signsBelowFloor(id, c.keys[3])
+		between.Store(false)
+		c.pass(floor)
+	}
+	t.Logf("%d signatures meanwhile", stop())
+	for i := range 8 {
+		c.eventually(20*time.Second, "shares are where they belong", func() error {
+			if s, err := c.status(c.socket(i)); err != nil || (s.Keys > 0) != (i < 4) {
+				return fmt.Errorf("node%d: %+v, %w", i, s, err)
+			}
+			return nil
+		})
+	}
 }
