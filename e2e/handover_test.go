@@ -26,9 +26,10 @@ import (
 // holders could sign without an honest one in common, until enough of the old
 // ones have said where they stopped: not for the two epochs of the floor.
 func TestHandOver(t *testing.T) {
-	bin := buildForCheck(t)
+	needsClusters(t)
+	t.Parallel()
 	const nodes = 6
-	c := newClusterOf(t, bin, nodes, 5)
+	c := newClusterOf(t, nodes, 5)
 	seats := make([]string, nodes)
 	c.mustOperate(0, "ceremony", "watch", c.open(0, "--mode", "refresh", "--all")) // it names the seats
 	for i := range seats {
@@ -164,8 +165,9 @@ func TestHandOverApart(t *testing.T) {
 	if !isNightly() {
 		return
 	}
-	bin := buildForCheck(t)
-	c := newClusterOf(t, bin, 8, 4)
+	needsClusters(t)
+	t.Parallel()
+	c := newClusterOf(t, 8, 4)
 	c.mustOperate(0, "ceremony", "watch", c.open(0, "--mode", "refresh", "--all"))
 	var halves [2][]string
 	for i := range 8 {
