@@ -91,31 +91,31 @@ func (c *courier) fetch(ctx context.Context, from uint64) (*participant.Bundle, 
 		}
 		b.Log, next = append(b.Log, raw...), then
 	}
-	return b, c.letters(ctx, b)
+	return b, nil
 }
 
 // letters adds what dealers sent to the seat, as far as any node has it.
-func (c *courier) letters(ctx context.Context, b *participant.Bundle) error {
-	view, err := c.node().Assembly(ctx, c.inv.Ceremony, true)
-	if err != nil || !view.Hybrid || view.Phase != "verify" {
-		return err
-	}
-	for _, s := range view.Seats {
-		if !s.Dealt {
-			continue
-		}
+func (c *courier) letters(ctx context.Context, b *participant.Bundle, dealers []int) {
+	for _, d := range dealers {
 		for k := range c.nodes {
-			l, err := c.nodes[(c.at+k)%len(c.nodes)].Letter(ctx, c.inv.Ceremony, s.Seat, c.inv.Seat)
+			l, err := c.nodes[(c.at+k)%len(c.nodes)].Letter(ctx, c.inv.Ceremony, d, c.inv.Seat)
 			if err == nil {
-				b.AddLetter(s.Seat, *l)
+				b.AddLetter(d, *l)
 				break
 			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
 		}
 	}
-	return nil
+}
+
+// dealers returns whose letters a seat may want now: everybody's who dealt.
+func (c *courier) dealers(ctx context.Context) (dealers []int, err error) {
+	view, err := c.node().Assembly(ctx, c.inv.Ceremony, true)
+	for _, s := range view.Seats {
+		if s.Dealt {
+			dealers = append(dealers, s.Seat)
+		}
+	}
+	return dealers, err
 }
 
 // refusal is what a node had against a message of the seat. The seat goes by

@@ -88,7 +88,7 @@ func (v version) words() string {
 
 // takeSeat opens the seat of an invitation. What it returns is to be called
 // in the end.
-func (a *app) takeSeat(ctx context.Context, path string, o seatOptions) (*participant.Seat, *participant.Invitation, func(), error) {
+func (a *app) takeSeat(path string, o seatOptions) (*participant.Seat, *participant.Invitation, func(), error) {
 	inv, err := a.readInvitation(path, o)
 	if err != nil {
 		return nil, nil, nil, err
@@ -190,14 +190,10 @@ const (
 	pollMost  = 30 * time.Second
 )
 
-// checkStart refuses to begin with a wrong clock or an old program. Both are
-// compared with what the ledger proved.
-func (a *app) checkStart(s *participant.Seat, o seatOptions) error {
-	r := s.Record()
-	if r == nil {
-		return nil
-	}
-	own := readVersion().Version
+// checkVersion refuses a program that is older than the ledger proves that the
+// ceremony wants.
+func checkVersion(s *participant.Seat, o seatOptions) error {
+	r, own := s.Record(), readVersion().Version
 	if r.Software != "" && !o.anyBuild && (!semver.IsValid(own) || semver.Compare(own, r.Software) < 0) {
 		return fail(exitDenied, "take a newer build, or see with the coordinator whether --any-build is right",
 			"the ceremony takes programs from version %s on; this one is %s", r.Software, own)
@@ -228,7 +224,7 @@ type joined struct {
 }
 
 func (a *app) join(ctx context.Context, path string, nodes []string, o seatOptions) error {
-	s, inv, done, err := a.takeSeat(ctx, path, o)
+	s, inv, done, err := a.takeSeat(path, o)
 	if err != nil {
 		return err
 	}
@@ -273,12 +269,13 @@ type joining struct {
 func (j *joining) round(ctx context.Context) (ended bool, err error) {
 	b, err := j.courier.fetch(ctx, j.seat.Entries())
 	if err == nil {
+		j.courier.letters(ctx, b, j.seat.Missing())
 		first := j.seat.Record() == nil
 		if err = j.seat.Take(b); errors.Is(err, participant.ErrStop) {
 			return false, hinted(err, seatHint(err))
 		}
 		if err == nil && first {
-			err := j.checkStart(j.seat, j.options)
+			err := checkVersion(j.seat, j.options)
 			if err == nil {
 				err = checkClock(time.Now(), j.seat.Time(), heartbeat)
 			}

@@ -176,7 +176,7 @@ type carried struct {
 }
 
 func (a *app) offline(ctx context.Context, path string, o seatOptions, p paper) error {
-	s, inv, done, err := a.takeSeat(ctx, path, o)
+	s, inv, done, err := a.takeSeat(path, o)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (a *app) offline(ctx context.Context, path string, o seatOptions, p paper) 
 	if err := s.Take(b); err != nil {
 		return hinted(err, carriedHint(err, s))
 	}
-	if err := a.checkStart(s, o); err != nil {
+	if err := checkVersion(s, o); err != nil {
 		return err
 	}
 	if err := missed(s); err != nil {
@@ -308,8 +308,8 @@ func (a *app) fetchFor(ctx context.Context, c *courier, out *carried, reply *par
 	if reply != nil {
 		from = reply.Entries
 	}
+	var view opsapi.Assembly
 	for {
-		var view opsapi.Assembly
 		if err := c.try(ctx, func() (err error) {
 			view, err = c.node().Assembly(ctx, c.inv.Ceremony, false)
 			return err
@@ -320,6 +320,9 @@ func (a *app) fetchFor(ctx context.Context, c *courier, out *carried, reply *par
 		if !wait || reply == nil || view.Phase != reply.Phase.String() || reply.Phase >= assembly.PhaseDone {
 			break
 		}
+		if view.Hybrid && reply.Phase == assembly.PhaseVerify && len(reply.Posts) == 0 {
+			break // the seat waits for letters, and not for the next phase
+		}
 		select {
 		case <-time.After(pollLeast):
 		case <-ctx.Done():
@@ -328,7 +331,11 @@ func (a *app) fetchFor(ctx context.Context, c *courier, out *carried, reply *par
 	}
 	var b *participant.Bundle
 	if err := c.try(ctx, func() (err error) {
-		b, err = c.fetch(ctx, from)
+		if b, err = c.fetch(ctx, from); err != nil || !view.Hybrid || view.Phase != assembly.PhaseVerify.String() {
+			return err
+		}
+		dealers, err := c.dealers(ctx)
+		c.letters(ctx, b, dealers)
 		return err
 	}); err != nil {
 		return err

@@ -86,6 +86,11 @@ func (inv *Invitation) check() error {
 	if len(inv.Nodes) > maxNodes || len(inv.Builds) > maxBuilds || len(inv.Schedule) > maxBuilds {
 		return errors.New("too many nodes, builds or phases")
 	}
+	for _, build := range inv.Builds {
+		if _, err := hex.DecodeString(build); err != nil || len(build) != 40 && len(build) != 64 {
+			return fmt.Errorf("build %q is no source revision", build)
+		}
+	}
 	for _, node := range inv.Nodes {
 		if u, err := url.Parse(node); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return fmt.Errorf("node %q is no http address", node)
