@@ -152,8 +152,11 @@ func verify(cluster action.ClusterID, r opsapi.Request, text string) (v verified
 	if !strings.HasPrefix(r.ID, strings.ToLower(strings.TrimPrefix(text, "0x"))) {
 		return v, fmt.Errorf("the node was asked for request %s and answers with %s", text, r.ID[:shortID])
 	}
-	v.action, v.Words, err = opsapi.ReadAction(v.canonical)
-	return v, err
+	if v.action, v.Words, err = opsapi.ReadAction(v.canonical); err != nil {
+		return v, err
+	}
+	v.Details = append(v.Details, renewed(v.action, &r)...)
+	return v, nil
 }
 
 // decide signs a word on a request.

@@ -113,15 +113,39 @@ func readCeremony(cluster action.ClusterID, req opsapi.OpenCeremony, proposal op
 		return one, fmt.Errorf("the node was asked for another %s than it proposes (%s)", req.Mode, strings.TrimSuffix(words.Says, "."))
 	}
 	one = proposedCeremony{act: act, params: p, details: words.Details}
-	if one.keys, err = proposal.Keys(p); err != nil || one.keys == nil {
+	if one.keys, err = opsapi.RenewedKeys(p, proposal.Commitments); err != nil || one.keys == nil {
 		return one, err
 	}
+	one.details = append(one.details, theseKeys(one.keys))
+	return one, nil
+}
+
+func theseKeys(keys [][]byte) opsapi.Detail {
 	var names strings.Builder
-	for _, k := range one.keys {
+	for _, k := range keys {
 		fmt.Fprintf(&names, "0x%x\n", k)
 	}
-	one.details = append(one.details, opsapi.Detail{Name: "these keys", Value: names.String()})
-	return one, nil
+	return opsapi.Detail{Name: "these keys", Value: names.String()}
+}
+
+// renewed names the keys that a request is about and whose action has no more
+// of them than a root. What the node says of them is held against that.
+func renewed(a *action.Action, r *opsapi.Request) []opsapi.Detail {
+	if a.Rule != action.RuleRefresh && a.Rule != action.RuleReshare || r.Waits == nil {
+		return nil
+	}
+	p, err := dkg.ParseParams(a.Ceremony.Params)
+	if err == nil && len(r.Commitments) == 0 {
+		err = errors.New("the node does not say")
+	}
+	var keys [][]byte
+	if err == nil {
+		keys, err = opsapi.RenewedKeys(p, r.Commitments)
+	}
+	if err != nil {
+		return []opsapi.Detail{{Name: "these keys", Value: "cannot be told: " + err.Error()}}
+	}
+	return []opsapi.Detail{theseKeys(keys)}
 }
 
 // fits reports whether a ceremony has the seats, the threshold and the rest as

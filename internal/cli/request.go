@@ -90,7 +90,7 @@ func (a *app) requestList(ctx context.Context, q requestQuery) error {
 			}
 			return
 		}
-		if len(page.Requests) == 0 {
+		if len(page.Requests) == 0 && page.Next == "" {
 			t.row("nothing waits (quorate request list --all shows what came to an end)")
 			return
 		}

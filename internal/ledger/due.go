@@ -13,6 +13,7 @@ import (
 // Kinds of things that become due.
 const (
 	dueRequest = "request"
+	dueReturn  = "return" // a suspended member comes back
 	dueTimer   = "timer"
 	dueThaw    = "thaw" // a frozen key comes back
 )
@@ -54,6 +55,8 @@ func (s *State) actOnDue(ctx txContext) {
 		switch d.kind {
 		case dueRequest:
 			s.requestDue(ctx, d.id)
+		case dueReturn:
+			s.returnDue(ctx, d.id)
 		case dueTimer:
 			s.timerDue(ctx, d.id)
 		case dueThaw:

@@ -226,16 +226,19 @@ func TestIterate(t *testing.T) {
 				}
 			}
 			prefix, limit := rapid.StringMatching(`[ab]{0,2}`).Draw(t, "prefix"), rapid.IntRange(1, 9).Draw(t, "limit")
-			collect := func(iterate func([]byte, func(k, v []byte) bool)) (got []string) {
-				iterate([]byte(prefix), func(k, v []byte) bool {
+			from := rapid.StringMatching(`[ab]{0,3}`).Draw(t, "from")
+			collect := func(iterate func(prefix, from []byte, visit func(k, v []byte) bool)) (got []string) {
+				iterate([]byte(prefix), []byte(from), func(k, v []byte) bool {
 					got = append(got, string(k)+"="+string(v))
 					return len(got) < limit
 				})
 				return got
 			}
-			got := collect(func(p []byte, visit func(k, v []byte) bool) { s.iterate(proof.Path(p), visit) })
+			got := collect(func(p, from []byte, visit func(k, v []byte) bool) {
+				s.iterateFrom(proof.Path(p), proof.Path(from), visit)
+			})
 			if oracle := collect(want.Iterate); strings.Join(got, ",") != strings.Join(oracle, ",") {
-				t.Fatalf("prefix %q, limit %d: %q, want %q", prefix, limit, got, oracle)
+				t.Fatalf("prefix %q, from %q, limit %d: %q, want %q", prefix, from, limit, got, oracle)
 			}
 			return OK
 		})

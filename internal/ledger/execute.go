@@ -86,6 +86,9 @@ func (s *State) executeOnKey(ctx txContext, a *action.Action, g *action.Grant) e
 func (s *State) leaveGrant(ctx txContext, a *action.Action, g *action.Grant) {
 	hash := a.Hash(s.cluster)
 	s.set(s.ns.Grant(hash[:]), g.Encode())
+	if a.Rule == action.RuleExit {
+		s.set(s.exitPath(a.PublicKey), hash[:])
+	}
 	s.record(ctx, Event{Kind: EventGranted, Object: subject(a), Purpose: string(a.Rule), Detail: fmt.Sprintf("action %x", hash)})
 }
 

@@ -36,6 +36,9 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 			return id, err
 		}
 	}
+	if r.Need.Approvals > 0 && len(terms.Roles)+len(terms.Backups) == 0 {
+		return id, refuse(CodeDenied, "tier %s asks for no approval and names no approvers, but the genesis asks for %d: nobody could give one (hint: name approvers in a tier for %s)", r.Tier, r.Need.Approvals, b.Action.Rule)
+	}
 	if r.Need == (action.Need{}) && r.Lock == 0 && r.Blocks == 0 && terms.Window == nil {
 		if err := rules.May(policy.Execute, q); err != nil {
 			return id, refuse(CodeDenied, "%w", err)
@@ -64,6 +67,7 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 	id = r.ID(s.cluster)
 	s.set(s.livePath(id), id[:])
 	s.set(asked, id[:])
+	s.set(s.openedPath(id, r), id[:])
 	if raw != nil {
 		s.setBody(TxPath(ctx.hash), raw)
 	}
@@ -328,15 +332,21 @@ func (s *State) conclude(ctx txContext, id [32]byte, r *Request, a *action.Actio
 	s.endRequest(ctx, id, r, RequestExecuted, EventExecuted, "")
 }
 
-// askOf returns what was asked for: an action and what came with it, which
-// lies in the transaction.
+// askOf returns what was asked for: an action and what came with it. That lies
+// in the transaction that asked, or beside it what the ledger itself asked for.
 func (s *State) askOf(r *Request, a *action.Action) Ask {
 	if raw := s.Tx(r.Nonce); raw != nil {
 		tx, err := Parse(raw)
 		return mustParse(tx, err).body.(Ask)
 	}
+	if raw := s.getBody(askPath(r.Nonce)); raw != nil {
+		return mustParse(parseAsk(raw))
+	}
 	return Ask{Action: a} // a timer asked
 }
+
+// KeysOf returns the keys that came with a request.
+func (s *State) KeysOf(r *Request) [][]byte { return s.askOf(r, nil).Keys }
 
 // grantOf is what custody will be shown of a request that is carried out.
 func (s *State) grantOf(ctx txContext, r *Request, txs [][32]byte) *action.Grant {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/hex"
 	"maps"
 	"reflect"
 	"slices"
@@ -672,6 +673,83 @@ func TestMembersCannotLockThemselvesOut(t *testing.T) {
 	}
 }
 
+// TestHeldBack: what waits because somebody who agreed is suspended goes on in
+// the block after the suspension's end, with nobody's doing.
+func TestHeldBack(t *testing.T) {
+	for name, comes := range map[string]func(c *council, end uint64){
+		"its time is over": func(c *council, end uint64) { c.at(end) },
+		"reinstated": func(c *council, _ uint64) {
+			if r, _ := c.ask(c.Ana, &action.Action{Rule: action.RuleReinstate, Name: "abe"}); r.Code != OK {
+				t.Fatal(r)
+			}
+		},
+	} {
+		c := newCouncil(t)
+		c.open(c.Ana, c.exit(1))
+		c.sayAs(c.Abe)
+		end := c.block.Time + 2*hour
+		for _, until := range []uint64{c.block.Time + hour, end} {
+			if r, _ := c.ask(c.Ana, &action.Action{Rule: action.RuleSuspend, Name: "abe", Until: until}); r.Code != OK {
+				t.Fatal(r)
+			}
+		}
+		c.sayAs(c.Bo)
+		c.at(end - hour) // the shorter suspension's end
+		c.next()
+		c.want(RequestOpen)
+		comes(c, end)
+		c.next()
+		if got := c.status(); got != RequestExecuted {
+			t.Errorf("%s: the request is %s", name, got)
+		}
+	}
+}
+
+// TestFloorAboveATier: a request that nobody could ever approve is refused,
+// with the reason, and not left to expire.
+func TestFloorAboveATier(t *testing.T) {
+	c := newCouncil(t)
+	s := c.view()
+	s.set(s.floorPath(action.RuleArchive), []byte("1 1 0"))
+	c.commit(s)
+	r, _ := c.ask(c.Ana, &action.Action{Rule: action.RuleArchive, Domain: c.key.Domain, PublicKey: c.key.PublicKey})
+	if r.Code != CodeDenied || !strings.Contains(r.Info, "name approvers in a tier for key.archive") || len(live(c.view())) != 0 {
+		t.Errorf("%s (%s)", r.Code, r.Info)
+	}
+}
+
+// TestRequestsInOrder: all there ever were, the latest first, a page at a time.
+func TestRequestsInOrder(t *testing.T) {
+	c := newCouncil(t)
+	var want [][32]byte
+	for i := range 9 {
+		c.open(c.Ana, c.settings(uint64(i)))
+		if want = append([][32]byte{c.id}, want...); i%3 == 0 {
+			c.say(c.Ana, action.Cancel)
+		}
+	}
+	for n := range want {
+		var got [][32]byte
+		var after *[32]byte
+		if n > 0 {
+			after = &want[n-1]
+		}
+		c.view().RequestsAfter(after, func(id [32]byte, r *Request) bool {
+			got = append(got, id)
+			return true
+		})
+		if !slices.Equal(got, want[n:]) {
+			t.Errorf("after %d: %x", n, got)
+		}
+	}
+	c.view().RequestsAfter(new([32]byte), func([32]byte, *Request) bool { t.Error("after none"); return false })
+	var named [][32]byte
+	c.view().RequestsNamed(hex.EncodeToString(c.id[:3]), func(id [32]byte, _ *Request) bool { named = append(named, id); return true })
+	if !slices.Equal(named, want[:1]) {
+		t.Errorf("named: %x", named)
+	}
+}
+
 // both approve.
 func (c *council) both() { c.sayAs(c.Ana, c.Bo) }
 
@@ -703,7 +781,7 @@ func (c *council) archive() {
 }
 
 func live(s *State) (out []*Request) {
-	s.Requests(true, func(_ [32]byte, r *Request) bool { out = append(out, r); return true })
+	s.LiveRequests(func(_ [32]byte, r *Request) bool { out = append(out, r); return true })
 	return out
 }
 

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"math"
+	"slices"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/ident"
@@ -111,12 +113,14 @@ func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
 		}
 		what, old.Suspended = "suspended", max(old.Suspended, a.Until)
 		s.putMember(old)
+		s.wakeAt(old.Suspended, dueReturn, id)
 	case action.RuleReinstate:
 		if old.Suspended <= ctx.block.Time {
 			return refuse(CodeConflict, "member %s is not suspended", id)
 		}
 		what, old.Suspended = "reinstated", 0
 		s.putMember(old)
+		s.heldBack(ctx, id)
 	}
 	if a.Rule == action.RuleRemove || a.Rule == action.RuleUpdate || a.Rule == action.RuleSuspend {
 		rules, _ := s.policy()
@@ -126,6 +130,24 @@ func (s *State) executeOnMember(ctx txContext, a *action.Action) error {
 	}
 	s.record(ctx, Event{Kind: EventMember, Object: "member/" + id, Detail: what})
 	return nil
+}
+
+// returnDue lets a suspension end, unless it was made longer since.
+func (s *State) returnDue(ctx txContext, id string) {
+	if m, ok := s.Member(id); ok && m.Suspended <= ctx.block.Time {
+		s.heldBack(ctx, id)
+	}
+}
+
+// heldBack has the next block look at what a member agreed to before he was
+// suspended: his word counts again, and may be the one that was missing.
+func (s *State) heldBack(ctx txContext, id string) {
+	s.LiveRequests(func(request [32]byte, r *Request) bool {
+		if slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.Member == id }) {
+			s.wakeAtHeight(uint64(ctx.block.Height)+1, dueRequest, hex.EncodeToString(request[:]))
+		}
+		return true
+	})
 }
 
 // ownKeys refuses a credential that is another's: approvals count humans.

@@ -315,6 +315,10 @@ func (o *oracle) begin(b Block) {
 			if r := o.requests[[32]byte(raw)]; r.state.Live() {
 				o.look(r)
 			}
+		case "return":
+			if m := o.members[w.id]; m != nil && m.Suspended <= o.now {
+				o.back(w.id)
+			}
 		case "thaw":
 			if k := o.keys[w.id]; k.state == action.KeyFrozen && k.thaw <= o.now {
 				k.state, k.thaw = action.KeyActive, 0
@@ -322,6 +326,15 @@ func (o *oracle) begin(b Block) {
 			}
 		case "timer":
 			o.ring(w.id, w.at)
+		}
+	}
+}
+
+// back has what somebody agreed to looked at again in the next block.
+func (o *oracle) back(member string) {
+	for id, r := range o.requests {
+		if r.state.Live() && slices.ContainsFunc(r.agreed, func(a Approval) bool { return a.Member == member }) {
+			o.wakes[wake{true, o.height + 1, "request", hex.EncodeToString(id[:])}] = true
 		}
 	}
 }
@@ -411,6 +424,9 @@ func (o *oracle) ask(who party, a *action.Action, nonce [32]byte) string {
 	}
 	floor := o.floors[a.Rule]
 	need := action.Need{Approvals: max(t.need.Approvals, floor.Approvals), Operators: max(t.need.Operators, floor.Operators), Regions: max(t.need.Regions, floor.Regions)}
+	if need.Approvals > 0 && len(t.roles) == 0 {
+		return denied // a floor above a tier that nobody can meet
+	}
 	if need == (action.Need{}) && t.delay == 0 && t.blocks == 0 && !t.office {
 		if !l.may(policy.Execute, a.Rule, who) {
 			return denied
@@ -698,9 +714,11 @@ func (o *oracle) do(who party, a *action.Action, approvals [][32]byte) {
 		o.log(EventMember, "member/"+a.Name)
 	case action.RuleSuspend:
 		o.members[a.Name].Suspended = max(o.members[a.Name].Suspended, a.Until)
+		o.wakes[wake{false, o.members[a.Name].Suspended, "return", a.Name}] = true
 		o.log(EventMember, "member/"+a.Name)
 	case action.RuleReinstate:
 		o.members[a.Name].Suspended = 0
+		o.back(a.Name)
 		o.log(EventMember, "member/"+a.Name)
 	case action.RulePolicy:
 		o.law = slices.IndexFunc(o.laws, func(l law) bool { return l.document() == string(a.Document) })

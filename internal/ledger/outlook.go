@@ -5,6 +5,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/policy"
+	"github.com/quorate/quorate/internal/proof"
 )
 
 // Waiting means that an action was asked for, and others have to agree or its
@@ -72,6 +73,17 @@ func (s *State) Grant(hash [32]byte) (*action.Grant, bool) {
 		return nil, false
 	}
 	return mustParse(action.ParseGrant(raw)), true
+}
+
+func (s *State) exitPath(key []byte) proof.Path { return s.ns.Path("exit", proof.Hex(key)) }
+
+// ExitGrant returns the last grant of an exit of a key. It may have ended.
+func (s *State) ExitGrant(key []byte) (*action.Grant, bool) {
+	hash := s.Get(s.exitPath(key))
+	if hash == nil {
+		return nil, false
+	}
+	return s.Grant([32]byte(hash))
 }
 
 // FrozenUntil returns when a frozen key comes back by itself, in milliseconds

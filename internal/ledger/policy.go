@@ -109,7 +109,7 @@ func (s *State) changePolicy(ctx txContext, document []byte, by [32]byte) error 
 	s.putPolicy(version, document)
 	s.record(ctx, Event{Kind: EventPolicy, Object: fmt.Sprintf("policy/%x", version)})
 	// What was opened under the old one nobody agrees to under the new one.
-	s.Requests(true, func(id [32]byte, r *Request) bool {
+	s.LiveRequests(func(id [32]byte, r *Request) bool {
 		if id != by {
 			s.progress(ctx, id, r)
 		}

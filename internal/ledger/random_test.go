@@ -51,7 +51,7 @@ var (
 			{name: "rest", need: action.Need{Approvals: 2, Operators: 2}, roles: either, self: true, delay: 1000, blocks: 1, deadline: 8 * hour, veto: custodian},
 		}},
 	}
-	floors = map[action.Rule]action.Need{action.RuleArchive: {Approvals: 2, Operators: 2, Regions: 2}, action.RuleExit: {Approvals: 2}}
+	floors = map[action.Rule]action.Need{action.RuleArchive: {Approvals: 2, Operators: 2, Regions: 2}, action.RuleExit: {Approvals: 2}, action.RuleKeygen: {Approvals: 1}}
 )
 
 // someKey follows from a name.

@@ -146,22 +146,42 @@ func (s *State) Request(id [32]byte) (*Request, bool) {
 	return mustParse(parseRequest(raw)), true
 }
 
-// Requests visits all requests in order of their ids; the live ones alone
-// when asked so, which costs no more than there are.
-func (s *State) Requests(live bool, visit func(id [32]byte, r *Request) bool) {
-	prefix := s.ns.Prefix("request")
-	if live {
-		prefix = s.ns.Prefix("live")
-	}
-	s.iterate(prefix, func(_, v []byte) bool {
-		if live {
-			id := [32]byte(v)
-			r, _ := s.Request(id)
-			return visit(id, r)
+// LiveRequests visits those that wait, in order of their ids.
+func (s *State) LiveRequests(visit func(id [32]byte, r *Request) bool) {
+	s.iterate(s.ns.Prefix("live"), func(_, v []byte) bool { return s.visit(v, visit) })
+}
+
+// RequestsAfter visits the requests that there ever were, the latest first,
+// from the one after a request on; from the first if that is nil.
+func (s *State) RequestsAfter(after *[32]byte, visit func(id [32]byte, r *Request) bool) {
+	var from proof.Path
+	if after != nil {
+		r, ok := s.Request(*after)
+		if !ok {
+			return
 		}
+		from = s.openedPath(*after, r) + "\x00"
+	}
+	s.iterateFrom(s.ns.Prefix("opened"), from, func(_, v []byte) bool { return s.visit(v, visit) })
+}
+
+// RequestsNamed visits the requests whose ids begin with hex digits.
+func (s *State) RequestsNamed(digits string, visit func(id [32]byte, r *Request) bool) {
+	s.iterate(s.ns.Prefix("request")+proof.Path(digits), func(_, v []byte) bool {
 		r := mustParse(parseRequest(v))
 		return visit(r.ID(s.cluster), r)
 	})
+}
+
+func (s *State) visit(raw []byte, visit func(id [32]byte, r *Request) bool) bool {
+	id := [32]byte(raw)
+	r, _ := s.Request(id)
+	return visit(id, r)
+}
+
+// openedPath is in an index that has the latest first.
+func (s *State) openedPath(id [32]byte, r *Request) proof.Path {
+	return s.ns.Path("opened", fmt.Sprintf("%016x", ^r.Height), proof.Hex(id[:]))
 }
 
 func (s *State) askedPath(r *Request) proof.Path {
@@ -196,6 +216,10 @@ func (s *State) countLive(by string, change int) error {
 // TxPath is where the bytes of a transaction that somebody may have to show
 // again lie, by its hash.
 func TxPath(hash [32]byte) []byte { return append([]byte("tx/"), hash[:]...) }
+
+// askPath is where what the ledger itself asked for lies, by the request's
+// nonce, if it came with keys.
+func askPath(nonce [32]byte) []byte { return append([]byte("ask/"), nonce[:]...) }
 
 // Tx returns such a transaction, nil when there is none.
 func (s *State) Tx(hash [32]byte) []byte { return s.getBody(TxPath(hash)) }

@@ -15,9 +15,9 @@ import (
 // rather than guess, so an implementation panics.
 type Reader interface {
 	Get(key []byte) []byte
-	// Iterate visits the keys that begin with prefix, in order, until visit
-	// returns false.
-	Iterate(prefix []byte, visit func(key, value []byte) bool)
+	// Iterate visits the keys that begin with prefix and are not below from, in
+	// order, until visit returns false.
+	Iterate(prefix, from []byte, visit func(key, value []byte) bool)
 }
 
 // Write is one change; a nil Value deletes.
@@ -90,10 +90,15 @@ func (s *State) getBody(key []byte) []byte {
 
 // iterate visits committed and changed keys alike, in order.
 func (s *State) iterate(prefix proof.Path, visit func(key, value []byte) bool) {
+	s.iterateFrom(prefix, "", visit)
+}
+
+// iterateFrom begins at the first key that is not below from.
+func (s *State) iterateFrom(prefix, from proof.Path, visit func(key, value []byte) bool) {
 	changed := layer{}
 	for l := s; l != nil; l = l.outer {
 		for k, v := range l.kv {
-			if _, newer := changed[k]; !newer && strings.HasPrefix(k, string(prefix)) {
+			if _, newer := changed[k]; !newer && strings.HasPrefix(k, string(prefix)) && k >= string(from) {
 				changed[k] = v
 			}
 		}
@@ -102,7 +107,7 @@ func (s *State) iterate(prefix proof.Path, visit func(key, value []byte) bool) {
 	next := func(key, value []byte) {
 		more = more && (value == nil || visit(key, value))
 	}
-	s.base.Iterate([]byte(prefix), func(k, v []byte) bool {
+	s.base.Iterate([]byte(prefix), []byte(from), func(k, v []byte) bool {
 		for ; len(ahead) > 0 && bytes.Compare(ahead[0].Key, k) < 0; ahead = ahead[1:] {
 			next(ahead[0].Key, ahead[0].Value)
 		}

@@ -301,19 +301,8 @@ func Parse(raw []byte) (*Tx, error) {
 		}
 		tx.body = b
 	case action.KindRequest:
-		var b Ask
-		raw := d.Bytes(action.MaxAction)
-		b.Purpose = d.String(wire.MaxName)
-		for range d.Count(wire.MaxKeysPerBatch, 4) {
-			b.Keys = append(b.Keys, d.Bytes(64))
-		}
-		if d.Err() == nil {
-			b.Action, err = action.ParseAction(raw)
-			d.Fail(err)
-		}
-		if b.Action != nil && b.Action.Rule == action.RuleAssembly {
-			b.Seats = d.Bytes(wire.MaxTx)
-		}
+		b, err := parseAsk(d.Rest())
+		d.Fail(err)
 		tx.body = b
 	case action.KindDecision:
 		v, err := action.ParseDecision(d.Rest())
@@ -328,6 +317,23 @@ func Parse(raw []byte) (*Tx, error) {
 		return nil, refuse(CodeMalformed, "parse transaction of kind %d: %w", env.Kind, err)
 	}
 	return tx, nil
+}
+
+func parseAsk(raw []byte) (b Ask, err error) {
+	d := wire.NewDecoder(raw)
+	canonical := d.Bytes(action.MaxAction)
+	b.Purpose = d.String(wire.MaxName)
+	for range d.Count(wire.MaxKeysPerBatch, 4) {
+		b.Keys = append(b.Keys, d.Bytes(64))
+	}
+	if d.Err() == nil {
+		b.Action, err = action.ParseAction(canonical)
+		d.Fail(err)
+	}
+	if b.Action != nil && b.Action.Rule == action.RuleAssembly {
+		b.Seats = d.Bytes(wire.MaxTx)
+	}
+	return b, d.Finish()
 }
 
 // VerifiedTx is a transaction whose signature and nonce hold in a state. It

@@ -96,28 +96,35 @@ func (n *Node) granted(view *ledger.State, hash [32]byte) bool {
 	return ok && uint64(now.UnixMilli()) < g.Expires
 }
 
-// askedExit finds a request for such an exit: the duty of one that is granted,
-// or else that one waits.
+// askedExit finds such an exit: the duty of the last one, if its grant holds,
+// or else a request that waits.
 func (n *Node) askedExit(view *ledger.State, key signer.Key, index, epoch *uint64) (granted *eth.Duty, waits *ledger.Waiting) {
-	view.Requests(false, func(id [32]byte, r *ledger.Request) bool {
-		a, err := action.ParseAction(r.Action)
+	wanted := func(canonical []byte) *eth.Duty {
+		a, err := action.ParseAction(canonical)
 		if err != nil || a.Rule != action.RuleExit || !bytes.Equal(a.PublicKey, key[:]) {
-			return true
+			return nil
 		}
 		duty, err := eth.DecodeDuty(a.Duty)
 		x, ok := duty.Message.(*eth.VoluntaryExit)
 		if err != nil || !ok || index != nil && *index != x.ValidatorIndex || epoch != nil && *epoch != x.Epoch {
-			return true
+			return nil
 		}
-		switch {
-		case r.State == ledger.RequestExecuted && n.granted(view, a.Hash(n.cluster)):
-			granted, waits = &duty, nil
-		case r.State.Live() && granted == nil:
+		return &duty
+	}
+	_, now := n.Height()
+	if g, ok := view.ExitGrant(key[:]); ok && uint64(now.UnixMilli()) < g.Expires {
+		granted = wanted(g.Action)
+	}
+	if granted != nil {
+		return granted, nil
+	}
+	view.LiveRequests(func(id [32]byte, r *ledger.Request) bool {
+		if wanted(r.Action) != nil {
 			waits = &ledger.Waiting{Request: id}
 		}
-		return granted == nil
+		return waits == nil
 	})
-	return granted, waits
+	return nil, waits
 }
 
 func (n *Node) signExit(ctx context.Context, key signer.Key, duty eth.Duty) (x eth.VoluntaryExit, sig [bls.SignatureSize]byte, err error) {

@@ -118,7 +118,7 @@ func (m *mix) governance(s *ledger.State) []byte {
 		return m.Tx(m.anybody(), action.KindRequest, m.action(s, action.RuleExit, action.ProposerSettings{}))
 	}
 	var waiting []action.Decision
-	s.Requests(true, func(id [32]byte, r *ledger.Request) bool {
+	s.LiveRequests(func(id [32]byte, r *ledger.Request) bool {
 		waiting = append(waiting, action.Decision{Request: id, Action: action.HashAction(m.ID, r.Action), Policy: r.Policy, Verdict: action.Approve})
 		return m.rand.IntN(20) > 0
 	})

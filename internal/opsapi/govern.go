@@ -27,23 +27,15 @@ func (s *Server) requests(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := findRequests(view, r.URL.Query())
-	if after := r.URL.Query().Get("after"); after != "" {
-		i := slices.IndexFunc(found, func(f foundRequest) bool { return hex.EncodeToString(f.id[:]) == after })
-		if i < 0 {
-			return nil, &Error{Status: http.StatusBadRequest, Text: "after is no request of this list", Hint: "give the full id that the page before ended with"}
-		}
-		found = found[i+1:]
+	found, next, err := findRequests(view, r.URL.Query(), int(min(limit, maxRequests)))
+	if err != nil {
+		return nil, err
 	}
-	n := min(uint64(len(found)), limit, maxRequests)
-	out := Requests{Requests: []Request{}}
-	for _, f := range found[:n] {
+	out := Requests{Requests: []Request{}, Next: next}
+	for _, f := range found {
 		one := s.requestOf(view, f.id, f.Request)
-		one.Action, one.Details = "", nil
+		one.Action, one.Details, one.Commitments = "", nil, nil
 		out.Requests = append(out.Requests, one)
-	}
-	if n > 0 && n < uint64(len(found)) {
-		out.Next = out.Requests[n-1].ID
 	}
 	return out, nil
 }
@@ -53,22 +45,75 @@ type foundRequest struct {
 	*ledger.Request
 }
 
-// findRequests returns those that a query wants, the latest first.
-func findRequests(view *ledger.State, q url.Values) (found []foundRequest) {
+// maxLooked is how many requests one answer looks at: who wants more asks for
+// the next page.
+const maxLooked = 5000
+
+// findRequests returns those that a query wants, the latest first, and where
+// the next page begins.
+func findRequests(view *ledger.State, q url.Values, limit int) (found []foundRequest, next string, err error) {
 	state, rule, by, object := q.Get("state"), q.Get("rule"), q.Get("by"), q.Get("object")
 	live := state == "" || state == "live"
-	view.Requests(live, func(id [32]byte, r *ledger.Request) bool {
+	wanted := func(r *ledger.Request) bool {
 		_, words, _ := ReadAction(r.Action) // what cannot be read has no words to be found by
-		if (live || state == "all" || state == r.State.String()) && (rule == "" || rule == words.Rule) &&
-			(by == "" || by == r.By || "member/"+by == r.By) && strings.Contains(words.Object, object) {
+		return (live || state == "all" || state == r.State.String()) && (rule == "" || rule == words.Rule) &&
+			(by == "" || by == r.By || "member/"+by == r.By) && strings.Contains(words.Object, object)
+	}
+	var after *[32]byte
+	if text := q.Get("after"); text != "" {
+		id, err := findRequest(view, text)
+		if err != nil {
+			return nil, "", err
+		}
+		after = &id
+	}
+	if limit == 0 {
+		return nil, "", nil
+	}
+	walk := func(visit func(id [32]byte, r *ledger.Request) bool) { view.RequestsAfter(after, visit) }
+	if live {
+		walk = func(visit func(id [32]byte, r *ledger.Request) bool) { liveAfter(view, after, visit) }
+	}
+	looked := 0
+	var last [32]byte
+	walk(func(id [32]byte, r *ledger.Request) bool {
+		if len(found) == limit || looked == maxLooked {
+			next = hex.EncodeToString(last[:])
+			return false
+		}
+		looked, last = looked+1, id
+		if wanted(r) {
 			found = append(found, foundRequest{id, r})
 		}
 		return true
 	})
-	slices.SortFunc(found, func(a, b foundRequest) int {
+	return found, next, nil
+}
+
+// liveAfter visits what waits, the latest first.
+func liveAfter(view *ledger.State, after *[32]byte, visit func(id [32]byte, r *ledger.Request) bool) {
+	latest := func(a, b foundRequest) int {
 		return cmp.Or(cmp.Compare(b.Height, a.Height), slices.Compare(a.id[:], b.id[:]))
+	}
+	var all []foundRequest
+	view.LiveRequests(func(id [32]byte, r *ledger.Request) bool {
+		all = append(all, foundRequest{id, r})
+		return true
 	})
-	return found
+	slices.SortFunc(all, latest)
+	if after != nil {
+		r, _ := view.Request(*after)
+		i, there := slices.BinarySearchFunc(all, foundRequest{*after, r}, latest)
+		if there {
+			i++
+		}
+		all = all[i:]
+	}
+	for _, f := range all {
+		if !visit(f.id, f.Request) {
+			return
+		}
+	}
 }
 
 func (s *Server) request(r *http.Request) (any, error) {
@@ -105,11 +150,9 @@ func findRequest(view *ledger.State, text string) (id [32]byte, err error) {
 		return id, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("a request is named by %d to 64 hex digits", minPrefix)}
 	}
 	count := 0
-	view.Requests(false, func(one [32]byte, _ *ledger.Request) bool {
-		if strings.HasPrefix(hex.EncodeToString(one[:]), text) {
-			id = one
-			count++
-		}
+	view.RequestsNamed(text, func(one [32]byte, _ *ledger.Request) bool {
+		id = one
+		count++
 		return count < 2
 	})
 	switch count {
@@ -139,6 +182,7 @@ func (s *Server) requestOf(view *ledger.State, id [32]byte, r *ledger.Request) R
 	if r.State.Live() {
 		_, now := s.config.Ledger.Height()
 		o := view.Outlook(r, uint64(now.UnixMilli()))
+		out.Commitments = commitmentsTo(view, words.Rule, view.KeysOf(r))
 		out.Waits = &Waits{Missing: o.Missing, Could: list(o.Could), Veto: list(o.Veto), Opens: maybe(o.Opens)}
 	}
 	if g, ok := view.Grant(action.HashAction(s.config.Cluster, r.Action)); ok && r.State == ledger.RequestExecuted && g.Nonce == r.Nonce {
@@ -312,16 +356,26 @@ func (s *Server) proposeCeremony(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, k := range o.Keys {
-			rec, err := view.Key(action.DomainValidator, k)
-			if err != nil {
-				return nil, err
-			}
-			p.Commitments = append(p.Commitments, hex.EncodeToString(rec.Commitment))
-		}
+		p.Commitments = commitmentsTo(view, p.Rule, o.Keys)
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// commitmentsTo returns the commitments to the present shares of keys that are
+// to get new ones.
+func commitmentsTo(view *ledger.State, rule string, keys [][]byte) (out []string) {
+	if r := action.Rule(rule); r != action.RuleRefresh && r != action.RuleReshare {
+		return nil
+	}
+	for _, k := range keys {
+		rec, err := view.Key(action.DomainValidator, k)
+		if err != nil {
+			return nil // whoever reads it misses them
+		}
+		out = append(out, hex.EncodeToString(rec.Commitment))
+	}
+	return out
 }
 
 func proposalOf(a *action.Action) (Proposal, error) {

@@ -322,7 +322,7 @@ func TestProposedRenewals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if keys, err := proposed[i].Keys(p); err != nil || !slices.EqualFunc(keys, want, bytes.Equal) {
+		if keys, err := RenewedKeys(p, proposed[i].Commitments); err != nil || !slices.EqualFunc(keys, want, bytes.Equal) {
 			t.Errorf("proposal %d is about %x, %v; want %x", i, keys, err, want)
 		}
 		params = append(params, p)
@@ -332,13 +332,13 @@ func TestProposedRenewals(t *testing.T) {
 		"another key": {whole[0], proposed[1].Commitments[0]}, "another order": {whole[1], whole[0]}, "one less": whole[:1], "none": nil,
 		"no hex": {whole[0], "x"}, "short": {whole[0], whole[1][2:]}, "empty": {"", ""},
 	} {
-		if keys, err := (&Proposal{Commitments: lie}).Keys(params[0]); err == nil {
+		if keys, err := RenewedKeys(params[0], lie); err == nil {
 			t.Errorf("%s: keys %x", name, keys)
 		}
 	}
 	curve := params[0]
 	curve.Suite, curve.Old.T = dkg.SuiteRistretto, 1
-	if keys, err := (&Proposal{Commitments: []string{hex.EncodeToString(make([]byte, 32)), hex.EncodeToString(make([]byte, 32))}}).Keys(curve); err == nil {
+	if keys, err := RenewedKeys(curve, []string{hex.EncodeToString(make([]byte, 32)), hex.EncodeToString(make([]byte, 32))}); err == nil {
 		t.Errorf("another curve: keys %x", keys)
 	}
 	if _, err := c.client.ProposeCeremony(t.Context(), OpenCeremony{Mode: "refresh", PublicKeys: []string{fmt.Sprintf("0x%x", someKey)}}); status(err) != http.StatusNotFound {

@@ -38,6 +38,9 @@ type Request struct {
 
 	// While it waits.
 	Waits *Waits `json:"waits_for,omitempty"`
+	// While new shares of keys wait: the commitments of their present ones, as in
+	// a Proposal. RenewedKeys reads them.
+	Commitments []string `json:"commitments,omitempty"`
 	// Of an exit or a deposit that was granted: until when it can be carried out.
 	GrantEnds *time.Time `json:"grant_ends,omitempty"`
 }
@@ -147,32 +150,32 @@ type Proposal struct {
 	Commitments []string `json:"commitments,omitempty"`
 }
 
-// Keys returns the keys that a ceremony with the parameters is about, which go
-// along with the action, and believes none whose commitment is not under the
-// parameters' root.
-func (p *Proposal) Keys(params dkg.Params) (keys [][]byte, err error) {
+// RenewedKeys returns the keys that a ceremony with the parameters gives new
+// shares, and believes none whose commitment is not under the parameters' root.
+// Other ceremonies have none.
+func RenewedKeys(params dkg.Params, commitments []string) (keys [][]byte, err error) {
 	if !params.Mode.Renews() {
 		return nil, nil
 	}
 	if params.Suite != dkg.SuiteG1 {
-		return nil, errors.New("read proposal: no keys of that suite are on the ledger")
+		return nil, errors.New("read keys of a ceremony: no keys of that suite are on the ledger")
 	}
-	var commitments [][]byte
-	for _, text := range p.Commitments {
+	var raw [][]byte
+	for _, text := range commitments {
 		c, err := hex.DecodeString(text)
 		if err != nil {
-			return nil, fmt.Errorf("read proposal: %w", err)
+			return nil, fmt.Errorf("read keys of a ceremony: %w", err)
 		}
-		commitments = append(commitments, c)
+		raw = append(raw, c)
 	}
-	root, _, err := params.Prior(commitments)
+	root, _, err := params.Prior(raw)
 	if err != nil {
-		return nil, fmt.Errorf("read proposal: %w", err)
+		return nil, fmt.Errorf("read keys of a ceremony: %w", err)
 	}
 	if root != params.Expected {
-		return nil, errors.New("read proposal: the ceremony is about other keys than stand beside it")
+		return nil, errors.New("read keys of a ceremony: it is about other keys, or other shares of them, than stand beside it")
 	}
-	for _, c := range commitments {
+	for _, c := range raw {
 		keys = append(keys, c[:action.CurveBLS12381G1.PublicKeySize()])
 	}
 	return keys, nil

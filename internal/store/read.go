@@ -40,10 +40,14 @@ func (r Reader) Get(key []byte) []byte {
 	return v
 }
 
-// Iterate visits the pairs whose keys begin with prefix, in order, until visit
-// returns false.
-func (r Reader) Iterate(prefix []byte, visit func(key, value []byte) bool) {
-	it := r.s.db.NewIterator(util.BytesPrefix(areaKey(r.area, prefix)), nil)
+// Iterate visits the pairs whose keys begin with prefix and are not below
+// from, in order, until visit returns false.
+func (r Reader) Iterate(prefix, from []byte, visit func(key, value []byte) bool) {
+	span := util.BytesPrefix(areaKey(r.area, prefix))
+	if first := areaKey(r.area, from); bytes.Compare(first, span.Start) > 0 {
+		span.Start = first
+	}
+	it := r.s.db.NewIterator(span, nil)
 	defer it.Release()
 	for it.Next() {
 		if !visit(bytes.Clone(it.Key()[1:]), bytes.Clone(it.Value())) {

@@ -129,7 +129,7 @@ func (m *model) root(t testing.TB, height uint64) [32]byte {
 
 func pairsOf(r Reader) map[string][]byte {
 	got := map[string][]byte{}
-	r.Iterate(nil, func(k, v []byte) bool {
+	r.Iterate(nil, nil, func(k, v []byte) bool {
 		got[string(k)] = v
 		return true
 	})
@@ -333,7 +333,7 @@ func TestReadsWhileCommitting(t *testing.T) {
 	}
 	read(func() { // one commit as a whole: all values are equal
 		var first []byte
-		s.State().Iterate([]byte("k"), func(_, v []byte) bool {
+		s.State().Iterate([]byte("k"), nil, func(_, v []byte) bool {
 			if first == nil {
 				first = v
 			} else if !bytes.Equal(first, v) {

@@ -209,7 +209,7 @@ func (c *Cluster) carol() *action.MemberRecord {
 func (c *Cluster) Approval(who action.Signer) []byte {
 	var id [32]byte
 	var r *ledger.Request
-	c.View().Requests(true, func(i [32]byte, q *ledger.Request) bool {
+	c.View().LiveRequests(func(i [32]byte, q *ledger.Request) bool {
 		id, r = i, q
 		return false
 	})

@@ -11,9 +11,9 @@ type Memory map[string][]byte
 
 func (m Memory) Get(key []byte) []byte { return m[string(key)] }
 
-func (m Memory) Iterate(prefix []byte, visit func(key, value []byte) bool) {
+func (m Memory) Iterate(prefix, from []byte, visit func(key, value []byte) bool) {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), m[k]) {
+		if strings.HasPrefix(k, string(prefix)) && k >= string(from) && !visit([]byte(k), m[k]) {
 			return
 		}
 	}
