@@ -49,6 +49,10 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 	for _, cu := range st.Custody {
 		findings = append(findings, custodyFinding(cu), leaseFinding(cu, st.Time))
 	}
+	if st.RotationsDue > 0 {
+		findings = append(findings, finding{Check: "rotation", OK: st.RotationsOverdue == 0, Seen: fmt.Sprintf("shares of %s are older than the policy says, %d of them overdue", plural(st.RotationsDue, "key"), st.RotationsOverdue),
+			Hint: "approve what the ledger asks for: quorate request list --by timer/rotation; or ask: quorate ceremony open --mode refresh --all"})
+	}
 	return a.report(st.Node, findings)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/quorate/quorate/internal/opsapi"
 )
 
 func (a *app) keyCommand() *cobra.Command {
@@ -24,15 +26,26 @@ func (a *app) keyList(ctx context.Context, _ []string) error {
 		return err
 	}
 	return a.print(keys, func(t *table) {
-		t.row("PUBKEY", "STATE", "PROVENANCE", "SHARES", "OWNER", "LAST USE")
+		t.row("PUBKEY", "STATE", "PROVENANCE", "SHARES", "OWNER", "LAST USE", "ROTATION")
 		for _, k := range keys {
 			used := "never"
 			if k.LastUse != nil {
 				used = clock(*k.LastUse)
 			}
-			t.row(k.PublicKey, k.State, k.Provenance, shares(k.Threshold, k.Holders), k.Owner, used)
+			t.row(k.PublicKey, k.State, k.Provenance, shares(k.Threshold, k.Holders), k.Owner, used, rotation(k))
 		}
 	})
+}
+
+// rotation says when a key gets new shares.
+func rotation(k opsapi.Key) string {
+	switch {
+	case k.RotationDue == nil:
+		return "never"
+	case k.Rotation != "":
+		return k.Rotation + " since " + clock(*k.RotationDue)
+	}
+	return clock(*k.RotationDue)
 }
 
 func (a *app) keyShow(ctx context.Context, args []string) error {
@@ -51,6 +64,10 @@ func (a *app) keyShow(ctx context.Context, args []string) error {
 		t.row("provenance", k.Provenance)
 		t.row("shares", shares(k.Threshold, k.Holders))
 		t.row("epoch", k.Epoch)
+		if k.SharesSince != nil {
+			t.row("shares since", clock(*k.SharesSince))
+		}
+		t.row("rotation", rotation(k))
 		t.row("owner", k.Owner)
 		t.row("purpose", k.Purpose)
 		t.row("ceremony", k.Ceremony)

@@ -102,6 +102,10 @@ func (p *nodeProcess) run(ctx context.Context, metrics *signerapi.Metrics) error
 	if err := metrics.Assemblies(p.node.Hall().Rooms); err != nil {
 		return err
 	}
+	if err := metrics.Gauge("quorate_rotations_overdue", "Keys whose shares are older than the policy says, beyond its grace.",
+		func() float64 { _, overdue := p.rotations(); return float64(overdue) }); err != nil {
+		return err
+	}
 	signing, err := p.signerServer(metrics)
 	if err != nil {
 		return err
@@ -189,7 +193,18 @@ func (p *nodeProcess) Status(ctx context.Context) opsapi.Status {
 		st.Peers = append(st.Peers, s)
 	}
 	st.Custody = []opsapi.Custody{p.custodyStatus(ctx)}
+	st.RotationsDue, st.RotationsOverdue = p.rotations()
 	return st
+}
+
+// rotations counts the keys that the policy wants new shares for.
+func (p *nodeProcess) rotations() (due, overdue int) {
+	view, err := p.node.View()
+	height, at := p.node.Height()
+	if err != nil || height == 0 {
+		return 0, 0
+	}
+	return view.Rotations(uint64(at.UnixMilli()))
 }
 
 // askTime bounds a question to custody that somebody waits for.

@@ -317,6 +317,7 @@ func (s *State) advance(ctx txContext, board *dkg.Board, events []dkg.Event, mes
 				}
 				s.close(board)
 				s.record(ctx, Event{Kind: EventCeremonyDone, Object: object, Detail: fmt.Sprintf("dealers %s, holders %s", board.Dealers(), board.Holders())})
+				s.watchShares(ctx, id)
 			case dkg.PhaseAborted:
 				s.close(board)
 				s.record(ctx, Event{Kind: EventCeremonyAborted, Object: object})

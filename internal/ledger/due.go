@@ -12,10 +12,12 @@ import (
 
 // Kinds of things that become due.
 const (
-	dueRequest = "request"
-	dueReturn  = "return" // a suspended member comes back
-	dueTimer   = "timer"
-	dueThaw    = "thaw" // a frozen key comes back
+	dueRequest  = "request"
+	dueReturn   = "return"   // a suspended member comes back
+	dueRotation = "rotation" // the shares that a ceremony made may have grown too old
+	dueSharings = "sharings" // the policy has changed: all shares, from those of a ceremony on
+	dueTimer    = "timer"
+	dueThaw     = "thaw" // a frozen key comes back
 )
 
 func (s *State) timePath(at uint64, kind, id string) proof.Path {
@@ -57,6 +59,10 @@ func (s *State) actOnDue(ctx txContext) {
 			s.requestDue(ctx, d.id)
 		case dueReturn:
 			s.returnDue(ctx, d.id)
+		case dueRotation:
+			s.rotationDue(ctx, d.id)
+		case dueSharings:
+			s.rotationChanged(ctx, d.id)
 		case dueTimer:
 			s.timerDue(ctx, d.id)
 		case dueThaw:

@@ -68,8 +68,11 @@ func (s *State) ask(ctx txContext, b Ask, raw []byte) (id [32]byte, err error) {
 	s.set(s.livePath(id), id[:])
 	s.set(asked, id[:])
 	s.set(s.openedPath(id, r), id[:])
-	if raw != nil {
+	switch {
+	case raw != nil:
 		s.setBody(TxPath(ctx.hash), raw)
+	case b.Keys != nil:
+		s.setBody(askPath(ctx.hash), b.Encode())
 	}
 	s.record(ctx, s.about(r, EventRequested, fmt.Sprintf("tier %s, %d approvals", r.Tier, r.Need.Approvals)))
 	s.wakeAtHeight(r.Height+1, dueRequest, hex.EncodeToString(id[:]))
@@ -384,20 +387,11 @@ func (s *State) about(r *Request, kind EventKind, detail string) Event {
 
 // requestDue looks at a request whose time has come.
 func (s *State) requestDue(ctx txContext, name string) {
-	id, r, ok := s.liveRequest(name)
-	if !ok {
+	id := parseID(name)
+	r, ok := s.Request(id)
+	if !ok || !r.State.Live() {
 		return
 	}
 	ctx.hash = r.Nonce // what follows is because of who asked
 	s.progress(ctx, id, r)
-}
-
-func (s *State) liveRequest(name string) (id [32]byte, r *Request, ok bool) {
-	raw, err := hex.DecodeString(name)
-	if err != nil || len(raw) != len(id) {
-		panic("ledger: own state is damaged: due request " + name)
-	}
-	id = [32]byte(raw)
-	r, ok = s.Request(id)
-	return id, r, ok && r.State.Live()
 }

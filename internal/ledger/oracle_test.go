@@ -30,12 +30,14 @@ type oracle struct {
 	keys     map[string]*oracleKey
 	requests map[[32]byte]*oracleRequest
 	timers   map[string]*oracleTimer
-	opened   map[[32]byte]bool                 // ceremonies
+	opened   map[[32]byte]bool // ceremonies
+	shares   *oracleShares
 	granted  map[[32]byte][][32]byte           // by action hash: the approving transactions
 	wakes    map[wake]bool                     // when to look at something again
 	used     map[action.Signer]map[uint64]bool // nonces
 	top      map[action.Signer]uint64
 
+	about       [][]byte // the keys of the ceremony that is asked for
 	now, height uint64
 	saw         []string // what should stand in the log
 }
@@ -47,6 +49,7 @@ type law struct {
 	nodes []action.Rule // what nodes may do
 	clock bool          // whether timers may do everything
 	never action.Rule   // what nobody may execute
+	every uint64        // when shares are to be made anew
 }
 
 type tierOf struct {
@@ -117,6 +120,9 @@ func (l law) document() string {
 			fmt.Fprintf(&b, "    escalate: {after: %ds, to: [%s]}\n", t.escalate/1000, strings.Join(t.to, ", "))
 		}
 	}
+	if l.every > 0 {
+		fmt.Fprintf(&b, "rotation:\n  - {kind: key, every: %ds}\n", l.every/1000)
+	}
 	return b.String()
 }
 
@@ -133,6 +139,21 @@ type oracleKey struct {
 	state action.KeyState
 	thaw  uint64
 	gas   uint64
+	dealt bool // by a ceremony that enough confirmed
+}
+
+// oracleShares are the shares that one ceremony made of some keys.
+type oracleShares struct {
+	ceremony    [32]byte
+	since, next uint64
+	asked       [32]byte
+	keys        [][]byte
+	commitments [][]byte
+	params      dkg.Params // of a ceremony on any of them
+	begins      bool       // a ceremony about them was just opened
+	renewed     uint64     // until when it waits for somebody to join
+	renews      []string   // which
+	gone        bool
 }
 
 type oracleRequest struct {
@@ -151,6 +172,7 @@ type oracleRequest struct {
 	height, agreedAt   uint64
 	running            bool
 	agreed             []Approval
+	about              [][]byte
 }
 
 type oracleTimer struct {
@@ -293,6 +315,12 @@ func office(at uint64) uint64 {
 // begin lets time pass up to a block.
 func (o *oracle) begin(b Block) {
 	o.now, o.height = b.Time, uint64(b.Height)
+	switch s := o.shares; {
+	case s.begins: // its first phase runs from the block after its opening
+		s.begins, s.renewed = false, o.now+30*60000
+	case o.now >= s.renewed: // nobody joined it
+		s.renews = nil
+	}
 	var ready []wake
 	for w := range o.wakes {
 		if !w.height && w.at <= o.now || w.height && w.at <= o.height {
@@ -319,6 +347,8 @@ func (o *oracle) begin(b Block) {
 			if m := o.members[w.id]; m != nil && m.Suspended <= o.now {
 				o.back(w.id)
 			}
+		case "rotation", "sharings":
+			o.age()
 		case "thaw":
 			if k := o.keys[w.id]; k.state == action.KeyFrozen && k.thaw <= o.now {
 				k.state, k.thaw = action.KeyActive, 0
@@ -337,6 +367,68 @@ func (o *oracle) back(member string) {
 			o.wakes[wake{true, o.height + 1, "request", hex.EncodeToString(id[:])}] = true
 		}
 	}
+}
+
+// age asks for new shares of what has had the present ones too long.
+func (o *oracle) age() {
+	s := o.shares
+	if s.gone {
+		return
+	}
+	delete(o.wakes, wake{false, s.next, "rotation", hex.EncodeToString(s.ceremony[:])})
+	s.next = 1 << 63
+	var due, commitments [][]byte
+	s.gone = true
+	for i, k := range s.keys {
+		state := o.keys[hex.EncodeToString(k)].state
+		if state == action.KeyArchived {
+			continue
+		}
+		s.gone = false
+		every := o.laws[o.law].every
+		switch {
+		case every == 0:
+		case s.since+every > o.now:
+			s.next = min(s.next, s.since+every)
+		case state == action.KeyFrozen || slices.Contains(s.renews, string(k)):
+			s.next = min(s.next, o.now+24*hour)
+		default:
+			due, commitments = append(due, k), append(commitments, s.commitments[i])
+		}
+	}
+	if s.gone {
+		return
+	}
+	if len(due) > 0 {
+		s.next = min(s.next, o.now+24*hour)
+		if r := o.requests[s.asked]; r == nil || !r.state.Live() {
+			o.rotate(due, commitments)
+		}
+	}
+	if s.next < 1<<63 {
+		o.wakes[wake{false, s.next, "rotation", hex.EncodeToString(s.ceremony[:])}] = true
+	}
+}
+
+func (o *oracle) rotate(keys, commitments [][]byte) {
+	s := o.shares
+	who, _ := o.named("timer/rotation")
+	p := s.params
+	p.Mode, p.Keys, p.Epoch, p.Hybrid = dkg.ModeRefresh, uint32(len(keys)), 1, true
+	p.Nonce = wire.Hash(wire.TagRequest, o.cluster[:], []byte("timer/rotation"), s.ceremony[:], eb(o.now))
+	p.Old = dkg.Old{T: p.T, Dealers: p.Members()}
+	p.Deadlines = dkg.Deadlines{Join: 30 * 60000, Deal: 30 * 60000, Verify: 30 * 60000, Answer: 30 * 60000, Confirm: 30 * 60000, Publish: 30 * 60000}
+	p.Expected, _, _ = p.Prior(commitments)
+	a := &action.Action{Rule: action.RuleRefresh, Ceremony: action.Ceremony{Params: p.Encode(), Purpose: "rotation"}}
+	s.asked = [32]byte{}
+	o.about = keys
+	o.ask(who, a, p.Nonce)
+	for id, r := range o.requests {
+		if r.nonce == p.Nonce {
+			s.asked, r.about = id, keys
+		}
+	}
+	o.log(EventRotation, ceremonyName(s.ceremony))
 }
 
 func (o *oracle) ring(name string, at uint64) {
@@ -610,13 +702,20 @@ func (o *oracle) look(r *oracleRequest) {
 	case o.height < r.unlockHigh:
 		o.wakes[wake{true, r.unlockHigh, "request", id}] = true
 		again()
-	case o.now < asker.suspended || !o.laws[o.law].may(policy.Execute, r.a.Rule, asker) || !o.possible(r.a):
+	case r.a.Rule == action.RuleRefresh && !o.renewable(r.about), o.now < asker.suspended || !o.laws[o.law].may(policy.Execute, r.a.Rule, asker) || !o.possible(r.a):
 		o.end(r, RequestFailed, EventFailed)
 	default:
-		r.state = RequestExecuted
+		r.state, o.about = RequestExecuted, r.about
 		o.do(asker, r.a, txs)
 		o.log(EventExecuted, r.name())
 	}
+}
+
+// renewable says whether a refresh of keys can begin.
+func (o *oracle) renewable(keys [][]byte) bool {
+	return !slices.ContainsFunc(keys, func(k []byte) bool {
+		return o.keys[hex.EncodeToString(k)].state != action.KeyActive || slices.Contains(o.shares.renews, string(k))
+	})
 }
 
 // possible says whether an action can be carried out now.
@@ -674,11 +773,13 @@ func (o *oracle) possible(a *action.Action) bool {
 		return err == nil && inner.Rule != action.RuleTimerSet && a.Timer.First > o.now && (a.Timer.Every == 0 || a.Timer.Every >= 60_000)
 	case action.RuleTimerCancel:
 		return o.timers[a.Name] != nil
-	case action.RuleKeygen:
+	case action.RuleDeposit:
+		return k != nil && k.state == action.KeyActive && k.dealt
+	case action.RuleKeygen, action.RuleRefresh:
 		p, err := dkg.ParseParams(a.Ceremony.Params)
-		return err == nil && !o.opened[p.ID()]
+		return err == nil && p.Mode.String() == strings.TrimPrefix(string(a.Rule), "ceremony.") && !o.opened[p.ID()]
 	}
-	return false // deposits to keys without a ceremony, ceremonies with wrong parameters
+	return false // ceremonies with wrong parameters
 }
 
 // do carries an action out.
@@ -686,7 +787,7 @@ func (o *oracle) do(who party, a *action.Action, approvals [][32]byte) {
 	name := hex.EncodeToString(a.PublicKey)
 	k := o.keys[name]
 	switch a.Rule {
-	case action.RuleExit:
+	case action.RuleExit, action.RuleDeposit:
 		o.granted[a.Hash(o.cluster)] = approvals
 		o.log(EventGranted, "validator/"+name)
 	case action.RuleSettings:
@@ -723,6 +824,7 @@ func (o *oracle) do(who party, a *action.Action, approvals [][32]byte) {
 	case action.RulePolicy:
 		o.law = slices.IndexFunc(o.laws, func(l law) bool { return l.document() == string(a.Document) })
 		o.log(EventPolicy, fmt.Sprintf("policy/%x", policyVersion(o.laws[o.law])))
+		o.wakes[wake{true, o.height + 1, "sharings", "0"}] = true
 		for _, id := range slices.SortedFunc(maps.Keys(o.requests), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }) {
 			if r := o.requests[id]; r.state.Live() {
 				o.end(r, RequestStale, EventExpired)
@@ -735,9 +837,15 @@ func (o *oracle) do(who party, a *action.Action, approvals [][32]byte) {
 	case action.RuleTimerCancel:
 		delete(o.timers, a.Name)
 		o.log(EventTimer, "timer/"+a.Name)
-	case action.RuleKeygen:
+	case action.RuleKeygen, action.RuleRefresh:
 		p, _ := dkg.ParseParams(a.Ceremony.Params)
 		o.opened[p.ID()] = true
 		o.log(EventCeremonyOpened, ceremonyName(p.ID()))
+		if a.Rule == action.RuleRefresh {
+			o.shares.begins = true
+			for _, k := range o.about {
+				o.shares.renews = append(o.shares.renews, string(k))
+			}
+		}
 	}
 }

@@ -108,6 +108,7 @@ func (s *State) changePolicy(ctx txContext, document []byte, by [32]byte) error 
 	}
 	s.putPolicy(version, document)
 	s.record(ctx, Event{Kind: EventPolicy, Object: fmt.Sprintf("policy/%x", version)})
+	s.wakeAtHeight(uint64(ctx.block.Height)+1, dueSharings, "0")
 	// What was opened under the old one nobody agrees to under the new one.
 	s.LiveRequests(func(id [32]byte, r *Request) bool {
 		if id != by {
@@ -128,8 +129,7 @@ func (s *State) query(ctx txContext, a *action.Action, who principal) (policy.Qu
 		if err != nil {
 			return q, err
 		}
-		q.Resource = policy.Resource{Kind: "key", ID: fmt.Sprintf("0x%x", a.PublicKey), Domain: string(key.Domain), Owner: key.Owner,
-			Purpose: key.Purpose, State: key.State.String(), Exercise: key.Exercise}
+		q.Resource = keyResource(key)
 		if a.Rule == action.RuleSettings {
 			if f := a.Settings.Set.FeeRecipient; f != nil {
 				q.Params["fee_recipient"] = fmt.Sprintf("0x%x", *f)

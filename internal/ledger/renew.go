@@ -86,9 +86,7 @@ func (s *State) renewable(keys [][]byte) (records []*action.KeyRecord, err error
 		}
 		return records, nil
 	}
-	keys = slices.Clone(keys)
-	slices.SortFunc(keys, bytes.Compare)
-	for _, k := range slices.CompactFunc(keys, bytes.Equal) {
+	for _, k := range slices.CompactFunc(sortedKeys(keys), bytes.Equal) {
 		rec, err := s.Key(action.DomainValidator, k)
 		if err != nil {
 			return nil, err
@@ -96,6 +94,12 @@ func (s *State) renewable(keys [][]byte) (records []*action.KeyRecord, err error
 		records = append(records, rec)
 	}
 	return records, nil
+}
+
+func sortedKeys(keys [][]byte) [][]byte {
+	keys = slices.Clone(keys)
+	slices.SortFunc(keys, bytes.Compare)
+	return keys
 }
 
 func planOne(r Renewal, p dkg.Params, keys []*action.KeyRecord) (CeremonyOpen, error) {

@@ -51,12 +51,20 @@ func to(without dkg.Seats) func(*dkg.Params) {
 // hold.
 func (w *world) follow(last *players, o CeremonyOpen) *players {
 	w.Helper()
-	p := w.open(alice, o)
+	w.want(OK, w.Tx(alice, action.KindRequest, o.Encode()))
+	return w.goOn(last, o.Params)
+}
+
+// goOn plays a renewal that is open.
+func (w *world) goOn(last *players, params dkg.Params) *players {
+	w.Helper()
+	p := &players{world: w, id: params.ID(), seats: map[int]*dkg.Participant{}}
 	result, err := dkg.ReadResult(last.board(), w.view().Source)
 	if err != nil {
 		w.Fatal(err)
 	}
-	for seat := range p.seats {
+	for _, at := range w.Roster {
+		seat := int(at.Index)
 		held := map[string]secret.Bytes{}
 		if last.board().Holders().Has(seat) {
 			shares, err := last.seats[seat].ExposeSecretShares(last.board(), w.view().Source)
@@ -68,7 +76,7 @@ func (w *world) follow(last *players, o CeremonyOpen) *players {
 			}
 		}
 		seed := sha256.Sum256(fmt.Append(nil, "seed of seat ", seat))
-		if p.seats[seat], err = dkg.NewHolder(o.Params, seat, secret.New(seed[:]), func(pk []byte) secret.Bytes { return held[string(pk)] }); err != nil {
+		if p.seats[seat], err = dkg.NewHolder(params, seat, secret.New(seed[:]), func(pk []byte) secret.Bytes { return held[string(pk)] }); err != nil {
 			w.Fatal(err)
 		}
 	}

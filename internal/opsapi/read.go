@@ -23,8 +23,9 @@ func (s *Server) keys(*http.Request) (any, error) {
 		return nil, err
 	}
 	keys := []Key{}
+	_, now := s.config.Ledger.Height()
 	view.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
-		keys = append(keys, keyOf(view, k))
+		keys = append(keys, keyOf(view, k, now))
 		return true
 	})
 	return keys, nil
@@ -43,10 +44,11 @@ func (s *Server) key(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keyOf(view, k), nil
+	_, now := s.config.Ledger.Height()
+	return keyOf(view, k, now), nil
 }
 
-func keyOf(view *ledger.State, k *action.KeyRecord) Key {
+func keyOf(view *ledger.State, k *action.KeyRecord, now time.Time) Key {
 	out := Key{
 		PublicKey: "0x" + hex.EncodeToString(k.PublicKey), Domain: string(k.Domain),
 		State: k.State.String(), Provenance: k.Provenance.String(), Owner: k.Owner, Purpose: k.Purpose, Exercise: k.Exercise,
@@ -55,6 +57,16 @@ func keyOf(view *ledger.State, k *action.KeyRecord) Key {
 	}
 	if a := k.Settings.FeeRecipient; a != nil {
 		out.FeeRecipient = "0x" + hex.EncodeToString(a[:])
+	}
+	out.SharesSince = maybe(view.SharesSince(k))
+	if due, overdue, ok := view.RotationOf(k); ok {
+		switch ms := uint64(now.UnixMilli()); {
+		case ms >= overdue:
+			out.Rotation = "overdue"
+		case ms >= due:
+			out.Rotation = "due"
+		}
+		out.RotationDue = maybe(due)
 	}
 	if ms := view.LastUse(k.Domain, k.PublicKey); ms != 0 {
 		out.LastUse = new(blockTime(ms))

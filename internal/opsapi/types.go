@@ -19,6 +19,10 @@ type Status struct {
 	Time      time.Time `json:"time"`      // of that block
 	Peers     []Peer    `json:"peers"`
 	Custody   []Custody `json:"custody"`
+	// Keys whose shares are older than the policy says, and those of them that
+	// are so beyond its grace.
+	RotationsDue     int `json:"rotations_due"`
+	RotationsOverdue int `json:"rotations_overdue"`
 }
 
 // Peer is another node, as seen from this one.
@@ -72,6 +76,10 @@ type Key struct {
 	Ceremony   string     `json:"ceremony"`
 	Created    uint64     `json:"created"` // height
 	LastUse    *time.Time `json:"last_use,omitempty"`
+
+	SharesSince *time.Time `json:"shares_since,omitempty"` // when the ceremony began that made them
+	RotationDue *time.Time `json:"rotation_due,omitempty"` // when the policy wants new ones
+	Rotation    string     `json:"rotation,omitempty"`     // due or overdue, when the time has come
 
 	FeeRecipient string  `json:"fee_recipient,omitempty"`
 	GasLimit     *uint64 `json:"gas_limit,omitempty,string"`

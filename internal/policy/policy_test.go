@@ -62,7 +62,7 @@ func TestTeam(t *testing.T) {
 		{Request, "key.freeze", carol, key1, ""},
 		{Request, "ceremony.refresh", carol, Resource{Kind: "ceremony", ID: "c"}, ""},
 		{Request, "ceremony.reshare", node0, Resource{Kind: "ceremony", ID: "c"}, "no permit applies"},
-		{Request, "secret.get", alice, Resource{Kind: "secret", ID: "s"}, `forbidden by "no-secrets-yet" on line 27 (nobody has decided who may read secrets)`},
+		{Request, "secret.get", alice, Resource{Kind: "secret", ID: "s"}, `forbidden by "no-secrets-yet" on line 36 (nobody has decided who may read secrets)`},
 		{Approve, "member.remove", alice, Resource{Kind: "member", ID: "alice"}, `forbidden by "not-on-oneself"`},
 		{Approve, "member.remove", alice, Resource{Kind: "member", ID: "bob"}, ""},
 		{Veto, "member.remove", alice, Resource{Kind: "member", ID: "alice"}, `forbidden by "not-on-oneself"`},

@@ -55,6 +55,9 @@ func (p *Policy) Rotation(r Resource) (Rotation, bool) {
 	return first(p.rotations, func(x Rotation) bool { return x.matches(r) })
 }
 
+// Rotates says whether anything is ever to be rotated.
+func (p *Policy) Rotates() bool { return len(p.rotations) > 0 }
+
 // Retention returns how long records are kept; false: for good.
 func (p *Policy) Retention(of string) (Retention, bool) {
 	return first(p.retentions, func(x Retention) bool { return x.Of == of })
