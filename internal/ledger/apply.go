@@ -50,6 +50,7 @@ func (s *State) Genesis(g *action.Genesis) error {
 	}
 	s.set(s.networkPath(), network.Encode())
 	ctx := txContext{block: Block{Time: uint64(g.Time.UnixMilli())}, who: theLedger, salt: s.cluster[:]}
+	s.rulesChanged(ctx)
 	s.record(ctx, Event{Kind: EventGenesis, Object: s.cluster.String(), Detail: fmt.Sprintf("%d nodes, %d members", len(g.Nodes), len(g.Members))})
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 const (
 	dueRequest  = "request"
 	dueReturn   = "return"   // a suspended member comes back
+	dueErase    = "erase"    // bodies of events may have been kept long enough
 	dueRotation = "rotation" // the shares that a ceremony made may have grown too old
 	dueSharings = "sharings" // the policy has changed: all shares, from those of a ceremony on
 	dueTimer    = "timer"
@@ -59,6 +60,8 @@ func (s *State) actOnDue(ctx txContext) {
 			s.requestDue(ctx, d.id)
 		case dueReturn:
 			s.returnDue(ctx, d.id)
+		case dueErase:
+			s.eraseDue(ctx, d.id)
 		case dueRotation:
 			s.rotationDue(ctx, d.id)
 		case dueSharings:

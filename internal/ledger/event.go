@@ -46,6 +46,7 @@ const (
 	EventKeyRenewed      EventKind = 30 // keys have shares of a new epoch
 	EventStopped         EventKind = 34 // an old holder said where it stopped
 	EventRotation        EventKind = 31 // keys have had their shares for longer than the policy says
+	EventErased          EventKind = 32 // bodies of events were kept for as long as the policy says
 )
 
 // Event is one entry of the audit log, the same everywhere: who did what to

@@ -21,7 +21,7 @@ func (k EventKind) String() string {
 		EventRequested: "requested", EventApproved: "approved", EventVetoed: "vetoed", EventCancelled: "cancelled", EventExpired: "expired",
 		EventEscalated: "escalated", EventLocked: "time lock", EventExecuted: "executed", EventFailed: "failed",
 		EventMember: "member", EventPolicy: "policy", EventKeyFrozen: "key frozen", EventKeyUnfrozen: "key unfrozen", EventTimer: "timer",
-		EventRotation: "rotation",
+		EventRotation: "rotation", EventErased: "erased",
 	}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]

@@ -37,7 +37,10 @@ type oracle struct {
 	used     map[action.Signer]map[uint64]bool // nonces
 	top      map[action.Signer]uint64
 
-	about       [][]byte // the keys of the ceremony that is asked for
+	past        []Event      // all there ever were
+	erased      map[int]bool // of them
+	looks       uint64       // when erasing goes on
+	about       [][]byte     // the keys of the ceremony that is asked for
 	now, height uint64
 	saw         []string // what should stand in the log
 }
@@ -50,6 +53,7 @@ type law struct {
 	clock bool          // whether timers may do everything
 	never action.Rule   // what nobody may execute
 	every uint64        // when shares are to be made anew
+	keep  [2]uint64     // how long bodies of events, and those about requests, are kept; 0: for good
 }
 
 type tierOf struct {
@@ -122,6 +126,14 @@ func (l law) document() string {
 	}
 	if l.every > 0 {
 		fmt.Fprintf(&b, "rotation:\n  - {kind: key, every: %ds}\n", l.every/1000)
+	}
+	if l.keep != [2]uint64{} {
+		b.WriteString("retention:\n")
+	}
+	for i, of := range []string{"events", "requests"} {
+		if l.keep[i] > 0 {
+			fmt.Fprintf(&b, "  - {of: %s, keep: %ds}\n", of, l.keep[i]/1000)
+		}
 	}
 	return b.String()
 }
@@ -347,6 +359,8 @@ func (o *oracle) begin(b Block) {
 			if m := o.members[w.id]; m != nil && m.Suspended <= o.now {
 				o.back(w.id)
 			}
+		case "erase":
+			o.erase()
 		case "rotation", "sharings":
 			o.age()
 		case "thaw":
@@ -366,6 +380,56 @@ func (o *oracle) back(member string) {
 		if r.state.Live() && slices.ContainsFunc(r.agreed, func(a Approval) bool { return a.Member == member }) {
 			o.wakes[wake{true, o.height + 1, "request", hex.EncodeToString(id[:])}] = true
 		}
+	}
+}
+
+// erase forgets what has been kept for long enough.
+func (o *oracle) erase() {
+	delete(o.wakes, wake{false, o.looks, "erase", "log"})
+	o.looks = 1 << 63
+	some := false
+	for class := range 4 { // the rest, requests, ceremonies, usage
+		keep := o.laws[o.law].keep[0]
+		if own := o.laws[o.law].keep[1]; class == 1 && own > 0 {
+			keep = own
+		}
+		if keep == 0 {
+			continue
+		}
+		stops := o.now + keep
+		for i, ev := range o.past {
+			of := 0
+			switch {
+			case slices.Contains([]EventKind{EventRequested, EventApproved, EventVetoed, EventCancelled, EventExpired, EventEscalated, EventLocked, EventExecuted, EventFailed}, ev.Kind):
+				of = 1
+			case slices.Contains([]EventKind{EventCeremonyOpened, EventCeremonyStep, EventCeremonyFault, EventCeremonyDone, EventCeremonyAborted}, ev.Kind):
+				of = 2
+			case ev.Kind == EventUsage:
+				of = 3
+			}
+			if o.erased[i] {
+				continue
+			}
+			if ev.Time+keep > o.now {
+				stops = ev.Time + keep
+				break
+			}
+			if of != class {
+				continue
+			}
+			if raw, err := hex.DecodeString(strings.TrimPrefix(ev.Object, "request/")); class == 1 && err == nil && o.requests[[32]byte(raw)].state.Live() {
+				stops = o.now + 24*hour
+				break
+			}
+			o.erased[i], some = true, true
+		}
+		o.looks = min(o.looks, max(stops, o.now+24*hour))
+	}
+	if some {
+		o.log(EventErased, "log")
+	}
+	if o.looks < 1<<63 {
+		o.wakes[wake{false, o.looks, "erase", "log"}] = true
 	}
 }
 
@@ -825,6 +889,7 @@ func (o *oracle) do(who party, a *action.Action, approvals [][32]byte) {
 		o.law = slices.IndexFunc(o.laws, func(l law) bool { return l.document() == string(a.Document) })
 		o.log(EventPolicy, fmt.Sprintf("policy/%x", policyVersion(o.laws[o.law])))
 		o.wakes[wake{true, o.height + 1, "sharings", "0"}] = true
+		o.wakes[wake{true, o.height + 1, "erase", "log"}] = true
 		for _, id := range slices.SortedFunc(maps.Keys(o.requests), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }) {
 			if r := o.requests[id]; r.state.Live() {
 				o.end(r, RequestStale, EventExpired)

@@ -108,7 +108,7 @@ func (s *State) changePolicy(ctx txContext, document []byte, by [32]byte) error 
 	}
 	s.putPolicy(version, document)
 	s.record(ctx, Event{Kind: EventPolicy, Object: fmt.Sprintf("policy/%x", version)})
-	s.wakeAtHeight(uint64(ctx.block.Height)+1, dueSharings, "0")
+	s.rulesChanged(ctx)
 	// What was opened under the old one nobody agrees to under the new one.
 	s.LiveRequests(func(id [32]byte, r *Request) bool {
 		if id != by {
@@ -117,6 +117,13 @@ func (s *State) changePolicy(ctx txContext, document []byte, by [32]byte) error 
 		return true
 	})
 	return nil
+}
+
+// rulesChanged has the next block act on what a policy states as data.
+func (s *State) rulesChanged(ctx txContext) {
+	next := uint64(ctx.block.Height) + 1
+	s.wakeAtHeight(next, dueSharings, "0")
+	s.wakeAtHeight(next, dueErase, eraseName)
 }
 
 // query is an action as a policy sees it.

@@ -27,7 +27,7 @@ var (
 	either    = []string{action.RoleCustodian, action.RoleApprover}
 	ofMembers = []action.Rule{action.RuleRemove, action.RuleUpdate, action.RuleReinstate, action.RuleUnfreeze}
 	laws      = []law{
-		{name: "two", nodes: []action.Rule{action.RuleSettings, action.RuleFreeze}, clock: true, every: 2 * day, tiers: []tierOf{
+		{name: "two", nodes: []action.Rule{action.RuleSettings, action.RuleFreeze}, clock: true, every: 2 * day, keep: [2]uint64{0, 7 * day}, tiers: []tierOf{
 			{name: "exit", rules: []action.Rule{action.RuleExit}, need: action.Need{Approvals: 2, Operators: 2}, roles: custodian, self: true, deadline: 24 * hour, veto: either},
 			{name: "machine", rules: []action.Rule{action.RuleSettings}, nodes: true, need: action.Need{Approvals: 1}, roles: []string{action.RoleApprover}, deadline: 2 * hour, veto: custodian},
 			{name: "settings", rules: []action.Rule{action.RuleSettings, action.RuleDeposit}, need: action.Need{Approvals: 2, Operators: 2}, roles: custodian, self: true,
@@ -45,7 +45,7 @@ var (
 			{name: "policy", rules: []action.Rule{action.RulePolicy}, need: action.Need{Approvals: 2, Operators: 2}, roles: either, delay: hour, blocks: 2, veto: custodian},
 			{name: "rest"},
 		}},
-		{name: "three", clock: true, every: day, nodes: []action.Rule{action.RuleSettings}, tiers: []tierOf{
+		{name: "three", clock: true, every: day, keep: [2]uint64{9 * day, 8 * day}, nodes: []action.Rule{action.RuleSettings}, tiers: []tierOf{
 			{name: "settings", rules: []action.Rule{action.RuleSettings}, office: true, veto: custodian},
 			{name: "exit", rules: []action.Rule{action.RuleExit}, need: action.Need{Approvals: 3, Operators: 3, Regions: 2}, roles: either, self: true, delay: 10 * minute, blocks: 1, office: true, veto: either},
 			{name: "rest", need: action.Need{Approvals: 2, Operators: 2}, roles: either, self: true, delay: 1000, blocks: 1, deadline: 8 * hour, veto: custodian},
@@ -88,10 +88,10 @@ var everybody = []string{"ana", "abe", "bo", "cy", "dan", "bot", "eve"}
 
 func newSociety(t *rapid.T, base *world) *society {
 	w := *base
-	w.state, w.bodies, w.events = maps.Clone(base.state), maps.Clone(base.bodies), nil
+	w.state, w.bodies, w.events = maps.Clone(base.state), maps.Clone(base.bodies), slices.Clone(base.events)
 	s := &society{world: &w, t: t, rand: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)), nonces: map[action.Signer]uint64{}}
 	o := &oracle{cluster: w.ID, laws: laws, floors: floors, nodes: map[string]party{}, members: map[string]*action.MemberRecord{}, keys: map[string]*oracleKey{},
-		requests: map[[32]byte]*oracleRequest{}, timers: map[string]*oracleTimer{}, opened: map[[32]byte]bool{}, granted: map[[32]byte][][32]byte{},
+		requests: map[[32]byte]*oracleRequest{}, timers: map[string]*oracleTimer{}, opened: map[[32]byte]bool{}, erased: map[int]bool{}, granted: map[[32]byte][][32]byte{},
 		wakes: map[wake]bool{}, used: map[action.Signer]map[uint64]bool{}, top: map[action.Signer]uint64{}}
 	s.oracle = o
 	for _, n := range w.Genesis.Nodes {
@@ -126,7 +126,8 @@ func newSociety(t *rapid.T, base *world) *society {
 	w.commit(st)
 	s.dealt(&w)
 	st = w.view()
-	st.wakeAtHeight(uint64(w.block.Height)+1, dueSharings, "0")
+	st.rulesChanged(txContext{block: w.block})
+	o.wakes[wake{true, uint64(w.block.Height) + 1, "erase", "log"}] = true
 	w.commit(st)
 	for i := range 2 {
 		k := w.giveKey(action.KeyRecord{PublicKey: []byte{byte(i + 1)}, State: action.KeyActive})
@@ -331,7 +332,7 @@ func (s *society) anything() []byte {
 
 var ofGovernance = func() map[EventKind]bool {
 	kinds := map[EventKind]bool{EventCeremonyOpened: true, EventKeySettings: true, EventKeyArchived: true, EventGranted: true, EventDenied: true}
-	kinds[EventRotation] = true
+	kinds[EventRotation], kinds[EventErased] = true, true
 	for k := EventRequested; k <= EventTimer; k++ {
 		kinds[k] = true
 	}
@@ -348,7 +349,7 @@ func (s *society) step() uint64 {
 // live makes a block, and compares what the ledger did with what it should have done.
 func (s *society) live(seen map[string]int) {
 	o := s.oracle
-	o.saw = nil
+	o.saw, o.past = nil, s.events
 	st := s.begin(s.block.Time + s.step())
 	o.begin(s.block)
 	for range s.below(6) {
@@ -462,6 +463,11 @@ func (s *society) audit() {
 			}
 		}
 	}
+	for i := range s.events {
+		if gone := st.Event(uint64(i)) == nil; gone != o.erased[i] {
+			s.t.Fatalf("the body of event %d is erased: %t, want %t", i, gone, o.erased[i])
+		}
+	}
 	if st.PolicyVersion() != policyVersion(laws[o.law]) {
 		s.t.Fatal("another policy is in force")
 	}
@@ -500,7 +506,7 @@ func TestAgainstOracle(t *testing.T) {
 		}
 	})
 	t.Logf("%v", seen)
-	for _, kind := range []EventKind{EventRequested, EventVetoed, EventCancelled, EventExpired, EventEscalated, EventLocked, EventExecuted, EventGranted, EventMember, EventTimer, EventRotation} {
+	for _, kind := range []EventKind{EventRequested, EventVetoed, EventCancelled, EventExpired, EventEscalated, EventLocked, EventExecuted, EventGranted, EventMember, EventTimer, EventRotation, EventErased} {
 		if seen[kind.String()] == 0 {
 			t.Errorf("%s never happened: what people do is too narrow", kind)
 		}
