@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -68,6 +69,11 @@ type config struct {
 
 	// Hosts are further names by which the HTTP servers may be addressed.
 	Hosts []string `yaml:"hosts,omitempty"`
+
+	// KeepBlocks, when set, is how long this node keeps blocks at most, as 720h,
+	// a week at least. In any case they go when the policy has bodies of events
+	// erased. Who was away for longer than the others keep blocks cannot catch up.
+	KeepBlocks time.Duration `yaml:"keep_blocks,omitempty"`
 
 	// Log is the least level that is logged: debug, info, warn or error.
 	Log string `yaml:"log"`
@@ -240,8 +246,13 @@ func (h home) readConfig() (config, error) {
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return c, fmt.Errorf("read %s: %w", h.config(), err)
 	}
+	if c.KeepBlocks != 0 && c.KeepBlocks < minKeepBlocks {
+		return c, fail(exitBadUse, "leave it out, or say at least 168h", "read %s: keep_blocks is %s: who was away for longer could not catch up", h.config(), c.KeepBlocks)
+	}
 	return c, nil
 }
+
+const minKeepBlocks = 7 * 24 * time.Hour
 
 // runCustody runs a verb of the custody binary that ends by itself.
 func runCustody(binary string, args ...string) ([]byte, error) {

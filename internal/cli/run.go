@@ -65,7 +65,7 @@ func runNode(ctx context.Context, h home, binary string, stderr io.Writer) error
 	metrics := signerapi.NewMetrics(readVersion().Version)
 	p.node, err = node.Open(node.Config{
 		Name: rec.Name, Home: string(h), Log: p.log, CustodySocket: socket, Observe: metrics,
-		ConsensusListen: conf.Listen.Consensus, PeerListen: conf.Listen.Peer, Witnesses: conf.witnesses(),
+		ConsensusListen: conf.Listen.Consensus, PeerListen: conf.Listen.Peer, Witnesses: conf.witnesses(), KeepBlocks: conf.KeepBlocks,
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 
@@ -29,7 +30,9 @@ type app struct {
 	cluster action.ClusterID
 	store   *store.Store
 	log     *slog.Logger
-	fatal   func(error) // the state can no longer be trusted: stop the process
+	fatal   func(error)       // the state can no longer be trusted: stop the process
+	keep    time.Duration     // how long this node keeps blocks; 0: as long as the policy lets it
+	blocks  func() blockStore // the engine's, nil before it has started; nil where there is none
 
 	mu      sync.Mutex
 	seen    ledger.Seen
@@ -329,7 +332,11 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 	a.staged, a.state, a.waiting = nil, nil, quota{}
 	close(a.moved)
 	a.moved = make(chan struct{})
-	return &abci.ResponseCommit{}, nil
+	retain, err := a.retainHeight()
+	if err != nil {
+		return nil, a.stop(err)
+	}
+	return &abci.ResponseCommit{RetainHeight: retain}, nil
 }
 
 // takeChangedKeys returns the keys that blocks changed since it was last asked.

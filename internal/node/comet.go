@@ -110,6 +110,7 @@ type engine struct {
 	keys         keys
 	clock        func() time.Time // of the votes; nil: the engine's
 	log          *slog.Logger
+	blocks       *cmtdb.DB // where to put the database of blocks; may be nil
 }
 
 // start starts consensus. It returns when the engine runs; the ledger may
@@ -139,7 +140,7 @@ func (e engine) start(ctx context.Context, app abci.Application) (*cmtnode.Node,
 		&p2p.NodeKey{PrivKey: cmted25519.PrivKey(e.keys.identity.ExposeEd25519())},
 		proxy.NewConnSyncLocalClientCreator(app),
 		func() (*cmttypes.GenesisDoc, error) { return gd, nil },
-		openLingering,
+		e.open,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
 		engineLog{l: e.log.With("part", "engine")})
 	if err != nil {
@@ -157,8 +158,11 @@ type lingering struct{ cmtdb.DB }
 
 func (lingering) Close() error { return nil }
 
-func openLingering(c *cmtcfg.DBContext) (cmtdb.DB, error) {
+func (e engine) open(c *cmtcfg.DBContext) (cmtdb.DB, error) {
 	db, err := cmtcfg.DefaultDBProvider(c)
+	if e.blocks != nil && c.ID == "blockstore" {
+		*e.blocks = db
+	}
 	return lingering{db}, err
 }
 

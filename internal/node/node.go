@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	cmtdb "github.com/cometbft/cometbft-db"
 	cmtnode "github.com/cometbft/cometbft/node"
 	"golang.org/x/sync/errgroup"
 
@@ -52,6 +53,11 @@ type Config struct {
 	// timeouts go by the system in any case.
 	Clock func() time.Time
 
+	// KeepBlocks, when set, is how long blocks are kept at most. In any case
+	// they go when the policy has bodies of events erased. A node that was away
+	// for longer than the others keep blocks cannot catch up from them.
+	KeepBlocks time.Duration
+
 	Log *slog.Logger
 
 	// Observe is told how signing goes. May be nil.
@@ -88,6 +94,7 @@ type Node struct {
 	importing chan struct{}                // holds one element while a keystore is imported
 	engine    atomic.Pointer[cmtnode.Node] // nil until Run has started it
 	started   chan struct{}                // closed when it has
+	blocks    cmtdb.DB                     // the engine's block store
 	failed    chan error
 }
 
@@ -134,6 +141,7 @@ func Open(cfg Config) (*Node, error) {
 	if n.app, err = newApp(n.genesis, n.cluster, n.store, n.log, n.fail); err != nil {
 		return nil, err
 	}
+	n.app.keep, n.app.blocks = cfg.KeepBlocks, n.engineBlocks
 	n.custody = custody.NewClient(cfg.CustodySocket)
 	n.hall = hall.New(hall.Config{View: n.View, Submit: n.submitFor, Dir: filepath.Join(cfg.Home, "letters")})
 	if err := n.openPeers(); err != nil {
@@ -196,7 +204,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(parts)
 	engine, err := engine{
 		home: n.cfg.Home, listen: n.cfg.ConsensusListen, self: n.cfg.Name, genesis: n.genesis, cluster: n.cluster, doc: n.genesisDoc,
-		keys: n.keys, clock: n.cfg.Clock, log: n.log,
+		keys: n.keys, clock: n.cfg.Clock, log: n.log, blocks: &n.blocks,
 	}.start(ctx, n.app)
 	if err != nil {
 		return err
@@ -223,6 +231,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.reportUsage(ctx) })
 	g.Go(func() error { return n.keepLease(ctx) })
 	g.Go(func() error { return n.followLog(ctx) })
+	g.Go(func() error { return n.reclaimSpace(ctx) })
 	err = g.Wait()
 	stopEngine(engine, n.log)
 	return err

@@ -12,6 +12,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/storage"
+	"github.com/syndtr/goleveldb/leveldb/util"
 
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -273,6 +274,20 @@ func (s *Store) prune(oldest uint64, rider *leveldb.Batch) error {
 	}
 	return nil
 }
+
+// Compact throws away what was erased of the bodies that can be. Until then
+// the database only says that it is gone.
+func (s *Store) Compact() error {
+	for _, prefix := range erasable {
+		if err := s.db.CompactRange(*util.BytesPrefix(areaKey(areaBody, []byte(prefix)))); err != nil {
+			return fmt.Errorf("compact store: %w", err)
+		}
+	}
+	return nil
+}
+
+// erasable is how the keys of bodies begin that the ledger erases.
+var erasable = []string{"event/", "tx/", "ask/"}
 
 // fail makes err the answer to everything from now on.
 func (s *Store) fail(err error) error {
