@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/durable"
+	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/opsapi"
 	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/wire"
@@ -119,6 +121,8 @@ type policyChanges struct {
 	To      string          `json:"to"`
 	Summary string          `json:"summary"`
 	Changes []policy.Change `json:"changes"`
+	// Misplaced says which shares are now where the new one would not have them.
+	Misplaced []string `json:"misplaced"`
 }
 
 func (a *app) policyDiff(ctx context.Context, args []string) error {
@@ -225,7 +229,61 @@ func compare(ctx context.Context, c *opsapi.Client, next *policy.Policy) (*polic
 	from, to := old.Hash(), next.Hash()
 	out := &policyChanges{From: hex.EncodeToString(from[:]), To: hex.EncodeToString(to[:]), Changes: u.diff(old, next)}
 	out.Summary = policy.Summary(out.Changes)
+	if out.Misplaced, err = misplaced(ctx, c, next, keys, now.Principals); err != nil {
+		return nil, nil, err
+	}
+	if len(out.Misplaced) > 0 {
+		out.Summary += "Contradicted by where shares are now, which it does not move (quorate ceremony open --mode reshare does)\n"
+		for _, line := range out.Misplaced {
+			out.Summary += "  " + line + "\n"
+		}
+	}
 	return out, who, nil
+}
+
+// misplaced says which keys have shares outside the regions in which a policy
+// lets them be, those that are alike together.
+func misplaced(ctx context.Context, c *opsapi.Client, next *policy.Policy, keys []opsapi.Key, principals []opsapi.Principal) ([]string, error) {
+	ceremonies, err := c.Ceremonies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	regions := map[string]string{}
+	for _, p := range principals {
+		if p.Kind == "node" {
+			regions[p.ID] = p.Region
+		}
+	}
+	type place struct {
+		seats  dkg.Seats
+		roster action.Roster
+	}
+	places := map[string]place{}
+	for _, one := range ceremonies {
+		var at place
+		for _, s := range one.Seats {
+			at.roster = append(at.roster, action.Seat{Index: uint16(s.Index), Node: s.Node, Region: regions[s.Node]})
+			if s.Member {
+				at.seats = at.seats.With(s.Index)
+			}
+		}
+		places[one.ID] = at
+	}
+	out := []string{}
+	count := map[string]int{}
+	for _, k := range keys {
+		at := places[k.Ceremony]
+		why := ledger.Outside(next, policy.Resource{Kind: "key", Domain: k.Domain, Purpose: k.Purpose}, at.seats, at.roster)
+		if why != "" {
+			if count[why]++; count[why] == 1 {
+				out = append(out, why)
+			}
+		}
+	}
+	for i, why := range out {
+		out[i] = fmt.Sprintf("%s: %s", plural(count[why], "key"), why)
+	}
+	return out, nil
 }
 
 // universe is what two policies are compared over.

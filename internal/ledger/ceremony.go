@@ -178,6 +178,9 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 	if err := s.claim(p, keys, id, ctx.who, roster); err != nil {
 		return err
 	}
+	if err := s.checkResidency(p, b.Purpose, keys, roster); err != nil {
+		return err
+	}
 	board, events, err := dkg.NewBoard(p, ctx.block.Time)
 	if err != nil {
 		return refuse(CodeMalformed, "%w", err)
