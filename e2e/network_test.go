@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,8 +44,9 @@ const (
 )
 
 // newNetCluster founds a cluster of operators who know nothing but each
-// other's addresses, with the commands that they would use.
-func newNetCluster(t *testing.T, validators int) *netCluster {
+// other's addresses, with the commands that they would use. Founding is what
+// the genesis says beside them; without, what development clusters have.
+func newNetCluster(t *testing.T, validators int, founding ...string) *netCluster {
 	t.Helper()
 	const size = 4
 	c := &netCluster{cluster: emptyCluster(t), base: 9000, hub: holdNamespace(t)}
@@ -84,7 +86,10 @@ func newNetCluster(t *testing.T, validators int) *netCluster {
 			Signer: fmt.Sprintf("http://127.0.0.1:%d", at), Ops: fmt.Sprintf("http://127.0.0.1:%d", at+3)})
 	}
 	genesis := filepath.Join(c.dir, "genesis.json")
-	c.quorate(append([]string{"node", "genesis", "--network", c.dir + ".yaml", "--history", "none", "--policy", "dev", "--out", genesis}, records...)...)
+	if founding == nil {
+		founding = []string{"--policy", "dev"}
+	}
+	c.quorate(slices.Concat([]string{"node", "genesis", "--network", c.dir + ".yaml", "--history", "none", "--out", genesis}, founding, records)...)
 	for i, n := range c.nodes {
 		c.quorate("node", "join", "--home", n.Home, "--genesis", genesis)
 		c.runs = append(c.runs, nil)
