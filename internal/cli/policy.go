@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quorate/quorate/internal/action"
-	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/opsapi"
@@ -254,26 +253,18 @@ func misplaced(ctx context.Context, c *opsapi.Client, next *policy.Policy, keys 
 			regions[p.ID] = p.Region
 		}
 	}
-	type place struct {
-		seats  dkg.Seats
-		roster action.Roster
-	}
-	places := map[string]place{}
+	places := map[string][]ledger.Holder{}
 	for _, one := range ceremonies {
-		var at place
 		for _, s := range one.Seats {
-			at.roster = append(at.roster, action.Seat{Index: uint16(s.Index), Node: s.Node, Region: regions[s.Node]})
 			if s.Member {
-				at.seats = at.seats.With(s.Index)
+				places[one.ID] = append(places[one.ID], ledger.Holder{Seat: s.Index, Name: s.Node, Region: regions[s.Node]})
 			}
 		}
-		places[one.ID] = at
 	}
 	out := []string{}
 	count := map[string]int{}
 	for _, k := range keys {
-		at := places[k.Ceremony]
-		why := ledger.Outside(next, policy.Resource{Kind: "key", Domain: k.Domain, Purpose: k.Purpose}, at.seats, at.roster)
+		why := ledger.Outside(next, policy.Resource{Kind: "key", Domain: k.Domain, Purpose: k.Purpose}, places[k.Ceremony])
 		if why != "" {
 			if count[why]++; count[why] == 1 {
 				out = append(out, why)

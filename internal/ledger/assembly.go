@@ -119,6 +119,13 @@ func (s *State) openAssembly(ctx txContext, a *action.Assembly, list []byte) err
 	if err := s.roomForAssembly(ctx.who); err != nil {
 		return err
 	}
+	var holders []Holder
+	for i, seat := range seats {
+		holders = append(holders, Holder{i + 1, seat.Name, seat.Region})
+	}
+	if err := s.mayHold(newKey(a.Purpose), holders); err != nil {
+		return err
+	}
 	var roster assembly.Roster
 	for i, seat := range seats {
 		roster = append(roster, seat.Key)

@@ -185,6 +185,7 @@ type oracleRequest struct {
 	running            bool
 	agreed             []Approval
 	about              [][]byte
+	closed             uint64
 }
 
 type oracleTimer struct {
@@ -417,7 +418,7 @@ func (o *oracle) erase() {
 			if of != class {
 				continue
 			}
-			if raw, err := hex.DecodeString(strings.TrimPrefix(ev.Object, "request/")); class == 1 && err == nil && o.requests[[32]byte(raw)].state.Live() {
+			if raw, err := hex.DecodeString(strings.TrimPrefix(ev.Object, "request/")); class == 1 && err == nil && (o.requests[[32]byte(raw)].state.Live() || o.now < o.requests[[32]byte(raw)].closed+8*24*hour) {
 				stops = o.now + 24*hour
 				break
 			}
@@ -701,7 +702,7 @@ func (o *oracle) agree(r *oracleRequest) (by []party, txs [][32]byte) {
 }
 
 func (o *oracle) end(r *oracleRequest, state RequestState, kind EventKind) {
-	r.state = state
+	r.state, r.closed = state, o.now
 	o.log(kind, r.name())
 }
 
@@ -769,7 +770,7 @@ func (o *oracle) look(r *oracleRequest) {
 	case r.a.Rule == action.RuleRefresh && !o.renewable(r.about), o.now < asker.suspended || !o.laws[o.law].may(policy.Execute, r.a.Rule, asker) || !o.possible(r.a):
 		o.end(r, RequestFailed, EventFailed)
 	default:
-		r.state, o.about = RequestExecuted, r.about
+		r.state, r.closed, o.about = RequestExecuted, o.now, r.about
 		o.do(asker, r.a, txs)
 		o.log(EventExecuted, r.name())
 	}

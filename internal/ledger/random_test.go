@@ -27,7 +27,7 @@ var (
 	either    = []string{action.RoleCustodian, action.RoleApprover}
 	ofMembers = []action.Rule{action.RuleRemove, action.RuleUpdate, action.RuleReinstate, action.RuleUnfreeze}
 	laws      = []law{
-		{name: "two", nodes: []action.Rule{action.RuleSettings, action.RuleFreeze}, clock: true, every: 2 * day, keep: [2]uint64{0, 7 * day}, tiers: []tierOf{
+		{name: "two", nodes: []action.Rule{action.RuleSettings, action.RuleFreeze}, clock: true, every: 2 * day, keep: [2]uint64{0, 8 * day}, tiers: []tierOf{
 			{name: "exit", rules: []action.Rule{action.RuleExit}, need: action.Need{Approvals: 2, Operators: 2}, roles: custodian, self: true, deadline: 24 * hour, veto: either},
 			{name: "machine", rules: []action.Rule{action.RuleSettings}, nodes: true, need: action.Need{Approvals: 1}, roles: []string{action.RoleApprover}, deadline: 2 * hour, veto: custodian},
 			{name: "settings", rules: []action.Rule{action.RuleSettings, action.RuleDeposit}, need: action.Need{Approvals: 2, Operators: 2}, roles: custodian, self: true,

@@ -46,7 +46,7 @@ func TestResidency(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules, _ := w.view().policy()
-	if out := Outside(rules, keyResource(rec), HoldersOf(rec), w.Roster); out != "" {
+	if out := Outside(rules, keyResource(rec), HoldersAt(HoldersOf(rec), w.Roster)); out != "" {
 		t.Errorf("afterwards %s", out)
 	}
 }

@@ -19,6 +19,9 @@ const (
 	// left over. An erasure is an event itself, which grows old as well.
 	erasedAgain = 24 * 60 * 60 * 1000
 	eraseName   = "log"
+	// shownFor is how long after a request's end somebody may have to be shown
+	// who agreed: longer than a ceremony waits for any of its participants.
+	shownFor = 8 * 24 * 60 * 60 * 1000
 )
 
 // classes of events, as policies name them. A class without a rule of its own
@@ -155,7 +158,7 @@ func (s *State) eraseClass(now uint64, class int, at *uint64) (n int, next uint6
 		case ev == nil: // of another class, and gone
 		case ev.Time+keep > now:
 			return n, ev.Time + keep, false
-		case ev.Kind.class() == class && s.stillWaits(ev):
+		case ev.Kind.class() == class && s.stillShown(ev, now):
 			return n, now + erasedAgain, false
 		case ev.Kind.class() == class:
 			s.erase(*at, ev)
@@ -166,15 +169,15 @@ func (s *State) eraseClass(now uint64, class int, at *uint64) (n int, next uint6
 	return n, never, true
 }
 
-// stillWaits says whether an event is of a request that is live: what was said
-// of it may have to be shown again.
-func (s *State) stillWaits(ev *Event) bool {
+// stillShown says whether an event is of a request that is live, or was until
+// lately: what was said of it may have to be shown again.
+func (s *State) stillShown(ev *Event, now uint64) bool {
 	name, ok := strings.CutPrefix(ev.Object, "request/")
 	if !ok {
 		return false
 	}
 	r, ok := s.Request(parseID(name))
-	return ok && r.State.Live()
+	return ok && (r.State.Live() || now < r.Closed+shownFor)
 }
 
 func (s *State) erase(i uint64, ev *Event) {

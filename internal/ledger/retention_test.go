@@ -118,7 +118,7 @@ func TestRetention(t *testing.T) {
 // TestRetentionOfNone: a policy that says nothing keeps everything.
 func TestRetentionOfNone(t *testing.T) {
 	c := newCouncil(t)
-	c.open(c.Ana, &action.Action{Rule: action.RulePolicy, Document: []byte(strings.Replace(keeping("  - {of: usage, keep: 7d}\n"), "name: test", "name: next", 1))})
+	c.open(c.Ana, &action.Action{Rule: action.RulePolicy, Document: []byte(strings.Replace(keeping("  - {of: usage, keep: 8d}\n"), "name: test", "name: next", 1))})
 	c.both()
 	c.days(100)
 	for i := range c.events {
@@ -126,7 +126,7 @@ func TestRetentionOfNone(t *testing.T) {
 			t.Errorf("event %d is gone", i)
 		}
 	}
-	if least, ok := c.view().ShortestRetention(); !ok || least != 7*day {
+	if least, ok := c.view().ShortestRetention(); !ok || least != 8*day {
 		t.Errorf("shortest retention %d, %t", least, ok)
 	}
 }

@@ -149,7 +149,7 @@ func TestBadDocuments(t *testing.T) {
 		{"rotation of what", head + perms + tiers + "rotation:\n  - {kind: cluster, every: 1d}\n", "7:12", "kind must be key or secret"},
 		{"rotation never", head + perms + tiers + "rotation:\n  - {kind: key, every: 0}\n", "7:24", "delete the rule"},
 		{"retention of what", head + perms + tiers + "retention:\n  - {of: event, keep: 1y}\n", "7:10", `did you mean "events"?`},
-		{"retention of a day", head + perms + tiers + "retention:\n  - {of: events, keep: 1d}\n", "7:24", "at least 7d"},
+		{"retention of a day", head + perms + tiers + "retention:\n  - {of: events, keep: 7d}\n", "7:24", "at least 8d"},
 		{"retention twice", head + perms + tiers + "retention:\n  - {of: events, keep: 1y}\n  - {of: events, keep: 2y}\n", "8:10", "keep one"},
 		{"residency nowhere", head + perms + tiers + "residency:\n  - {kind: key, regions: []}\n", "7:26", "name one"},
 		{"inner star", head + perms + tiers + "residency:\n  - {kind: key, purpose: a*b, regions: [eu]}\n", "7:26", "at its end only"},

@@ -78,7 +78,7 @@ func first[R any](rules []R, fits func(R) bool) (R, bool) {
 const maxRules = 64
 
 // minRetention is longer than any ceremony waits for who has to see approvals.
-const minRetention = 7 * 24 * 60 * 60 * 1000
+const minRetention = 8 * 24 * 60 * 60 * 1000
 
 func (d *document) rotations(n *yaml.Node) (out []Rotation) {
 	for _, c := range d.list(n, "rotation", maxRules) {
@@ -103,7 +103,7 @@ func (d *document) retentions(n *yaml.Node) (out []Retention) {
 		}
 		r := Retention{m.text("of"), m.duration("keep")}
 		if r.Keep < minRetention {
-			d.add(m.pos("keep"), "keep must be at least 7d: until then a ceremony or a grant may have to show who agreed")
+			d.add(m.pos("keep"), "keep must be at least 8d: until then a ceremony or a grant may have to show who agreed")
 		}
 		if !slices.Contains(retained, r.Of) {
 			d.add(m.pos("of"), "nothing named %q is retained: %s", r.Of, didYouMean(r.Of, retained))
