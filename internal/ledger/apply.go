@@ -77,8 +77,10 @@ func (s *State) Misbehaviour(b Block, kind string, vote [20]byte, height int64) 
 }
 
 // Apply carries out a verified transaction, or leaves the state as it was.
-// It is total: whatever the transaction holds, it returns a code. A denial
-// uses up the nonce and is recorded; every other refusal leaves no trace.
+// It is total: whatever the transaction holds, it returns a code. A refusal
+// uses up the nonce, or whoever has a copy of the transaction could bring it
+// again when it would be taken, long after its signer was told no. A denial is
+// recorded as well; every other refusal leaves no other trace.
 func (s *State) Apply(b Block, tx VerifiedTx) Result {
 	ctx := txContext{block: b, hash: tx.hash, salt: tx.env.Salt[:], who: tx.who, key: tx.key}
 	// The nonce again: two copies can stand in one block.
@@ -100,8 +102,10 @@ func (s *State) Apply(b Block, tx VerifiedTx) Result {
 		}
 		return CodeMalformed
 	})
-	if code == CodeDenied {
+	if code != OK {
 		s.useNonce(tx.env.Signer, tx.env.Nonce)
+	}
+	if code == CodeDenied {
 		s.record(ctx, Event{Kind: EventDenied, Detail: why.Error()})
 	}
 	if why != nil {

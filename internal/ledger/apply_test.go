@@ -306,10 +306,10 @@ func TestFailureLeavesNoTrace(t *testing.T) {
 				kind, body = action.KindRequest, CeremonyOpen{Params: w.Params(1, rapid.Byte().Draw(t, "nonce"))}.Encode()
 			}
 			raw := w.Numbered(rapid.SampledFrom(signers).Draw(t, "who"), rapid.Uint64Range(1, 30).Draw(t, "number"), kind, body)
-			before := digest(s)
+			before, traced := digest(s), trace(s)
 			r := carry(s, w.block, raw)
-			if changed := digest(s) != before; changed != (r.Code == OK || r.Code == CodeDenied) {
-				t.Fatalf("%s: state changed: %t", r.Info, changed)
+			if !moved(s, before, traced, r.Code) {
+				t.Fatalf("%s (%s): left no trace, or one that it must not leave", r.Code, r.Info)
 			}
 		}
 	})

@@ -133,9 +133,9 @@ func (h *hall) block(now uint64, replicas []*world, txs [][]byte) []Result {
 	s := h.begin(now)
 	var results []Result
 	for _, raw := range txs {
-		before := digest(s)
+		before := trace(s)
 		r := carry(s, h.world.block, raw)
-		if r.Code != OK && digest(s) != before {
+		if r.Code != OK && trace(s) != before {
 			h.Fatalf("%s left a trace", r.Info)
 		}
 		results = append(results, r)

@@ -705,6 +705,25 @@ func TestHeldBack(t *testing.T) {
 	}
 }
 
+// TestRefusedForGood: who was told no is not surprised later, when somebody
+// who has a copy brings the transaction again and it would be taken.
+func TestRefusedForGood(t *testing.T) {
+	c := newCouncil(t)
+	unfreeze := &action.Action{Rule: action.RuleUnfreeze, Domain: c.key.Domain, PublicKey: c.key.PublicKey}
+	tx := action.Tx{Cluster: c.ID, Kind: action.KindRequest, Signer: member("ana"), Nonce: c.Case.Nonce("ana"), Body: Ask{Action: unfreeze}.Encode()}
+	raw := tx.Sign(c.Ana.Keys[0])
+	if r := c.next(raw)[0]; r.Code != CodeConflict {
+		t.Fatalf("unfreeze what is not frozen: %s (%s)", r.Code, r.Info)
+	}
+	if r, _ := c.ask(c.Abe, &action.Action{Rule: action.RuleFreeze, Domain: c.key.Domain, PublicKey: c.key.PublicKey, Until: c.block.Time + hour}); r.Code != OK {
+		t.Fatal(r)
+	}
+	if r := c.next(raw)[0]; r.Code != CodeNonce || len(live(c.view())) != 0 {
+		t.Errorf("brought again: %s (%s), %d requests", r.Code, r.Info, len(live(c.view())))
+	}
+	c.open(c.Ana, unfreeze) // she herself can ask again
+}
+
 // TestFloorAboveATier: a request that nobody could ever approve is refused,
 // with the reason, and not left to expire.
 func TestFloorAboveATier(t *testing.T) {

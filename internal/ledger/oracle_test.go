@@ -204,7 +204,8 @@ type wake struct {
 const (
 	done    = "done"
 	denied  = "denied"
-	refused = "refused" // without a trace
+	refused = "refused" // without a trace but the number
+	none    = "none"    // refused before anything was looked at
 )
 
 func (o *oracle) log(kind EventKind, object string) {
@@ -522,7 +523,7 @@ func (o *oracle) ring(name string, at uint64) {
 func (o *oracle) apply(raw []byte) string {
 	tx, err := action.ParseTx(raw)
 	if err != nil || tx.Cluster != o.cluster {
-		return refused
+		return none
 	}
 	who, ok := o.named(tx.Signer.String())
 	var credential [32]byte
@@ -538,7 +539,7 @@ func (o *oracle) apply(raw []byte) string {
 		ok = tx.VerifySignature(who.key) == nil
 	}
 	if used, top := o.used[tx.Signer], o.top[tx.Signer]; !ok || used[tx.Nonce] || tx.Nonce+64 <= top {
-		return refused
+		return none
 	}
 	out := refused
 	switch {
@@ -549,24 +550,24 @@ func (o *oracle) apply(raw []byte) string {
 	case tx.Kind == action.KindRequest:
 		t, err := Parse(raw)
 		if err != nil {
-			return refused
+			return none
 		}
 		out = o.ask(who, t.body.(Ask).Action, tx.Hash())
 	case tx.Kind == action.KindDecision:
-		if d, err := action.ParseDecision(tx.Body); err == nil {
-			out = o.decide(who, d, credential, tx.Hash())
+		d, err := action.ParseDecision(tx.Body)
+		if err != nil {
+			return none
 		}
+		out = o.decide(who, d, credential, tx.Hash())
 	}
 	if out == denied {
 		o.log(EventDenied, "")
 	}
-	if out != refused {
-		if o.used[tx.Signer] == nil {
-			o.used[tx.Signer] = map[uint64]bool{}
-		}
-		o.used[tx.Signer][tx.Nonce] = true
-		o.top[tx.Signer] = max(o.top[tx.Signer], tx.Nonce)
+	if o.used[tx.Signer] == nil {
+		o.used[tx.Signer] = map[uint64]bool{}
 	}
+	o.used[tx.Signer][tx.Nonce] = true
+	o.top[tx.Signer] = max(o.top[tx.Signer], tx.Nonce)
 	return out
 }
 

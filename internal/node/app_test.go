@@ -177,7 +177,6 @@ func TestBlockWithoutEffects(t *testing.T) {
 		nil,
 		{tx},           // replayed
 		{nil, {1}, tx}, // malformed
-		{c.Tx(ledgertest.Node(0), action.KindRequest, unknown)}, // refused
 	} {
 		height := int64(3 + i)
 		codes, now := r.block(height, txs...)
@@ -188,7 +187,11 @@ func TestBlockWithoutEffects(t *testing.T) {
 			t.Errorf("info after block %d: %v", height, in)
 		}
 	}
-	if _, now := r.block(7, c.Tx(ledgertest.Node(0), action.KindTick, nil)); bytes.Equal(now, hash) {
+	if codes, now := r.block(6, c.Tx(ledgertest.Node(0), action.KindRequest, unknown)); codes[0] != ledger.CodeNotFound || bytes.Equal(now, hash) {
+		t.Errorf("a refusal has to use up its number: %v", codes)
+	}
+	_, hash = r.block(7)
+	if _, now := r.block(8, c.Tx(ledgertest.Node(0), action.KindTick, nil)); bytes.Equal(now, hash) {
 		t.Error("a tick has to move it: the block after it brings the time")
 	}
 }
