@@ -44,9 +44,9 @@ const (
 	EventKeyUnfrozen     EventKind = 27
 	EventTimer           EventKind = 28 // set, cancelled or rung
 	EventKeyRenewed      EventKind = 30 // keys have shares of a new epoch
-	EventStopped         EventKind = 34 // an old holder said where it stopped
 	EventRotation        EventKind = 31 // keys have had their shares for longer than the policy says
 	EventErased          EventKind = 32 // bodies of events were kept for as long as the policy says
+	EventStopped         EventKind = 34 // an old holder said where it stopped
 )
 
 // Event is one entry of the audit log, the same everywhere: who did what to
