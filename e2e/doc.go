@@ -24,10 +24,12 @@
 // kills, restored disks and clones on one-second slots, with two slashers that
 // judge every signature and every holder's partials; under kills everything
 // that clients were told is held against the holders' logs and the ledger.
-// TestPartitions cuts nodes off that live in network namespaces. TestCeremonies
-// kills nodes while keys are made, TestRenewals and TestHandOver while they
-// get new shares and new holders; the leak test looks for planted secrets.
-// TestSlowDisk, TestLinearizable and TestHandOverApart run at night only (QUORATE_NIGHTLY=1).
+// TestPartitions cuts nodes off that live in network namespaces;
+// TestApprovalsUnderPartition has people decide on requests meanwhile, and
+// judges the order of what they did. TestCeremonies kills nodes while keys are
+// made, TestRenewals and TestHandOver while they get new shares and new
+// holders; the leak test looks for planted secrets. TestSlowDisk,
+// TestLinearizable and TestHandOverApart run at night only (QUORATE_NIGHTLY=1).
 //
 // Never: a sleep, a fixed port, or a part that is not the real one.
 //
