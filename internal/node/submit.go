@@ -27,6 +27,7 @@ type Receipt struct {
 // Ask asks the ledger, as this node, for an action. The error is a *ledger.Waiting
 // where it was not carried out at once.
 func (n *Node) Ask(ctx context.Context, ask ledger.Ask) error {
+	n.freshen(ctx)
 	r, err := n.Submit(ctx, action.KindRequest, ask.Encode())
 	if err == nil && r.Request != [32]byte{} {
 		err = &ledger.Waiting{Request: r.Request}
@@ -119,10 +120,27 @@ func (n *Node) SubmitRaw(ctx context.Context, raw []byte) (Receipt, error) {
 	}
 }
 
-// SubmitSigned is SubmitRaw for those who know the transaction's hash.
+// SubmitSigned is SubmitRaw, in the present, for those who know the
+// transaction's hash.
 func (n *Node) SubmitSigned(ctx context.Context, raw []byte) (height uint64, request [32]byte, err error) {
+	n.freshen(ctx)
 	receipt, err := n.SubmitRaw(ctx, raw)
 	return receipt.Height, receipt.Request, err
+}
+
+// freshen makes a block on a ledger that was idle. The time of a block is that
+// of the votes for the one before, a minute old there; durations that begin
+// with what is asked now would have run for as long.
+func (n *Node) freshen(ctx context.Context) {
+	const old = 2 * time.Second
+	if _, last := n.Height(); n.now().Sub(last) < old {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, old)
+	defer cancel()
+	if _, err := n.Submit(ctx, action.KindTick, nil); err != nil {
+		n.log.Debug("make a block of the present", "err", err)
+	}
 }
 
 // submitAgain is how often to see whether a transaction still waits.
