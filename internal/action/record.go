@@ -84,6 +84,28 @@ func (p Provenance) String() string {
 	return "unknown"
 }
 
+// Use is the one thing that a key is for. It is fixed when the key is made:
+// the ceremony's parameters say it, and every custody process keeps to it.
+type Use uint8
+
+const (
+	UseDuties Use = 0 // a validator's
+	UseBeacon Use = 1 // rounds of a randomness beacon (spec/beacon.md)
+)
+
+// Known reports whether there is such a use.
+func (u Use) Known() bool { return u <= UseBeacon }
+
+func (u Use) String() string {
+	switch u {
+	case UseDuties:
+		return "duties"
+	case UseBeacon:
+		return "beacon"
+	}
+	return "unknown"
+}
+
 // Stopped reports whether the key signs nothing any more, for good.
 func (s KeyState) Stopped() bool {
 	return s == KeyRevoked || s == KeyArchived || s == KeyDestroyed
@@ -249,6 +271,7 @@ type KeyRecord struct {
 	Owner      string // operator or cluster that answers for it
 	Purpose    string
 	Exercise   bool // made in a rehearsal: never counts as real
+	Use        Use
 
 	Epoch    uint32
 	Ceremony [32]byte // cid of the ceremony that made this epoch's shares
@@ -271,7 +294,7 @@ func (k *KeyRecord) Holds(seat int) bool {
 // Holders counts the seats that have a share.
 func (k *KeyRecord) Holders() int { return int(k.N) - bits.OnesCount32(k.Without) }
 
-const recordVersion = 1
+const recordVersion = 2
 
 // Encode returns the record's canonical bytes.
 func (k *KeyRecord) Encode() []byte {
@@ -285,6 +308,7 @@ func (k *KeyRecord) Encode() []byte {
 	e.String(k.Owner)
 	e.String(k.Purpose)
 	e.Bool(k.Exercise)
+	e.U8(uint8(k.Use))
 	e.U32(k.Epoch)
 	e.Fixed(k.Ceremony[:])
 	e.U16(k.T)
@@ -316,6 +340,9 @@ func ParseKeyRecord(b []byte) (*KeyRecord, error) {
 	k.Owner = d.String(wire.MaxName)
 	k.Purpose = d.String(wire.MaxName)
 	k.Exercise = d.Bool()
+	if k.Use = Use(d.U8()); !k.Use.Known() {
+		d.Fail(fmt.Errorf("use %d", k.Use))
+	}
 	k.Epoch = d.U32()
 	d.Fixed(k.Ceremony[:])
 	k.T = d.U16()

@@ -417,8 +417,7 @@ func TestParseRefuses(t *testing.T) {
 		t.Errorf("a point outside the subgroup combines to %s, %v", s, err)
 	}
 	key, _ := GenerateSecretKey()
-	hashed := HashedRoot{point: *blst.HashToG2([]byte("m"), dstEthereum)}
-	blamed, err := VerifyPartials(rand.Reader, hashed, []PublicKey{key.PublicKey()}, []Partial{bad})
+	blamed, err := VerifyPartials(rand.Reader, NewRound([32]byte{}, 1), []PublicKey{key.PublicKey()}, []Partial{bad})
 	if err != nil || len(blamed) != 1 {
 		t.Errorf("blamed %v, %v for a point outside the subgroup", blamed, err)
 	}

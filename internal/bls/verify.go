@@ -5,42 +5,39 @@ import (
 	"io"
 
 	blst "github.com/supranational/blst/bindings/go"
-
-	"github.com/quorate/quorate/internal/eth"
 )
 
-// Verify reports whether sig is key's signature of root.
-func Verify(key PublicKey, root eth.SigningRoot, sig Signature) bool {
-	return VerifyHashed(key, HashRoot(root), sig)
+// Verify reports whether sig is key's signature of a message.
+func Verify(key PublicKey, message Message, sig Signature) bool {
+	return verifyOne(hashMessage(message), claim{key: key, sig: sig.point})
 }
 
-// VerifyHashed is Verify for callers that have the root hashed already.
+// VerifyHashed is Verify for callers that have a root hashed already.
 func VerifyHashed(key PublicKey, root HashedRoot, sig Signature) bool {
 	return verifyOne(&root.point, claim{key: key, sig: sig.point})
 }
 
-// Signed claims that Sig is Key's signature of Root.
+// Signed claims that Sig is Key's signature of Message.
 type Signed struct {
-	Key  PublicKey
-	Root eth.SigningRoot
-	Sig  Signature
+	Key     PublicKey
+	Message Message
+	Sig     Signature
 }
 
 // VerifyBatch returns the positions of the claims that are false, in order,
 // and nothing when all are true. One false claim among true ones goes
 // unnoticed with a probability below 2^-126, for which random must be
-// unpredictable to whoever made the claims. Claims of one root cost
+// unpredictable to whoever made the claims. Claims about one message cost
 // less together than apart. The error is random's.
 func VerifyBatch(random io.Reader, signed []Signed) (bad []int, err error) {
-	groups := make(map[[32]byte]int, len(signed))
+	groups := make(map[Message]int, len(signed))
 	var b batch
 	for _, s := range signed {
-		root := s.Root.Bytes()
-		g, ok := groups[root]
+		g, ok := groups[s.Message]
 		if !ok {
 			g = len(b.hashes)
-			groups[root] = g
-			b.hashes = append(b.hashes, *blst.HashToG2(root[:], dstEthereum))
+			groups[s.Message] = g
+			b.hashes = append(b.hashes, *hashMessage(s.Message))
 		}
 		b.claims = append(b.claims, claim{key: s.Key, sig: s.Sig.point, hash: g})
 	}
@@ -48,10 +45,10 @@ func VerifyBatch(random io.Reader, signed []Signed) (bad []int, err error) {
 }
 
 // VerifyPartials returns the indices of the partials that are not their
-// holders' signatures of root. publicShares[i-1] is Y_i; an index without one
+// holders' signatures of the message. publicShares[i-1] is Y_i; an index without one
 // is to blame as well. random is as for VerifyBatch.
-func VerifyPartials(random io.Reader, root HashedRoot, publicShares []PublicKey, partials []Partial) (bad []uint16, err error) {
-	b := batch{hashes: []blst.P2{root.point}}
+func VerifyPartials(random io.Reader, message Message, publicShares []PublicKey, partials []Partial) (bad []uint16, err error) {
+	b := batch{hashes: []blst.P2{*hashMessage(message)}}
 	for _, p := range partials {
 		c := claim{sig: p.sig.point} // with the zero key it is false
 		if i := int(p.index); 0 < i && i <= len(publicShares) {

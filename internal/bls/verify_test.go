@@ -47,9 +47,9 @@ func TestBatchAgreesWithSingles(t *testing.T) {
 
 // Two false signatures that cancel out in a plain sum must not pass.
 func TestBatchIsRandomised(t *testing.T) {
-	root := hashed("cancel")
+	round := NewRound([32]byte{}, 1)
 	_, shares := deal(2, 1, 2)
-	one, two := shares[1].SignHashed(root), shares[2].SignHashed(root)
+	one, two := shares[1].SignRound(round), shares[2].SignRound(round)
 	g := blst.P2Generator()
 	var up, down blst.P2
 	up.FromAffine(&one.sig.point)
@@ -57,14 +57,14 @@ func TestBatchIsRandomised(t *testing.T) {
 	one.sig.point = *up.Add(g).ToAffine()
 	two.sig.point = *down.Sub(g).ToAffine()
 	public := []PublicKey{shares[1].PublicShare(), shares[2].PublicShare()}
-	bad, err := VerifyPartials(rand.Reader, root, public, []Partial{one, two})
+	bad, err := VerifyPartials(rand.Reader, round, public, []Partial{one, two})
 	if err != nil || !slices.Equal(bad, []uint16{1, 2}) {
 		t.Fatalf("bad are %v (%v), want both", bad, err)
 	}
 }
 
 func TestVerifyPartialsBlames(t *testing.T) {
-	root := hashed("blame")
+	round := NewRound([32]byte{}, 1)
 	_, shares := deal(3, upTo(6)...)
 	_, others := deal(3, upTo(6)...)
 	var public []PublicKey
@@ -73,31 +73,31 @@ func TestVerifyPartialsBlames(t *testing.T) {
 	}
 	public[3] = PublicKey{} // and 4's is absent
 	partials := []Partial{
-		shares[5].SignHashed(root),
-		others[2].SignHashed(root), // not the share of this key
-		shares[6].SignHashed(root),
-		shares[1].SignHashed(hashed("another root")),
-		shares[4].SignHashed(root),
-		{index: 5, sig: shares[3].SignHashed(root).sig}, // claims another index
-		shares[3].SignHashed(root),
+		shares[5].SignRound(round),
+		others[2].SignRound(round), // not the share of this key
+		shares[6].SignRound(round),
+		shares[1].SignRound(NewRound([32]byte{}, 2)),
+		shares[4].SignRound(round),
+		{index: 5, sig: shares[3].SignRound(round).sig}, // claims another index
+		shares[3].SignRound(round),
 		{},
 	}
-	bad, err := VerifyPartials(rand.Reader, root, public, partials)
+	bad, err := VerifyPartials(rand.Reader, round, public, partials)
 	if want := []uint16{2, 6, 1, 4, 5, 0}; err != nil || !slices.Equal(bad, want) {
 		t.Fatalf("bad are %v (%v), want %v", bad, err, want)
 	}
-	if bad, err := VerifyPartials(rand.Reader, root, public, []Partial{partials[0], partials[6]}); err != nil || bad != nil {
+	if bad, err := VerifyPartials(rand.Reader, round, public, []Partial{partials[0], partials[6]}); err != nil || bad != nil {
 		t.Fatalf("good partials blamed: %v, %v", bad, err)
 	}
 }
 
 func TestNoRandomnessIsAnError(t *testing.T) {
-	root := hashed("r")
+	round := NewRound([32]byte{}, 1)
 	_, shares := deal(2, 1, 2)
 	public := []PublicKey{shares[1].PublicShare(), shares[2].PublicShare()}
-	partials := []Partial{shares[1].SignHashed(root), shares[2].SignHashed(root)}
+	partials := []Partial{shares[1].SignRound(round), shares[2].SignRound(round)}
 	broken := errors.New("no entropy")
-	if _, err := VerifyPartials(iotest.ErrReader(broken), root, public, partials); !errors.Is(err, broken) {
+	if _, err := VerifyPartials(iotest.ErrReader(broken), round, public, partials); !errors.Is(err, broken) {
 		t.Fatalf("got %v, want the reader's error", err)
 	}
 }

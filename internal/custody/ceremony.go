@@ -276,7 +276,7 @@ func (p *Process) takeSeat(board *dkg.Board, granted func() error, imports [][]b
 		s.player, err = p.importer(params, seed, imports)
 	case params.Mode.Renews():
 		s.player, err = dkg.NewHolder(params, int(s.me), seed, func(pk []byte) secret.Bytes {
-			share, ok := p.shares.at([bls.PublicKeySize]byte(pk), params.Old.Epoch)
+			share, ok := p.shares.at([bls.PublicKeySize]byte(pk), params.Old.Epoch, params.Use)
 			if !ok {
 				return secret.Bytes{}
 			}
@@ -372,7 +372,7 @@ func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 			out.Secret.Destroy()
 			continue
 		}
-		h := p.header(seal.KindShare, pk)
+		h := p.header(sealedAs(params.Use), pk)
 		h.Curve, h.N, h.T, h.X = action.CurveBLS12381G1, uint16(params.N), uint16(params.T), s.me
 		h.Epoch = params.Epoch
 		entries, fresh = append(entries, seal.Entry{Header: h, Secret: out.Secret}), append(fresh, pk)
@@ -380,8 +380,10 @@ func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 	if p.seeds.older[board.ID()] {
 		p.life.inherit(keys)
 	}
-	if err := p.register(fresh, params.Mode); err != nil {
-		return nil, fmt.Errorf("register %d keys for signing: %w", len(fresh), err)
+	if recorded(params) {
+		if err := p.register(fresh, params.Mode); err != nil {
+			return nil, fmt.Errorf("register %d keys for signing: %w", len(fresh), err)
+		}
 	}
 	if err := p.safe.Put(entries...); err != nil {
 		return nil, fmt.Errorf("seal %d shares: %w", len(entries), err)

@@ -30,7 +30,7 @@ func (p *Process) succeedOthers(keys [][]byte, old uint32, handover action.Hando
 	floored := handover.Floored>>p.seat.Index&1 == 1
 	return each(keys, func(key slashing.Key) error {
 		s, _ := p.record.Status(key)
-		_, held := p.shares.at(key, old)
+		_, held := p.shares.at(key, old, action.UseDuties)
 		switch {
 		case floored && s.Stopped && held:
 			return p.record.Raise(key, slashing.Floor(handover.Floor))
@@ -116,7 +116,10 @@ func (p *Process) handOver(params dkg.Params, handover action.Handover, keys [][
 	var mine [][]byte
 	var retired []seal.Entry
 	var shares []seal.Slot
-	speaks := true
+	speaks := recorded(params)
+	if !speaks {
+		keys = nil // a beacon's rounds are anybody's: nothing of them is stopped, and nobody asks how far they went
+	}
 	for _, k := range keys {
 		speaks = speaks && p.held(k, params.Old.Epoch)
 		held, ok := p.shares.get([bls.PublicKeySize]byte(k))

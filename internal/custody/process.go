@@ -325,7 +325,7 @@ func open(cfg Config) (*Process, error) {
 // load takes an entry of the safe.
 func (p *Process) load(e seal.Entry) error {
 	switch e.Kind {
-	case seal.KindShare, seal.KindRetired:
+	case seal.KindShare, seal.KindBeacon, seal.KindRetired:
 		return p.shares.load(e)
 	case seal.KindSeed:
 		p.seeds.put([32]byte(e.Key), e.Secret)

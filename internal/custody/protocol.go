@@ -29,6 +29,7 @@ const (
 	MethodTestify        uint16 = 16
 	MethodProve          uint16 = 17
 	MethodRecordAnchor   uint16 = 18
+	MethodRound          uint16 = 21
 )
 
 // MaxHistoryKeys is for how many keys a history fits into a frame: one takes

@@ -96,7 +96,7 @@ func (p *Process) commit(board *dkg.Board, handover action.Handover) ([][]byte, 
 	for _, next := range p.nextOf(id) {
 		keys = append(keys, next.Key)
 		e := seal.Entry{Header: next.Header}
-		e.Kind = seal.KindShare
+		e.Kind = sealedAs(board.Params().Use)
 		next.Secret.Expose(func(b []byte) { e.Secret = secret.New(bytes.Clone(b[:bls.ScalarSize])) })
 		if p.shares.holds([bls.PublicKeySize]byte(next.Key), e.Secret) {
 			e.Secret.Destroy()
@@ -107,8 +107,10 @@ func (p *Process) commit(board *dkg.Board, handover action.Handover) ([][]byte, 
 	if p.seeds.older[id] {
 		p.life.inherit(keys)
 	}
-	if err := p.succeedOthers(fresh, board.Params().Old.Epoch, handover); err != nil {
-		return nil, fmt.Errorf("hand over %d keys: %w", len(fresh), err)
+	if recorded(board.Params()) {
+		if err := p.succeedOthers(fresh, board.Params().Old.Epoch, handover); err != nil {
+			return nil, fmt.Errorf("hand over %d keys: %w", len(fresh), err)
+		}
 	}
 	if err := p.safe.Put(entries...); err != nil {
 		return nil, fmt.Errorf("seal %d shares: %w", len(entries), err)
@@ -194,7 +196,7 @@ func (p *Process) erase(keys [][]byte, epoch uint32) error {
 	}
 	var old []seal.Slot
 	for _, slot := range p.safe.Slots() {
-		if (slot.Kind == seal.KindShare || slot.Kind == seal.KindRetired) && slot.Epoch < epoch && of[slot.Key] {
+		if sealsShare(slot.Kind) && slot.Epoch < epoch && of[slot.Key] {
 			old = append(old, slot)
 		}
 	}

@@ -88,6 +88,8 @@ func (p *Process) handle(ctx context.Context, method uint16, body []byte) ([]byt
 	switch method {
 	case MethodSign:
 		return p.sign(ctx, body)
+	case MethodRound:
+		return p.round(body)
 	case MethodStatus:
 		return p.status().encode(), nil
 	case MethodChallenge:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/seal"
 	"github.com/quorate/quorate/internal/secret"
@@ -21,6 +22,7 @@ type held struct {
 	share   bls.Share
 	scalar  secret.Bytes // what the share was made from, to recognise it
 	epoch   uint32
+	use     action.Use
 	retired bool // the ledger has committed a later epoch
 }
 
@@ -43,7 +45,7 @@ func (s *shares) load(e seal.Entry) error {
 		return nil
 	}
 	retired := e.Kind == seal.KindRetired || ok && old.epoch == e.Epoch && old.retired
-	s.byKey[pk] = held{share: share, scalar: e.Secret, epoch: e.Epoch, retired: retired}
+	s.byKey[pk] = held{share: share, scalar: e.Secret, epoch: e.Epoch, use: useOf(e.Kind), retired: retired}
 	return nil
 }
 
@@ -90,12 +92,12 @@ func (s *shares) count() int {
 	return len(s.byKey)
 }
 
-// at returns the newest share of a key, if it is of that epoch.
-func (s *shares) at(pk [bls.PublicKeySize]byte, epoch uint32) (secret.Bytes, bool) {
+// at returns the newest share of a key, if it is of that epoch and for that use.
+func (s *shares) at(pk [bls.PublicKeySize]byte, epoch uint32, use action.Use) (secret.Bytes, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	h, ok := s.byKey[pk]
-	return h.scalar, ok && h.epoch == epoch
+	return h.scalar, ok && h.epoch == epoch && h.use == use
 }
 
 // retire ends signing with a share that is of an earlier epoch than the

@@ -26,21 +26,15 @@ func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
 	p.signing.RLock()
 	defer p.signing.RUnlock()
 	if p.closed {
-		return nil, rpc.Errorf(rpc.CodeUnavailable, "this custody process is ending")
+		return nil, errEnding
 	}
 	req, err := ParseSignRequest(body)
 	if err != nil {
 		return nil, malformed(err)
 	}
-	held, ok := p.shares.get(req.Key)
-	switch {
-	case !ok && p.shares.keeps(req.Key):
-		return nil, rpc.Errorf(rpc.CodeEpoch, "the share of key 0x%x here is of an epoch that this process was not shown to be committed", req.Key[:8])
-	case !ok:
-		return nil, rpc.Errorf(rpc.CodeUnknownKey, "no share of key 0x%x here", req.Key[:8])
-	}
-	if held.epoch != req.Epoch || held.retired {
-		return nil, rpc.Errorf(rpc.CodeEpoch, "the share of key 0x%x here is of epoch %d, not %d", req.Key[:8], held.epoch, req.Epoch)
+	held, err := p.share(req.Key, req.Epoch, action.UseDuties)
+	if err != nil {
+		return nil, err
 	}
 	duty, err := eth.DecodeDuty(req.Duty)
 	if err != nil {
@@ -70,6 +64,8 @@ func (p *Process) sign(_ context.Context, body []byte) ([]byte, error) {
 	}
 	return SignResponse{Partial: partial.Bytes(), Epoch: held.epoch, Incarnation: p.life.id}.Encode(), nil
 }
+
+var errEnding = rpc.Errorf(rpc.CodeUnavailable, "this custody process is ending")
 
 // permitted enforces the rule key × type, whatever the node decided before.
 // A validator's everyday duty needs no certificate. An exit or a deposit needs

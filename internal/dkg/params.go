@@ -83,7 +83,8 @@ type Old struct {
 type Params struct {
 	Mode    Mode
 	Suite   Suite
-	Hybrid  bool   // masks need X-Wing as well as Diffie-Hellman
+	Hybrid  bool // masks need X-Wing as well as Diffie-Hellman
+	Use     action.Use
 	N       uint8  // seats of the roster
 	T       uint8  // shares that will sign
 	Without Seats  // seats that get no share
@@ -109,7 +110,7 @@ func (p Params) Encode() []byte {
 	var e wire.Encoder
 	e.U8(uint8(p.Mode))
 	e.U8(uint8(p.Suite))
-	e.Bool(p.Hybrid)
+	e.U8(p.flags())
 	e.U8(p.N)
 	e.U8(p.T)
 	e.U32(uint32(p.Without))
@@ -130,6 +131,16 @@ func (p Params) Encode() []byte {
 	return e.Out()
 }
 
+// flags is whether the ceremony is hybrid, and above that bit what its keys
+// are for.
+func (p Params) flags() uint8 {
+	flags := uint8(p.Use) << 1
+	if p.Hybrid {
+		flags |= 1
+	}
+	return flags
+}
+
 // ParseParams reads parameters and refuses those that Check does.
 func ParseParams(b []byte) (Params, error) {
 	d := wire.NewDecoder(b)
@@ -141,7 +152,10 @@ func ParseParams(b []byte) (Params, error) {
 }
 
 func readParams(d *wire.Decoder) Params {
-	p := Params{Mode: Mode(d.U8()), Suite: Suite(d.U8()), Hybrid: d.Bool(), N: d.U8(), T: d.U8(), Without: Seats(d.U32()), Epoch: d.U32(), Keys: d.U32()}
+	p := Params{Mode: Mode(d.U8()), Suite: Suite(d.U8())}
+	flags := d.U8()
+	p.Hybrid, p.Use = flags&1 == 1, action.Use(flags>>1)
+	p.N, p.T, p.Without, p.Epoch, p.Keys = d.U8(), d.U8(), Seats(d.U32()), d.U32(), d.U32()
 	d.Fixed(p.Nonce[:])
 	d.Fixed(p.Cluster[:])
 	d.Fixed(p.Roster[:])
@@ -174,6 +188,9 @@ func (p Params) Check() error {
 	}
 	if p.Keys < 1 || p.Keys > wire.MaxKeysPerBatch {
 		return fmt.Errorf("check ceremony parameters: %d keys, want 1 to %d", p.Keys, wire.MaxKeysPerBatch)
+	}
+	if !p.Use.Known() || p.Use == action.UseBeacon && (p.Suite != SuiteG1 || p.Mode == ModeImport || p.Keys != 1) {
+		return fmt.Errorf("check ceremony parameters: use %d (hint: a beacon has one key of BLS12-381, which was never whole)", p.Use)
 	}
 	if err := p.checkMode(); err != nil {
 		return fmt.Errorf("check ceremony parameters: %w", err)

@@ -113,7 +113,7 @@ func BenchmarkPrimitives(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			signed[i] = bls.Signed{Key: key.PublicKey, Root: root(uint64(i)), Sig: sig}
+			signed[i] = bls.Signed{Key: key.PublicKey, Message: root(uint64(i)), Sig: sig}
 		}
 		b.Run(fmt.Sprintf("batch of %d, each", n), func(b *testing.B) {
 			for b.Loop() {

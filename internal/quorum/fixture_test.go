@@ -98,7 +98,7 @@ func (h *holder) SignPartial(ctx context.Context, req Request) (bls.Partial, err
 	case wrongRoot:
 		return h.shares[h.at].SignPartial(another), nil
 	case wrongIndex:
-		return h.shares[(h.at+1)%len(h.shares)].SignPartial(req.Root), nil
+		return h.shares[(h.at+1)%len(h.shares)].SignPartial(req.Message.(eth.SigningRoot)), nil
 	case noPartial:
 		return bls.Partial{}, nil
 	case down:
@@ -115,7 +115,7 @@ func (h *holder) SignPartial(ctx context.Context, req Request) (bls.Partial, err
 		<-ctx.Done()
 		return bls.Partial{}, ctx.Err()
 	}
-	return h.shares[h.at].SignPartial(req.Root), nil
+	return h.shares[h.at].SignPartial(req.Message.(eth.SigningRoot)), nil
 }
 
 // cluster is n holders, node0 being the local one, and a signer that asks them.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/bls"
-	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/rpc"
 )
 
@@ -28,10 +27,10 @@ type Holder interface {
 
 // Request is what a holder needs in order to decide and sign.
 type Request struct {
-	Key   bls.PublicKey
-	Epoch uint32          // of the shares that are to sign
-	Duty  []byte          // canonical encoding; the holder computes the root from it
-	Root  eth.SigningRoot // what we will verify
+	Key     bls.PublicKey
+	Epoch   uint32      // of the shares that are to sign
+	Duty    []byte      // canonical encoding of a duty or a round; the holder computes the message from it
+	Message bls.Message // what we will verify
 }
 
 // Key is a shared key as a ceremony left it.
@@ -75,10 +74,10 @@ type Config struct {
 
 // Fault is a partial signature that is not one.
 type Fault struct {
-	Holder string
-	Index  uint16
-	Key    bls.PublicKey
-	Root   eth.SigningRoot
+	Holder  string
+	Index   uint16
+	Key     bls.PublicKey
+	Message bls.Message
 }
 
 // Report says how a signature came about, or how far it came.
@@ -144,7 +143,7 @@ func (s *Signer) Close() {
 // Leaders are the indices of holders to ask first, one after the other, for a
 // duty that can be signed once: everybody who asks for it in the same order
 // meets at the first leader, and votes do not split. None means no order.
-func (s *Signer) Sign(ctx context.Context, key Key, duty []byte, root eth.SigningRoot, leaders ...uint16) (bls.Signature, Report, error) {
+func (s *Signer) Sign(ctx context.Context, key Key, duty []byte, message bls.Message, leaders ...uint16) (bls.Signature, Report, error) {
 	if err := key.check(); err != nil {
 		return bls.Signature{}, Report{}, fmt.Errorf("sign with %s: %w", key.PublicKey, err)
 	}
@@ -154,7 +153,7 @@ func (s *Signer) Sign(ctx context.Context, key Key, duty []byte, root eth.Signin
 		signer:  s,
 		ctx:     ctx,
 		key:     key,
-		request: Request{Key: key.PublicKey, Epoch: key.Epoch, Duty: duty, Root: root},
+		request: Request{Key: key.PublicKey, Epoch: key.Epoch, Duty: duty, Message: message},
 		waiting: s.members.rank(key.Shares, time.Now()),
 		answers: make(chan answer, len(s.members.all)),
 	}
@@ -309,7 +308,7 @@ func (r *round) file(a answer) bool {
 func (r *round) combine() (bls.Signature, bool, error) {
 	sig, err := bls.Combine(r.key.T, r.good)
 	if err == nil { // the error: bad partials can sum to the identity
-		good, err := r.signer.verifier.verify(r.ctx, bls.Signed{Key: r.key.PublicKey, Root: r.request.Root, Sig: sig})
+		good, err := r.signer.verifier.verify(r.ctx, bls.Signed{Key: r.key.PublicKey, Message: r.request.Message, Sig: sig})
 		if err != nil {
 			return bls.Signature{}, false, r.belowQuorum(err)
 		}
@@ -320,7 +319,7 @@ func (r *round) combine() (bls.Signature, bool, error) {
 			return sig, true, nil
 		}
 	}
-	bad, err := bls.VerifyPartials(rand.Reader, bls.HashRoot(r.request.Root), r.key.Shares, r.good)
+	bad, err := bls.VerifyPartials(rand.Reader, r.request.Message, r.key.Shares, r.good)
 	if err != nil {
 		return bls.Signature{}, false, err
 	}
@@ -338,5 +337,5 @@ func (r *round) combine() (bls.Signature, bool, error) {
 func (r *round) blame(m *member) {
 	r.report.Blamed = append(r.report.Blamed, m.Name())
 	r.signer.members.distrust(m)
-	r.signer.config.Blame(Fault{m.Name(), m.Index(), r.key.PublicKey, r.request.Root})
+	r.signer.config.Blame(Fault{m.Name(), m.Index(), r.key.PublicKey, r.request.Message})
 }

@@ -42,7 +42,7 @@ func (v *verifier) verify(ctx context.Context, signed bls.Signed) (bool, error) 
 	if v.idle > 0 {
 		v.idle--
 		v.mu.Unlock()
-		good := bls.Verify(signed.Key, signed.Root, signed.Sig)
+		good := bls.Verify(signed.Key, signed.Message, signed.Sig)
 		v.release()
 		return good, nil
 	}

@@ -20,10 +20,10 @@ func TestVerifier(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			signed := bls.Signed{Key: secret.PublicKey(), Root: root(uint64(i)), Sig: secret.Sign(root(uint64(i)))}
+			signed := bls.Signed{Key: secret.PublicKey(), Message: root(uint64(i)), Sig: secret.Sign(root(uint64(i)))}
 			want := i%17 != 0
 			if !want {
-				signed.Root = root(uint64(i + 1))
+				signed.Message = root(uint64(i + 1))
 			}
 			got, err := v.verify(t.Context(), signed)
 			if err != nil || got != want {

@@ -20,6 +20,7 @@ const (
 	KindNext     Kind = 5 // a share of an epoch that is not committed: it signs nothing
 	KindHandover Kind = 6 // no secret: the shares that a ceremony replaced were given up, and whether they were here; Key is the ceremony
 	KindRetired  Kind = 7 // a share of an epoch that others have left: it signs no more
+	KindBeacon   Kind = 8 // a share that signs rounds of a beacon, and nothing else
 )
 
 // Header says whose secret a record holds. All of it is associated data of
@@ -51,7 +52,7 @@ func (h Header) check() error {
 		return fmt.Errorf("namespace of %d bytes, want 1 to %d", len(h.Namespace), wire.MaxName)
 	}
 	switch h.Kind {
-	case KindShare, KindNext, KindRetired:
+	case KindShare, KindBeacon, KindNext, KindRetired:
 		size := h.Curve.PublicKeySize()
 		if size == 0 {
 			return fmt.Errorf("unknown curve %d", h.Curve)

@@ -122,7 +122,7 @@ func (s *Slasher) WatchPartial(key bls.PublicKey, m Message, p bls.Partial) ([]P
 		return nil, fmt.Errorf("watch partial %d of %s: %w: no such share was dealt", i, m, ErrForged)
 	}
 	if s.verify {
-		bad, err := bls.VerifyPartials(rand.Reader, bls.HashRoot(m.Root), d.shares, []bls.Partial{p})
+		bad, err := bls.VerifyPartials(rand.Reader, m.Root, d.shares, []bls.Partial{p})
 		if err != nil || len(bad) > 0 {
 			return nil, fmt.Errorf("watch partial %d of %s: %w", i, m, errors.Join(ErrForged, err))
 		}

@@ -81,6 +81,8 @@ const (
 	TagParticipants       Tag = "quorate/v1/assembly/participants" // list of names and keys -> what the action says of it
 	TagAssemblyStatement  Tag = "quorate/v1/assembly/statement"    // message -> what participants sign with their shares
 	TagFederation         Tag = "quorate/v1/federation"            // root over certificates -> what cohorts sign
+
+	TagBeacon Tag = "quorate/v1/beacon" // cluster and height -> what a beacon signs
 )
 
 // Hash is SHA-256 over the tag and the parts, each with its length in front,
