@@ -24,6 +24,7 @@ const (
 	KindAssembly        Kind = 10 // a participant says something in a ceremony among participants
 	KindAssemblySeal    Kind = 11 // or seals what was said, once it ended
 	KindStop            Kind = 14 // a custody process signs no more with shares that a reshare replaced
+	KindOutput          Kind = 15 // a beacon's output of a height, for which a ceremony waits
 )
 
 // SignerClass says in which table of the ledger a signer's key stands.

@@ -1,6 +1,7 @@
 package bls
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 
 	blst "github.com/supranational/blst/bindings/go"
@@ -35,6 +36,10 @@ func (s Share) SignRound(r Round) Partial {
 	}
 	return Partial{index: s.index, sig: Signature{point: p}}
 }
+
+// Randomness is what a round yields, given its signature in the compressed
+// form: nobody can tell it from a random number before the signature is known.
+func Randomness(signature []byte) [32]byte { return sha256.Sum256(signature) }
 
 // Message is what a signature is about: an [eth.SigningRoot] or a [Round]. The
 // type decides the tag, so that the one never verifies as the other.

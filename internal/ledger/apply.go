@@ -140,6 +140,8 @@ func (s *State) carryOut(ctx txContext, tx VerifiedTx) (done Result, err error) 
 		err = s.lease(ctx, tx, b)
 	case Stopped:
 		err = s.stopped(ctx, tx, b)
+	case RoundOutput:
+		err = s.takeOutput(ctx, b)
 	case Tick:
 	default:
 		err = refuse(CodeMalformed, "no rule for this kind")

@@ -181,19 +181,14 @@ func (s *State) roomForAssembly(who principal) error {
 	return nil
 }
 
-// randomness is what nobody could know before a height was over.
-func (s *State) randomness(ctx txContext, after uint64) (random [32]byte, ok bool) {
-	return ctx.block.Hash, uint64(ctx.block.Height) > after
-}
-
 // tickAssemblies lets time pass where that changes something.
 func (s *State) tickAssemblies(ctx txContext) {
 	for _, id := range s.OpenAssemblies() {
 		r, _ := s.Assembly(id)
-		random, ok := s.randomness(ctx, r.Last)
+		var random [32]byte
 		due := r.Deadline != 0 && ctx.block.Time >= r.Deadline
 		if assembly.Phase(r.Phase).AwaitsRandomness() {
-			due = ok
+			random, due = s.randomness(ctx, r.Last)
 		}
 		if !due {
 			continue
@@ -226,8 +221,7 @@ func (s *State) assemblyMessage(ctx txContext, tx VerifiedTx, b AssemblyMessage)
 	}
 	var tick []byte
 	if height := uint64(ctx.block.Height); r.Last < height {
-		random, _ := s.randomness(ctx, r.Last)
-		tick = assembly.TickEntry(ctx.block.Time, random)
+		tick = assembly.TickEntry(ctx.block.Time, [32]byte{}) // nothing waits for randomness
 	}
 	post := assembly.PostEntry(int(b.Seat), b.Message, b.Signature)
 	f := s.follower(b.Ceremony, r)

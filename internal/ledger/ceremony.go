@@ -26,6 +26,10 @@ func (s *State) aboutPath(id [32]byte) proof.Path { return s.ns.Path("about", pr
 func (s *State) openPath(id [32]byte) proof.Path  { return s.ns.Path("open", proof.Hex(id[:])) }
 func (s *State) claimPath(key []byte) proof.Path  { return s.ns.Path("claim", proof.Hex(key)) }
 
+// frozePath holds the height at which a ceremony fixed what its randomness is
+// to decide about.
+func (s *State) frozePath(id [32]byte) proof.Path { return s.ns.Path("froze", proof.Hex(id[:])) }
+
 // BlobPath is where the body of a ceremony message lies, by its name.
 func BlobPath(name [32]byte) []byte { return append([]byte("blob/"), name[:]...) }
 
@@ -190,7 +194,7 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 	s.set(s.openPath(id), id[:])
 	s.set(s.ns.Grant(id[:]), g.Encode())
 	s.record(ctx, Event{Kind: EventCeremonyOpened, Object: ceremonyName(id), Purpose: b.Purpose,
-		Detail: fmt.Sprintf("%d keys, %d of %d", p.Keys, p.T, p.N)})
+		Detail: fmt.Sprintf("%d keys%s, %d of %d", p.Keys, usedFor(p), p.T, p.N)})
 	return s.advance(ctx, board, events, nil)
 }
 
@@ -246,7 +250,7 @@ func (s *State) checkImport(p dkg.Params, keys [][]byte, who principal, roster a
 			return refuse(CodeMalformed, "public key of %d bytes", len(k))
 		}
 		if old, err := s.Key(action.DomainValidator, k); err == nil {
-			if old.State != action.KeyArchived {
+			if old.State != action.KeyArchived || old.Use != p.Use {
 				return refuse(CodeConflict, "key 0x%x is here already: it is %s", k, old.State)
 			}
 			next = max(next, old.Epoch+1)
@@ -287,7 +291,15 @@ func (s *State) ceremonyMessage(ctx txContext, tx VerifiedTx, b CeremonyMessage)
 func (s *State) tickCeremonies(ctx txContext) {
 	for _, id := range s.OpenCeremonies() {
 		board := s.board(id)
-		next, events := board.Tick(ctx.block.Time, ctx.block.Hash)
+		var random [32]byte
+		if board.Phase() == dkg.PhaseFreeze {
+			var ok bool
+			if random, ok = s.randomness(ctx, be(s.Get(s.frozePath(id)))); !ok {
+				continue
+			}
+			s.delete(s.frozePath(id))
+		}
+		next, events := board.Tick(ctx.block.Time, random)
 		if next == board {
 			continue
 		}
@@ -325,6 +337,9 @@ func (s *State) advance(ctx txContext, board *dkg.Board, events []dkg.Event, mes
 				s.close(board)
 				s.record(ctx, Event{Kind: EventCeremonyAborted, Object: object})
 			default:
+				if ev.Phase == dkg.PhaseFreeze {
+					s.set(s.frozePath(id), eb(uint64(ctx.block.Height)))
+				}
 				s.record(ctx, Event{Kind: EventCeremonyStep, Object: object, Detail: ev.Phase.String()})
 			}
 		}
@@ -358,15 +373,26 @@ func (s *State) createKeys(ctx txContext, board *dkg.Board) error {
 		rec := &action.KeyRecord{
 			Domain: action.DomainValidator, Curve: action.CurveBLS12381G1, PublicKey: result.PublicKey(k), State: action.KeyActive, Provenance: provenance,
 			Owner: about.Owner, Purpose: about.Purpose, Ceremony: id, T: uint16(p.T), N: uint16(p.N), Commitment: result.Commitment(k),
-			Epoch: p.Epoch, Created: uint64(ctx.block.Height),
+			Use: p.Use, Epoch: p.Epoch, Created: uint64(ctx.block.Height),
 		}
 		if old, err := s.Key(rec.Domain, rec.PublicKey); err == nil {
 			rec.Settings = old.Settings
 		}
 		s.putKey(rec)
+		if rec.Use == action.UseBeacon {
+			s.set(s.ns.Beacon(), rec.PublicKey)
+		}
 	}
-	s.record(ctx, Event{Kind: EventKeyCreated, Object: ceremonyName(id), Detail: fmt.Sprintf("%d keys, %s", p.Keys, provenance)})
+	s.record(ctx, Event{Kind: EventKeyCreated, Object: ceremonyName(id), Detail: fmt.Sprintf("%d keys%s, %s", p.Keys, usedFor(p), provenance)})
 	return nil
+}
+
+// usedFor says what keys are for, where that is not a validator's duties.
+func usedFor(p dkg.Params) string {
+	if p.Use == action.UseDuties {
+		return ""
+	}
+	return " for a " + p.Use.String()
 }
 
 func ceremonyName(id [32]byte) string { return fmt.Sprintf("ceremony/%x", id) }

@@ -18,7 +18,8 @@ const (
 	dueRotation = "rotation" // the shares that a ceremony made may have grown too old
 	dueSharings = "sharings" // the policy has changed: all shares, from those of a ceremony on
 	dueTimer    = "timer"
-	dueThaw     = "thaw" // a frozen key comes back
+	dueThaw     = "thaw"   // a frozen key comes back
+	dueBeacon   = "beacon" // a ceremony has waited for the beacon long enough
 )
 
 func (s *State) timePath(at uint64, kind, id string) proof.Path {
@@ -70,6 +71,8 @@ func (s *State) actOnDue(ctx txContext) {
 			s.timerDue(ctx, d.id)
 		case dueThaw:
 			s.thawDue(ctx, d.id)
+		case dueBeacon:
+			s.beaconDue(ctx, d.id)
 		}
 	}
 }

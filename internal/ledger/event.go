@@ -47,6 +47,8 @@ const (
 	EventRotation        EventKind = 31 // keys have had their shares for longer than the policy says
 	EventErased          EventKind = 32 // bodies of events were kept for as long as the policy says
 	EventStopped         EventKind = 34 // an old holder said where it stopped
+	EventBeacon          EventKind = 38 // a ceremony's randomness is a beacon's output
+	EventBeaconMissed    EventKind = 39 // and here it is not, for none came
 )
 
 // Event is one entry of the audit log, the same everywhere: who did what to

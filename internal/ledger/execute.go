@@ -53,6 +53,9 @@ func (s *State) executeOnKey(ctx txContext, a *action.Action, g *action.Grant) e
 	if key.State == action.KeyHeld && a.Rule != action.RuleArchive {
 		return refuse(CodeConflict, "the key is held by participants that are not nodes: no node signs with it")
 	}
+	if settings, signs := a.Rule == action.RuleSettings, a.Rule == action.RuleExit || a.Rule == action.RuleDeposit; key.Use != action.UseDuties && (settings || signs) {
+		return refuse(CodeConflict, "key is for %s and no validator's", key.Use)
+	}
 	switch a.Rule {
 	case action.RuleSettings:
 		key.Settings = key.Settings.After(a.Settings)

@@ -18,6 +18,7 @@ func (k EventKind) String() string {
 		EventCeremonyDone: "ceremony done", EventCeremonyAborted: "ceremony aborted", EventKeyCreated: "key created", EventKeySettings: "key settings",
 		EventKeyArchived: "key archived", EventGranted: "granted", EventDenied: "denied", EventUsage: "usage",
 		EventIncident: "incident", EventIncarnation: "incarnation", EventKeyRenewed: "key renewed", EventStopped: "holder stopped",
+		EventBeacon: "beacon", EventBeaconMissed: "beacon missed",
 		EventRequested: "requested", EventApproved: "approved", EventVetoed: "vetoed", EventCancelled: "cancelled", EventExpired: "expired",
 		EventEscalated: "escalated", EventLocked: "time lock", EventExecuted: "executed", EventFailed: "failed",
 		EventMember: "member", EventPolicy: "policy", EventKeyFrozen: "key frozen", EventKeyUnfrozen: "key unfrozen", EventTimer: "timer",

@@ -157,6 +157,7 @@ func (s *State) query(ctx txContext, a *action.Action, who principal) (policy.Qu
 		number("keys", uint64(p.Keys))
 		number("threshold", uint64(p.T))
 		number("seats", uint64(p.N))
+		q.Params["use"] = p.Use.String()
 	case a.Rule == action.RuleAssembly:
 		p, err := assembly.ParseParams(a.Assembly.Params)
 		if err != nil {

@@ -49,11 +49,12 @@ func (s *State) PlanRenewal(r Renewal, base dkg.Params) ([]CeremonyOpen, error) 
 	type sharing struct {
 		epoch, without uint32
 		t              uint16
+		use            action.Use
 	}
 	var order []sharing
 	alike := map[sharing][]*action.KeyRecord{}
 	for _, k := range records {
-		of := sharing{k.Epoch, k.Without, k.T}
+		of := sharing{k.Epoch, k.Without, k.T, k.Use}
 		if alike[of] == nil {
 			order = append(order, of)
 		}
@@ -106,7 +107,7 @@ func planOne(r Renewal, p dkg.Params, keys []*action.KeyRecord) (CeremonyOpen, e
 	first := keys[0]
 	holders := HoldersOf(first)
 	p.Mode, p.Keys, p.T, p.Without = r.Mode, uint32(len(keys)), uint8(first.T), dkg.Seats(first.Without)
-	p.Epoch = first.Epoch + 1
+	p.Use, p.Epoch = first.Use, first.Epoch+1
 	p.Old = dkg.Old{T: uint8(first.T), Dealers: holders.Without(r.Lost), Epoch: first.Epoch}
 	if r.Holders != 0 {
 		p.Without = dkg.AllSeats(int(p.N)).Without(r.Holders)
@@ -174,6 +175,8 @@ func (s *State) checkRenewal(p dkg.Params, keys [][]byte) error {
 		switch {
 		case rec.State != action.KeyActive && rec.State != action.KeyGenerated:
 			return refuse(CodeConflict, "key 0x%x is %s", k, rec.State)
+		case rec.Use != p.Use:
+			return refuse(CodeConflict, "key 0x%x is for %s, the ceremony's are for %s", k, rec.Use, p.Use)
 		case rec.T != uint16(p.Old.T) || rec.Epoch != p.Old.Epoch || HoldersOf(rec) != holders:
 			return refuse(CodeConflict, "key 0x%x is shared %d of %s in epoch %d", k, rec.T, HoldersOf(rec), rec.Epoch)
 		}

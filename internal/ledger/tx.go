@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/dkg/assembly"
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/wire"
@@ -135,6 +136,11 @@ type (
 	}
 	// Decide is what a member says to a request.
 	Decide struct{ action.Decision }
+	// RoundOutput brings a beacon's output. Whoever brings it: it verifies.
+	RoundOutput struct {
+		Height    uint64
+		Signature [bls.SignatureSize]byte
+	}
 	// Tick asks for nothing: the block that carries it lets time pass.
 	Tick struct{}
 )
@@ -233,6 +239,13 @@ func (b Ask) Encode() []byte {
 	return e.Out()
 }
 
+func (b RoundOutput) Encode() []byte {
+	var e wire.Encoder
+	e.U64(b.Height)
+	e.Fixed(b.Signature[:])
+	return e.Out()
+}
+
 func (b Tick) Encode() []byte { return nil }
 
 // Parse reads a transaction and checks its shape, without any state.
@@ -308,6 +321,10 @@ func Parse(raw []byte) (*Tx, error) {
 		v, err := action.ParseDecision(d.Rest())
 		d.Fail(err)
 		tx.body = Decide{v}
+	case action.KindOutput:
+		b := RoundOutput{Height: d.U64()}
+		d.Fixed(b.Signature[:])
+		tx.body = b
 	case action.KindTick:
 		tx.body = Tick{}
 	default:
@@ -367,7 +384,7 @@ func (s *State) Verify(tx *Tx, seen *Seen) (VerifiedTx, error) {
 	return VerifiedTx{}, refuse(CodeSigner, "signature of %s does not verify", tx.env.Signer)
 }
 
-// verifyInner checks the signature of the custody process that a node carries.
+// verifyInner checks the signature of those whose word a node carries.
 func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 	switch b := tx.body.(type) {
 	case CeremonyMessage:
@@ -392,6 +409,8 @@ func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 		return s.verifyAnchor(tx, b.Domain, b.ID, b.Anchor, seen)
 	case Stopped:
 		return s.verifyStop(tx, b, seen)
+	case RoundOutput:
+		return s.verifyOutput(tx, b, seen)
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ func bodies(c *ledgertest.Cluster) map[action.Kind][]byte {
 		action.KindAssembly:        AssemblyMessage{Ceremony: p.ID(), Seat: 4096, Message: join, Signature: []byte{1}}.Encode(),
 		action.KindAssemblySeal:    AssemblySeal{Ceremony: p.ID(), Seat: 1, Signature: []byte{1}}.Encode(),
 		action.KindTick:            Tick{}.Encode(),
+		action.KindOutput:          RoundOutput{Height: 1, Signature: [96]byte{2}}.Encode(),
 		action.KindRegistration:    Registration{Domain: action.DomainValidator, ID: id, Anchor: anchor}.Encode(),
 		action.KindStop:            Stopped{Domain: action.DomainValidator, Ceremony: p.ID(), Stop: stop, Marks: marks}.Encode(),
 		action.KindLease:           Lease{Domain: action.DomainValidator, ID: id, Source: 9, Anchor: anchor}.Encode(),

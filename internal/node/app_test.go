@@ -427,6 +427,9 @@ func TestReplicas(t *testing.T) {
 	if assembled[assembly.PhaseDone] == 0 || assembled[assembly.PhaseAborted] == 0 {
 		t.Errorf("ceremonies among participants ended %v: the mix is too narrow", assembled)
 	}
+	if happened[ledger.EventBeacon] == 0 || happened[ledger.EventBeaconMissed] == 0 {
+		t.Error("no ceremony took a beacon's output, or none had to do without: the mix is too narrow")
+	}
 	if ended[dkg.PhaseDone] == 0 || ended[dkg.PhaseAborted] == 0 {
 		t.Errorf("ceremonies ended %v: the mix is too narrow", ended)
 	}
@@ -477,8 +480,32 @@ func (m *mix) block(t testing.TB, s *ledger.State) (txs [][]byte) {
 		}
 	}
 	txs = append(txs, m.assembly(t, s)...)
+	txs = append(txs, m.outputs(s)...)
 	m.rand.Shuffle(len(txs), func(i, j int) { txs[i], txs[j] = txs[j], txs[i] })
 	m.past = append(m.past, txs...)
+	return txs
+}
+
+// outputs are what nodes bring of a beacon, of most heights that ceremonies
+// wait for.
+func (m *mix) outputs(s *ledger.State) (txs [][]byte) {
+	for _, wanted := range s.Awaited() {
+		if wanted.Height%3 == 0 || m.rand.IntN(4) == 0 {
+			continue
+		}
+		beacon, err := s.Key(action.DomainValidator, wanted.Key[:])
+		if err != nil {
+			panic(err)
+		}
+		board, _ := s.Ceremony(beacon.Ceremony)
+		out := ledger.RoundOutput{Height: wanted.Height, Signature: m.Round(m.players[beacon.Ceremony], board, s.Source, wanted.Height)}
+		if m.rand.IntN(3) == 0 {
+			out.Signature[m.rand.IntN(len(out.Signature))] ^= 1
+		}
+		for range 1 + m.rand.IntN(2) {
+			txs = append(txs, m.Tx(ledgertest.Node(m.rand.IntN(4)), action.KindOutput, out.Encode()))
+		}
+	}
 	return txs
 }
 
@@ -516,6 +543,9 @@ func (m *mix) any(s *ledger.State) []byte {
 			who = ledgertest.Alice
 		}
 		p.Hybrid = m.nonce%2 == 0
+		if m.nonce < 4 || m.rand.IntN(6) == 0 {
+			p.Keys, p.Use = 1, action.UseBeacon
+		}
 		return m.Tx(who, action.KindRequest, ledger.CeremonyOpen{Params: p, Purpose: "mix"}.Encode())
 	case 1:
 		keys := [][]byte{bytes.Repeat([]byte{b}, 48)}

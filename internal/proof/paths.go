@@ -68,6 +68,9 @@ func (ns Namespace) Key(domain string, publicKey []byte) Path {
 	return ns.Path("key", domain, Hex(publicKey))
 }
 
+// Beacon is the public key of the newest beacon, 48 bytes.
+func (ns Namespace) Beacon() Path { return ns.Path("beacon") }
+
 // Fresh is where the ledger keeps the last freshness nonce of one node's
 // custody process: the nonce itself, 32 bytes.
 func (ns Namespace) Fresh(node, domain string) Path { return ns.Path("fresh", node, domain) }

@@ -8,6 +8,7 @@
 package ledgertest
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/ident"
@@ -210,4 +212,29 @@ func (c *Cluster) Participant(p dkg.Params, seat int, imports ...[]byte) *dkg.Pa
 // Say signs what a custody process says in a ceremony.
 func (c *Cluster) Say(ceremony [32]byte, seat int, message []byte) []byte {
 	return c.Custody[seat-1].Sign(wire.TagCeremonyMessage, action.CeremonyParts(ceremony, uint16(seat), message)...)
+}
+
+// Round is a beacon's signature of a height, made with the shares of those who
+// played its ceremony.
+func (c *Cluster) Round(players []*dkg.Participant, board *dkg.Board, source dkg.Source, height uint64) [bls.SignatureSize]byte {
+	c.tb.Helper()
+	var partials []bls.Partial
+	for i, q := range players {
+		shares, err := q.ExposeSecretShares(board, source)
+		if err != nil {
+			c.tb.Fatal(err)
+		}
+		shares[0].Secret.Expose(func(b []byte) {
+			share, err := bls.NewShare(uint16(i+1), (*[bls.ScalarSize]byte)(bytes.Clone(b)))
+			if err != nil {
+				c.tb.Fatal(err)
+			}
+			partials = append(partials, share.SignRound(bls.NewRound(c.ID, height)))
+		})
+	}
+	sig, err := bls.Combine(int(board.Params().T), partials)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	return sig.Bytes()
 }
