@@ -294,12 +294,15 @@ func (k *KeyRecord) Holds(seat int) bool {
 // Holders counts the seats that have a share.
 func (k *KeyRecord) Holders() int { return int(k.N) - bits.OnesCount32(k.Without) }
 
-const recordVersion = 2
+const (
+	recordVersion = 1
+	keyVersion    = 2 // of key records, which say since then what the key is for
+)
 
 // Encode returns the record's canonical bytes.
 func (k *KeyRecord) Encode() []byte {
 	var e wire.Encoder
-	e.U8(recordVersion)
+	e.U8(keyVersion)
 	e.String(string(k.Domain))
 	e.U8(uint8(k.Curve))
 	e.Fixed(k.PublicKey)
@@ -324,7 +327,7 @@ func (k *KeyRecord) Encode() []byte {
 func ParseKeyRecord(b []byte) (*KeyRecord, error) {
 	var k KeyRecord
 	d := wire.NewDecoder(b)
-	if v := d.U8(); d.Err() == nil && v != recordVersion {
+	if v := d.U8(); d.Err() == nil && v != keyVersion {
 		d.Fail(fmt.Errorf("version %d", v))
 	}
 	k.Domain = Domain(d.String(wire.MaxName))

@@ -61,6 +61,7 @@ func NewVerifier(genesis []byte) (*Verifier, error) {
 // says of members.
 type verifier struct {
 	cluster     action.ClusterID
+	namespace   proof.Namespace
 	signatories *Signatories
 	client      proof.Client
 	keys        map[string][]ident.PublicKey // by signer
@@ -73,7 +74,7 @@ func newVerifier(genesis []byte) (*verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier{cluster: id, signatories: NewSignatories(g, id), keys: map[string][]ident.PublicKey{}}
+	v := &verifier{cluster: id, namespace: proof.Namespace(g.Namespace), signatories: NewSignatories(g, id), keys: map[string][]ident.PublicKey{}}
 	var vals []proof.Validator
 	for _, n := range g.Nodes {
 		vals = append(vals, proof.Validator{PubKey: ed25519.PublicKey(n.Vote[:]), Power: proof.VotePower})
@@ -93,26 +94,32 @@ func newVerifier(genesis []byte) (*verifier, error) {
 
 // certificate returns the state that a certificate proves.
 func (v *verifier) certificate(raw []byte, r *Report) (proof.State, error) {
-	cert, err := proof.Parse(raw)
-	if err != nil {
-		return proof.State{}, err
-	}
-	if len(cert.Claims) != 0 {
-		return proof.State{}, errors.New("the certificate has claims")
-	}
-	last := uint64(0)
-	for _, l := range cert.Links { // the client passes over what it need not see
-		if l.Header.Height <= last || bytes.Equal(l.Header.ValidatorsHash, l.Header.NextValidatorsHash) {
-			return proof.State{}, errors.New("the certificate leads over what is no change of validators")
-		}
-		last = l.Header.Height
-	}
-	_, proven, err := v.client.Verify(cert)
+	proven, err := v.certified(raw, 0)
 	if err != nil {
 		return proof.State{}, err
 	}
 	r.Height, r.Time = proven.Height(), proven.Time()
 	return proven.State(), nil
+}
+
+// certified returns what a certificate with so many claims proves.
+func (v *verifier) certified(raw []byte, claims int) (none proof.Verified, err error) {
+	cert, err := proof.Parse(raw)
+	if err != nil {
+		return none, err
+	}
+	if len(cert.Claims) != claims {
+		return none, fmt.Errorf("the certificate has %d claims, want %d", len(cert.Claims), claims)
+	}
+	last := uint64(0)
+	for _, l := range cert.Links { // the client passes over what it need not see
+		if l.Header.Height <= last || bytes.Equal(l.Header.ValidatorsHash, l.Header.NextValidatorsHash) {
+			return none, errors.New("the certificate leads over what is no change of validators")
+		}
+		last = l.Header.Height
+	}
+	_, proven, err := v.client.Verify(cert)
+	return proven, err
 }
 
 // transaction checks a signed transaction against an event that it caused.

@@ -26,13 +26,13 @@ func (a *app) keyList(ctx context.Context, _ []string) error {
 		return err
 	}
 	return a.print(keys, func(t *table) {
-		t.row("PUBKEY", "STATE", "PROVENANCE", "SHARES", "OWNER", "LAST USE", "ROTATION")
+		t.row("PUBKEY", "STATE", "PROVENANCE", "SHARES", "USE", "OWNER", "LAST USE", "ROTATION")
 		for _, k := range keys {
 			used := "never"
 			if k.LastUse != nil {
 				used = clock(*k.LastUse)
 			}
-			t.row(k.PublicKey, k.State, k.Provenance, shares(k.Threshold, k.Holders), k.Owner, used, rotation(k))
+			t.row(k.PublicKey, k.State, k.Provenance, shares(k.Threshold, k.Holders), k.Use, k.Owner, used, rotation(k))
 		}
 	})
 }
@@ -62,6 +62,7 @@ func (a *app) keyShow(ctx context.Context, args []string) error {
 		t.row("domain", k.Domain)
 		t.row("state", k.State)
 		t.row("provenance", k.Provenance)
+		t.row("use", k.Use)
 		t.row("shares", shares(k.Threshold, k.Holders))
 		t.row("epoch", k.Epoch)
 		if k.SharesSince != nil {

@@ -170,7 +170,7 @@ func fits(req opsapi.OpenCeremony, p dkg.Params) bool {
 	case err != nil || int(p.T) != threshold:
 		return false
 	case p.Mode == dkg.ModeKeygen:
-		return int(p.Keys) == req.Keys && p.Without == 0
+		return int(p.Keys) == req.Keys && p.Use.String() == cmp.Or(req.Use, action.UseDuties.String()) && p.Without == 0
 	case p.Old.Dealers.Without(lost) != p.Old.Dealers:
 		return false
 	}

@@ -90,7 +90,7 @@ approval, 5 not found, 6 unavailable.`,
 	flags.StringVar(&a.genesis, "genesis", "", "genesis document of the cluster that --identity signs for (default: that of its first use)")
 	flags.BoolVarP(&a.yes, "yes", "y", false, "sign without asking on the terminal")
 	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // the flag is defined above
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.requestCommand(), a.memberCommand(), a.policyCommand(), a.timerCommand(), a.auditCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand())
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.requestCommand(), a.memberCommand(), a.policyCommand(), a.timerCommand(), a.auditCommand(), a.beaconCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand())
 	return root
 }
 

@@ -168,7 +168,7 @@ func (p *nodeProcess) opsServer() (*opsapi.Server, error) {
 		return nil, hinted(err, "quorate node init makes it")
 	}
 	return opsapi.New(opsapi.Config{
-		Ledger: p.node, Keys: p.node, Evidence: p.node, Hall: p.node.Hall(), Self: p, Token: token,
+		Ledger: p.node, Keys: p.node, Evidence: p.node, Hall: p.node.Hall(), Beacon: p.node, Self: p, Token: token,
 		Cluster: p.node.Cluster(), Node: p.node.Name(), Passkeys: p.config.Passkeys,
 		Listen: p.config.Listen.Ops, Hosts: p.hosts(), Log: p.log.With("part", "ops"),
 	})

@@ -210,7 +210,7 @@ func (n *Node) postStop(ctx context.Context, id [32]byte, w custody.LastWord) er
 // travels with the key.
 func (n *Node) bringHistory(ctx context.Context, p dkg.Params, keys [][]byte) {
 	seat, ok := n.seat()
-	if !ok || !p.Members().Has(seat) || p.Old.Dealers.Has(seat) {
+	if !ok || p.Use != action.UseDuties || !p.Members().Has(seat) || p.Old.Dealers.Has(seat) {
 		return
 	}
 	var names []signer.Key

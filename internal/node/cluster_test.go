@@ -79,7 +79,7 @@ func checkHistory(t *testing.T, ctx context.Context, nodes []*Node, key [48]byte
 func makeKeys(t *testing.T, ctx context.Context, nodes []*Node, count int) []signer.Key {
 	t.Helper()
 	began := time.Now()
-	id, err := nodes[0].OpenCeremony(ctx, count, true, "test", 0)
+	id, err := nodes[0].OpenCeremony(ctx, count, action.UseDuties, true, "test", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,12 +46,27 @@ func (n *Node) loadInventory() error {
 // signerLedger is the node as package signer sees it.
 type signerLedger struct{ *Node }
 
-// ProveKey proves a key's record, as of now, to the node's own custody.
-func (n signerLedger) ProveKey(ctx context.Context, key signer.Key) ([]byte, error) {
-	height, _ := n.Height()
-	c, err := n.freshCertificate(ctx, height, n.namespace().Key(string(action.DomainValidator), key[:]))
+// ProveKey proves a key's record to the node's own custody: as of now, or by
+// the header of a height that may still be on its way to this node.
+func (n signerLedger) ProveKey(ctx context.Context, key signer.Key, header uint64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, grantWait)
+	defer cancel()
+	state, _ := n.Height()
+	if header > 0 {
+		if header > state+maxBehind {
+			return nil, rpc.Errorf(rpc.CodeNotGranted, "the ledger is at height %d, far from %d", state, header)
+		}
+		if err := n.app.await(ctx, header); err != nil {
+			return nil, rpc.Errorf(rpc.CodeNotGranted, "the ledger has not come to height %d", header)
+		}
+		state = header - 1
+	}
+	c, err := n.freshCertificate(ctx, state, n.namespace().Key(string(action.DomainValidator), key[:]))
 	return c.raw, unavailable(err)
 }
+
+// maxBehind is how many blocks a node may lag behind one that asks it.
+const maxBehind = 16
 
 // ProveGrant proves a grant, waiting for its block when that is still on its
 // way to this node.

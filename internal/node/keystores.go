@@ -45,6 +45,8 @@ func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body 
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signer.Timeout)
 		defer cancel()
 		return n.signer.Partial(ctx, body)
+	case signer.MethodRound:
+		return n.signer.PartialRound(ctx, body)
 	case methodStop:
 		return n.stopArchived(ctx, body)
 	case methodSlashing:
@@ -69,8 +71,8 @@ func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body 
 // OpenCeremony asks the ledger for new keys and returns the ceremony's id.
 // Phase is how long each of its phases may take at most; 0 leaves that to the
 // number of keys.
-func (n *Node) OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {
-	p, err := n.keygenParams(keys, hybrid, phase)
+func (n *Node) OpenCeremony(ctx context.Context, keys int, use action.Use, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {
+	p, err := n.keygenParams(keys, use, hybrid, phase)
 	if err != nil {
 		return [32]byte{}, err
 	}
@@ -78,17 +80,17 @@ func (n *Node) OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose 
 }
 
 // KeygenAction is what OpenCeremony asks for, to be asked for by somebody else.
-func (n *Node) KeygenAction(keys int, hybrid bool, purpose string, phase time.Duration) (*action.Action, error) {
-	p, err := n.keygenParams(keys, hybrid, phase)
+func (n *Node) KeygenAction(keys int, use action.Use, hybrid bool, purpose string, phase time.Duration) (*action.Action, error) {
+	p, err := n.keygenParams(keys, use, hybrid, phase)
 	if err != nil {
 		return nil, err
 	}
 	return ledger.CeremonyOpen{Params: p, Purpose: purpose}.Ask().Action, nil
 }
 
-func (n *Node) keygenParams(keys int, hybrid bool, phase time.Duration) (dkg.Params, error) {
+func (n *Node) keygenParams(keys int, use action.Use, hybrid bool, phase time.Duration) (dkg.Params, error) {
 	p, err := n.ceremonyParams(keys)
-	p.Mode, p.Hybrid = dkg.ModeKeygen, hybrid
+	p.Mode, p.Use, p.Hybrid = dkg.ModeKeygen, use, hybrid
 	if phase != 0 {
 		p.Deadlines = deadlines(phase)
 	}
@@ -326,7 +328,7 @@ func (n *Node) ask(ctx context.Context, nodes []string, method uint16, body []by
 // ledger never held; stopped says that it was archived before.
 func (n *Node) DeleteKey(ctx context.Context, key signer.Key) (history slashing.Interchange, stopped bool, err error) {
 	record, ok := n.signer.Record(key)
-	if !ok {
+	if !ok || record.Use != action.UseDuties {
 		return history, false, rpc.Errorf(rpc.CodeUnknownKey, "key 0x%x is not in the inventory", key)
 	}
 	stopped = record.State.Stopped()

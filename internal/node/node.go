@@ -18,6 +18,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/audit"
+	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/eth"
@@ -84,6 +85,7 @@ type Node struct {
 	anchors    anchors
 	leases     leases
 	hall       *hall.Hall
+	rounds     rounds
 
 	signatories *audit.Signatories
 	checkpoints checkpoints
@@ -101,7 +103,8 @@ type Node struct {
 // Open reads a home and checks all that can be checked before anything
 // listens. It creates nothing: `quorate node init` does.
 func Open(cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Log.With("node", cfg.Name), importing: make(chan struct{}, 1), started: make(chan struct{}), failed: make(chan error, 1)}
+	n := &Node{cfg: cfg, log: cfg.Log.With("node", cfg.Name), importing: make(chan struct{}, 1), started: make(chan struct{}),
+		rounds: rounds{turn: make(chan struct{}, 1), recent: map[ledger.Awaited][bls.SignatureSize]byte{}}, failed: make(chan error, 1)}
 	if err := errors.Join(checkListen("consensus", cfg.ConsensusListen), checkListen("peer", cfg.PeerListen)); err != nil {
 		return nil, err
 	}
@@ -148,7 +151,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.signer, err = signer.New(signer.Config{
-		Self: cfg.Name, Roster: action.NewRoster(n.genesis.Nodes, action.DomainValidator), Network: n.network,
+		Cluster: n.cluster, Self: cfg.Name, Roster: action.NewRoster(n.genesis.Nodes, action.DomainValidator), Network: n.network,
 		Custody: n.custody, Peers: n.peers, Ledger: signerLedger{n}, Log: n.log, Observe: cfg.Observe,
 	})
 	if err != nil {
@@ -228,6 +231,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.followLedger(ctx) })
 	g.Go(func() error { return n.driveCeremonies(ctx) })
 	g.Go(func() error { return n.followAssemblies(ctx) })
+	g.Go(func() error { return n.answerCeremonies(ctx) })
 	g.Go(func() error { return n.reportUsage(ctx) })
 	g.Go(func() error { return n.keepLease(ctx) })
 	g.Go(func() error { return n.followLog(ctx) })

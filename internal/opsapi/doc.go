@@ -32,6 +32,8 @@
 //	                                 ciphertexts of a hybrid dealing; GET …/{dealer}/{seat} one
 //	GET  /v1/assemblies/{id}/archive and /certificate
 //	                                 what proves it to others
+//	GET  /v1/beacon?proof=           the beacon's newest output, /v1/beacon/{height} that of
+//	                                 a height, /v1/beacon/key whose they are: for anybody
 //	GET  /v1/events?from=&limit=     the audit log
 //	GET  /v1/events/export?format=&key=&member=&region=&kind=&from=&to=
 //	                                 all of it as an audit log file, jsonl or csv

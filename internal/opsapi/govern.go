@@ -331,7 +331,7 @@ func (s *Server) proposeCeremony(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if !req.renews() {
-		a, err := s.config.Ledger.KeygenAction(req.Keys, req.Hybrid, req.Purpose, req.phase())
+		a, err := s.config.Ledger.KeygenAction(req.Keys, req.use(), req.Hybrid, req.Purpose, req.phase())
 		if err != nil {
 			return nil, err
 		}

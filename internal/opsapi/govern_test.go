@@ -424,7 +424,7 @@ func TestReadAction(t *testing.T) {
 	}
 	exit := eth.EncodeDuty(eth.Duty{Message: &eth.VoluntaryExit{Epoch: 5, ValidatorIndex: 7}})
 	deposit := eth.EncodeDuty(eth.Duty{Message: &eth.Deposit{DepositMessage: eth.DepositMessage{Amount: 32e9}}})
-	keygen, err := newFixture(t).KeygenAction(2, true, "p\nq", 0)
+	keygen, err := newFixture(t).KeygenAction(2, action.UseDuties, true, "p\nq", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

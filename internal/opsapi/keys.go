@@ -92,7 +92,7 @@ func (s *Server) keysOf(texts []string) (keys [][48]byte, err error) {
 		return nil, err
 	}
 	view.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
-		if len(k.PublicKey) == 48 {
+		if k.Use == action.UseDuties && len(k.PublicKey) == 48 {
 			keys = append(keys, [48]byte(k.PublicKey))
 		}
 		return true

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/wire"
@@ -26,7 +27,7 @@ func (s *Server) open(r *http.Request) (any, error) {
 	if req.renews() {
 		return s.renew(r.Context(), req)
 	}
-	id, err := s.config.Ledger.OpenCeremony(r.Context(), req.Keys, req.Hybrid, req.Purpose, req.phase())
+	id, err := s.config.Ledger.OpenCeremony(r.Context(), req.Keys, req.use(), req.Hybrid, req.Purpose, req.phase())
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +53,13 @@ func (s *Server) renew(ctx context.Context, req OpenCeremony) (any, error) {
 
 func (req OpenCeremony) renews() bool { return req.Mode != "" && req.Mode != dkg.ModeKeygen.String() }
 
+func (req OpenCeremony) use() action.Use {
+	if req.Use == action.UseBeacon.String() {
+		return action.UseBeacon
+	}
+	return action.UseDuties
+}
+
 func (req OpenCeremony) phase() time.Duration {
 	return time.Duration(req.PhaseTimeout) * time.Millisecond
 }
@@ -70,7 +78,7 @@ func (req OpenCeremony) renewal() (renewal ledger.Renewal, err error) {
 	default:
 		return bad(fmt.Sprintf("mode %q is unknown", req.Mode), "keygen, refresh or reshare")
 	}
-	if req.Keys != 0 || req.Suite != "" || len(req.Purpose) > wire.MaxName {
+	if req.Keys != 0 || req.Suite != "" || req.Use != "" || len(req.Purpose) > wire.MaxName {
 		return bad("a "+req.Mode+" is of keys that there are", "name them with pubkeys, or none for all")
 	}
 	for _, k := range req.PublicKeys {
@@ -104,6 +112,9 @@ func (req OpenCeremony) check() error {
 	}
 	if req.Keys < 1 || req.Keys > wire.MaxKeysPerBatch {
 		return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("keys is %d, want 1 to %d", req.Keys, wire.MaxKeysPerBatch)}
+	}
+	if req.Use != "" && req.Use != action.UseDuties.String() && req.Use != action.UseBeacon.String() || req.use() == action.UseBeacon && req.Keys != 1 {
+		return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("%d keys for use %q cannot be", req.Keys, req.Use), Hint: "use is duties or beacon, and a beacon has one key"}
 	}
 	if req.Suite != "" && req.Suite != suiteName(dkg.SuiteG1) {
 		return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("suite %q is unknown", req.Suite), Hint: "leave it out for " + suiteName(dkg.SuiteG1)}

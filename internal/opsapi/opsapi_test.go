@@ -66,7 +66,7 @@ func newFixtureUnder(t testing.TB, rules []byte, members ...action.MemberRecord)
 		t.Fatal(err)
 	}
 	f.commit(st)
-	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Evidence: f, Hall: hall.New(hall.Config{View: f.View}), Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0",
+	f.server, err = New(Config{Ledger: f, Keys: &f.keys, Evidence: f, Hall: hall.New(hall.Config{View: f.View}), Beacon: f, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0",
 		Cluster: f.cluster, Node: "node0"})
 	if err != nil {
 		t.Fatal(err)
@@ -113,8 +113,8 @@ func (f *fixture) Height() (uint64, time.Time) {
 	return f.height, time.UnixMilli(int64(1000 * f.height))
 }
 
-func (f *fixture) KeygenAction(keys int, hybrid bool, purpose string, _ time.Duration) (*action.Action, error) {
-	p := dkg.Params{Mode: dkg.ModeKeygen, Suite: dkg.SuiteG1, N: 4, T: 3, Keys: uint32(keys), Hybrid: hybrid, Cluster: f.cluster,
+func (f *fixture) KeygenAction(keys int, use action.Use, hybrid bool, purpose string, _ time.Duration) (*action.Action, error) {
+	p := dkg.Params{Mode: dkg.ModeKeygen, Suite: dkg.SuiteG1, N: 4, T: 3, Keys: uint32(keys), Use: use, Hybrid: hybrid, Cluster: f.cluster,
 		Deadlines: dkg.Deadlines{Join: 1, Deal: 1, Verify: 1, Answer: 1, Confirm: 1, Publish: 1}}
 	return ledger.CeremonyOpen{Params: p, Purpose: purpose}.Ask().Action, f.refuse
 }
@@ -146,8 +146,12 @@ func (f *fixture) Renew(_ context.Context, r ledger.Renewal, hybrid bool, phase 
 	return [][32]byte{{1}, {2}}, nil
 }
 
-func (f *fixture) OpenCeremony(_ context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {
-	f.opened = append(f.opened, OpenCeremony{Keys: keys, Hybrid: hybrid, Purpose: purpose, PhaseTimeout: uint32(phase.Milliseconds())})
+func (f *fixture) OpenCeremony(_ context.Context, keys int, use action.Use, hybrid bool, purpose string, phase time.Duration) ([32]byte, error) {
+	opened := OpenCeremony{Keys: keys, Hybrid: hybrid, Purpose: purpose, PhaseTimeout: uint32(phase.Milliseconds())}
+	if use != action.UseDuties {
+		opened.Use = use.String()
+	}
+	f.opened = append(f.opened, opened)
 	return [32]byte{0xab}, f.refuse
 }
 
@@ -345,7 +349,7 @@ func TestCeremony(t *testing.T) {
 	got := ceremonyOf(board, ledger.About{By: "node/a", Opened: 5}, roster)
 	deadline := time.UnixMilli(1001).UTC()
 	id := board.ID()
-	want := Ceremony{ID: fmt.Sprintf("%x", id), Mode: "keygen", Suite: "bls12-381", Phase: "join", Deadline: &deadline,
+	want := Ceremony{ID: fmt.Sprintf("%x", id), Mode: "keygen", Suite: "bls12-381", Use: "duties", Phase: "join", Deadline: &deadline,
 		Keys: 2, Threshold: 3, Holders: 4, By: "node/a", Opened: 5,
 		Seats: []Seat{{Index: 1, Node: "a", Member: true}, {Index: 2, Node: "b", Member: true}, {Index: 3, Member: true}, {Index: 4, Member: true}}}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -51,7 +51,7 @@ func (s *Server) key(r *http.Request) (any, error) {
 func keyOf(view *ledger.State, k *action.KeyRecord, now time.Time) Key {
 	out := Key{
 		PublicKey: "0x" + hex.EncodeToString(k.PublicKey), Domain: string(k.Domain),
-		State: k.State.String(), Provenance: k.Provenance.String(), Owner: k.Owner, Purpose: k.Purpose, Exercise: k.Exercise,
+		State: k.State.String(), Provenance: k.Provenance.String(), Owner: k.Owner, Purpose: k.Purpose, Exercise: k.Exercise, Use: k.Use.String(),
 		Epoch: k.Epoch, Threshold: int(k.T), Holders: k.Holders(), Ceremony: hex.EncodeToString(k.Ceremony[:]), Created: k.Created,
 		GasLimit: k.Settings.GasLimit, Graffiti: k.Settings.Graffiti,
 	}
@@ -119,7 +119,7 @@ func (s *Server) board(r *http.Request) (view *ledger.State, board *dkg.Board, a
 func ceremonyOf(b *dkg.Board, about ledger.About, roster action.Roster) Ceremony {
 	p, id := b.Params(), b.ID()
 	c := Ceremony{
-		ID: hex.EncodeToString(id[:]), Mode: p.Mode.String(), Suite: suiteName(p.Suite), Hybrid: p.Hybrid,
+		ID: hex.EncodeToString(id[:]), Mode: p.Mode.String(), Suite: suiteName(p.Suite), Use: p.Use.String(), Hybrid: p.Hybrid,
 		Phase: b.Phase().String(), Keys: int(p.Keys), Threshold: int(p.T), Epoch: p.Epoch, Holders: p.Members().Len(),
 		Purpose: about.Purpose, By: about.By, Opened: about.Opened,
 	}

@@ -36,9 +36,9 @@ type Ledger interface {
 	// OpenCeremony asks the ledger for new keys and returns the ceremony's id
 	// once a block carries it. A refusal is a *ledger.Error. Phase is how long
 	// each phase may take at most, 0 for the node's own choice.
-	OpenCeremony(ctx context.Context, keys int, hybrid bool, purpose string, phase time.Duration) ([32]byte, error)
+	OpenCeremony(ctx context.Context, keys int, use action.Use, hybrid bool, purpose string, phase time.Duration) ([32]byte, error)
 	// KeygenAction is what OpenCeremony asks for, to be asked for by a member.
-	KeygenAction(keys int, hybrid bool, purpose string, phase time.Duration) (*action.Action, error)
+	KeygenAction(keys int, use action.Use, hybrid bool, purpose string, phase time.Duration) (*action.Action, error)
 	// Ask asks for an action as the node. The error is a *ledger.Waiting where it
 	// was not carried out at once.
 	Ask(ctx context.Context, ask ledger.Ask) error
@@ -81,13 +81,14 @@ type Self interface {
 	Status(ctx context.Context) Status
 }
 
-// Config says what to serve and to whom. Ledger, Keys, Evidence, Hall, Self
-// and Token are needed.
+// Config says what to serve and to whom. Ledger, Keys, Evidence, Hall, Beacon,
+// Self and Token are needed.
 type Config struct {
 	Ledger   Ledger
 	Keys     Keys
 	Evidence Evidence
 	Hall     *hall.Hall // ceremonies among participants
+	Beacon   Beacon
 	Self     Self
 	Token    secret.Bytes // bearer token of requests that change something; of all, where Listen is not loopback
 
@@ -147,12 +148,13 @@ type route struct {
 var (
 	ordinary = bounds{body: maxRequest, time: requestTime}
 	personal = bounds{body: maxRequest, time: requestTime, open: true}
+	everyone = bounds{time: requestTime, open: true}
 )
 
 // New checks the configuration.
 func New(c Config) (*Server, error) {
-	if c.Ledger == nil || c.Keys == nil || c.Evidence == nil || c.Hall == nil || c.Self == nil || c.Token.Len() == 0 {
-		return nil, errors.New("configure operator API: ledger, keys, evidence, hall, self and token are needed")
+	if c.Ledger == nil || c.Keys == nil || c.Evidence == nil || c.Hall == nil || c.Beacon == nil || c.Self == nil || c.Token.Len() == 0 {
+		return nil, errors.New("configure operator API: ledger, keys, evidence, hall, beacon, self and token are needed")
 	}
 	if c.Hosts == nil {
 		c.Hosts = []string{"localhost", "127.0.0.1", "::1"}
@@ -185,6 +187,9 @@ func New(c Config) (*Server, error) {
 		"GET /v1/ceremonies":            {ordinary, s.ceremonies},
 		"GET /v1/ceremonies/{id}":       {ordinary, s.ceremony},
 		"POST /v1/ceremonies":           {bounds{body: maxOpen, time: requestTime}, s.open},
+		"GET /v1/beacon":                {everyone, s.beaconRound},
+		"GET /v1/beacon/{height}":       {everyone, s.beaconRound},
+		"GET /v1/beacon/key":            {everyone, s.beaconKey},
 		"GET /v1/events":                {ordinary, s.events},
 		"GET /v1/events/export":         {bounds{time: importTime}, s.export},
 		"GET /v1/receipts/{tx}":         {ordinary, s.receipt},

@@ -70,6 +70,7 @@ type Key struct {
 	Owner      string     `json:"owner"`
 	Purpose    string     `json:"purpose,omitempty"`
 	Exercise   bool       `json:"exercise,omitempty"`
+	Use        string     `json:"use"` // "duties" or "beacon"
 	Epoch      uint32     `json:"epoch"`
 	Threshold  int        `json:"threshold"`
 	Holders    int        `json:"holders"`
@@ -91,6 +92,7 @@ type Ceremony struct {
 	ID        string     `json:"id"`
 	Mode      string     `json:"mode"`
 	Suite     string     `json:"suite"`
+	Use       string     `json:"use"`
 	Hybrid    bool       `json:"hybrid"`
 	Phase     string     `json:"phase"`
 	Deadline  *time.Time `json:"deadline,omitempty"` // of the phase, in block time
@@ -145,6 +147,7 @@ type Events struct {
 type OpenCeremony struct {
 	Mode    string `json:"mode,omitempty"`  // "keygen" (the default), "refresh" or "reshare"
 	Keys    int    `json:"keys,omitempty"`  // keygen: how many
+	Use     string `json:"use,omitempty"`   // keygen: "duties" (the default) or "beacon"
 	Hybrid  bool   `json:"hybrid"`          // encrypt to seats with X-Wing as well
 	Suite   string `json:"suite,omitempty"` // "bls12-381" (the default)
 	Purpose string `json:"purpose,omitempty"`

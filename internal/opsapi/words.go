@@ -144,6 +144,9 @@ func (w *Words) ceremony(a *action.Action) error {
 	if p.Keys != 1 {
 		keys = fmt.Sprintf("%d keys", p.Keys)
 	}
+	if p.Use == action.UseBeacon {
+		keys = "the key of a randomness beacon, which signs nothing else"
+	}
 	w.say(object, "%s %s: any %d of %d holders sign, fewer know nothing.", what, keys, p.T, p.Members().Len())
 	w.add("ceremony", "%x", id)
 	w.add("mode", "%s", p.Mode)

@@ -37,15 +37,14 @@ func deal(t testing.TB, n, threshold int) (*action.KeyRecord, []bls.Share) {
 		if poly[i], err = rand.Int(rand.Reader, order); err != nil {
 			t.Fatal(err)
 		}
-		coefficient, err := bls.NewSecretKey((*[32]byte)(poly[i].FillBytes(make([]byte, 32))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		point := coefficient.PublicKey().Bytes()
-		coefficient.Destroy()
-		r.Commitment = append(r.Commitment, point[:]...)
 	}
-	r.PublicKey = slices.Clone(r.Commitment[:bls.PublicKeySize])
+	whole, err := bls.NewSecretKey((*[32]byte)(poly[0].FillBytes(make([]byte, 32))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pk := whole.PublicKey().Bytes()
+	whole.Destroy()
+	r.PublicKey, r.Commitment = pk[:], pk[:]
 	var shares []bls.Share
 	for x := 1; x <= n; x++ {
 		sum := new(big.Int)
@@ -57,6 +56,10 @@ func deal(t testing.TB, n, threshold int) (*action.KeyRecord, []bls.Share) {
 			t.Fatal(err)
 		}
 		t.Cleanup(share.Destroy)
+		if x < threshold { // the commitment is the values at 0, …, t-1
+			point := share.PublicShare().Bytes()
+			r.Commitment = append(r.Commitment, point[:]...)
+		}
 		shares = append(shares, share)
 	}
 	return r, shares
@@ -66,6 +69,7 @@ func deal(t testing.TB, n, threshold int) (*action.KeyRecord, []bls.Share) {
 // signs with real shares.
 type cluster struct {
 	t       testing.TB
+	id      action.ClusterID
 	network *eth.Network
 	nodes   []*node
 }
@@ -88,6 +92,7 @@ type node struct {
 	leaseErr error
 	extended int
 	down     bool
+	lies     bool // its rounds are of other heights
 
 	blamed, recorded, rounds atomic.Int64
 }
@@ -101,7 +106,7 @@ func newCluster(t testing.TB, n int, network *eth.Network) *cluster {
 			t.Fatal(err)
 		}
 	}
-	c := &cluster{t: t, network: network}
+	c := &cluster{t: t, network: network, id: action.ClusterID{7}}
 	var roster action.Roster
 	for i := range n {
 		roster = append(roster, action.Seat{Index: uint16(i + 1), Node: fmt.Sprintf("node%d", i)})
@@ -109,7 +114,7 @@ func newCluster(t testing.TB, n int, network *eth.Network) *cluster {
 	for i, seat := range roster {
 		nd := &node{cluster: c, name: seat.Node, shares: map[Key]bls.Share{}, life: registered(i)}
 		var err error
-		nd.Signer, err = New(Config{Self: seat.Node, Roster: roster, Network: network, Custody: nd, Peers: nd, Ledger: nd,
+		nd.Signer, err = New(Config{Cluster: c.id, Self: seat.Node, Roster: roster, Network: network, Custody: nd, Peers: nd, Ledger: nd,
 			Observe: nd, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
@@ -124,7 +129,9 @@ func newCluster(t testing.TB, n int, network *eth.Network) *cluster {
 func registered(i int) [32]byte { return [32]byte{1, 31: byte(i)} }
 
 // deal gives the cluster a key.
-func (c *cluster) deal() Key {
+func (c *cluster) deal() Key { return c.dealFor(action.UseDuties) }
+
+func (c *cluster) dealFor(use action.Use) Key {
 	c.t.Helper()
 	n := len(c.nodes)
 	th, err := action.DefaultThreshold(n)
@@ -132,6 +139,7 @@ func (c *cluster) deal() Key {
 		c.t.Fatal(err)
 	}
 	record, shares := deal(c.t, n, th.T())
+	record.Use = use
 	key := Key(record.PublicKey)
 	for i, nd := range c.nodes {
 		nd.shares[key] = shares[i]
@@ -142,6 +150,9 @@ func (c *cluster) deal() Key {
 
 // Relay is the custody process.
 func (n *node) Relay(_ context.Context, method uint16, body []byte) ([]byte, error) {
+	if method == custody.MethodRound {
+		return n.round(body)
+	}
 	req, err := custody.ParseSignRequest(body)
 	if method != custody.MethodSign || err != nil {
 		return nil, rpc.Errorf(rpc.CodeMalformed, "method %d: %v", method, err)
@@ -166,11 +177,33 @@ func (n *node) Relay(_ context.Context, method uint16, body []byte) ([]byte, err
 	return custody.SignResponse{Partial: share.SignPartial(root).Bytes(), Epoch: epoch, Incarnation: life}.Encode(), nil
 }
 
+// round is the custody process asked for a beacon's.
+func (n *node) round(body []byte) ([]byte, error) {
+	req, err := custody.ParseRoundRequest(body)
+	if err != nil {
+		return nil, rpc.Errorf(rpc.CodeMalformed, "%v", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if want := fmt.Sprintf("%s proves key %x by header %d", n.name, req.Key, req.Height); string(req.Certificate) != want {
+		return nil, rpc.Errorf(rpc.CodeNotGranted, "the certificate is %q, want %q", req.Certificate, want)
+	}
+	round := bls.NewRound(n.cluster.id, req.Height)
+	if n.lies {
+		round = bls.NewRound(n.cluster.id, req.Height+1)
+	}
+	return custody.SignResponse{Partial: n.shares[req.Key].SignRound(round).Bytes(), Epoch: n.epoch, Incarnation: n.life}.Encode(), nil
+}
+
 // Call is the network between nodes.
 func (n *node) Call(ctx context.Context, name string, method uint16, body []byte) ([]byte, error) {
 	for _, other := range n.cluster.nodes {
-		if other.name == name && method == MethodPartial && !other.down {
+		switch {
+		case other.name != name || other.down:
+		case method == MethodPartial:
 			return other.Partial(ctx, body)
+		case method == MethodRound:
+			return other.PartialRound(ctx, body)
 		}
 	}
 	return nil, fmt.Errorf("call %s: %w", name, rpc.ErrConn)
@@ -178,7 +211,10 @@ func (n *node) Call(ctx context.Context, name string, method uint16, body []byte
 
 // The ledger of a node. What it proves says of itself what it is.
 
-func (n *node) ProveKey(_ context.Context, key Key) ([]byte, error) {
+func (n *node) ProveKey(_ context.Context, key Key, header uint64) ([]byte, error) {
+	if header > 0 {
+		return fmt.Appendf(nil, "%s proves key %x by header %d", n.name, key, header), n.proofErr
+	}
 	return fmt.Appendf(nil, "%s proves key %x", n.name, key), n.proofErr
 }
 

@@ -24,9 +24,9 @@ type Key = [bls.PublicKeySize]byte
 
 // Ledger is what the signer needs of the ledger that its node follows.
 type Ledger interface {
-	// ProveKey returns a certificate of the key's record that the node's own
-	// custody accepts.
-	ProveKey(ctx context.Context, key Key) ([]byte, error)
+	// ProveKey returns a certificate of the key's record, by the header of a
+	// height or a later one, that the node's own custody accepts. 0 is the next.
+	ProveKey(ctx context.Context, key Key, header uint64) ([]byte, error)
 	// ProveGrant does so for a grant, and waits for one that is on its way.
 	ProveGrant(ctx context.Context, a *action.Action) (custody.Evidence, error)
 	// Incarnation returns the newest life of a node's custody that the ledger
@@ -54,6 +54,7 @@ const MethodPartial uint16 = 2
 
 // Config is what a Signer stands on.
 type Config struct {
+	Cluster action.ClusterID
 	Self    string // this node's name
 	Roster  action.Roster
 	Network *eth.Network
@@ -89,7 +90,8 @@ func (noObserver) Recorded(string, time.Duration)      {}
 // Signer signs duties with whatever t holders answer.
 type Signer struct {
 	cfg    Config
-	quorum *quorum.Signer
+	quorum *quorum.Signer // of duties
+	rounds *quorum.Signer // of a beacon
 
 	mu      sync.RWMutex
 	keys    map[Key]*entry
@@ -119,22 +121,33 @@ func New(cfg Config) (*Signer, error) {
 		cfg.Observe = noObserver{}
 	}
 	s := &Signer{cfg: cfg, keys: map[Key]*entry{}, indices: map[Key]uint64{}, genesis: cfg.Network.GenesisValidatorsRoot}
+	var err error
+	if s.quorum, err = s.connect(MethodPartial, s.Partial, func(seat action.Seat, ask asking) quorum.Holder { return holder{seat, ask, cfg.Ledger} }); err != nil {
+		return nil, err
+	}
+	s.rounds, err = s.connect(MethodRound, s.PartialRound, func(seat action.Seat, ask asking) quorum.Holder { return roundHolder{seat, ask} })
+	return s, err
+}
+
+// asking hands an encoded request to one holder.
+type asking func(ctx context.Context, body []byte) ([]byte, error)
+
+// connect makes the holders that answer to a method.
+func (s *Signer) connect(method uint16, own asking, as func(action.Seat, asking) quorum.Holder) (*quorum.Signer, error) {
 	q := quorum.Config{Timeout: Timeout, Blame: func(f quorum.Fault) {
-		cfg.Log.Error("a holder gave a false partial signature", "holder", f.Holder, "key", f.Key.String())
+		s.cfg.Log.Error("a holder gave a false partial signature", "holder", f.Holder, "key", f.Key.String())
 		s.cfg.Observe.Blamed(f.Holder)
 	}}
-	for _, seat := range cfg.Roster {
-		if seat.Node == cfg.Self {
-			q.Local = holder{seat, s.Partial, cfg.Ledger}
+	for _, seat := range s.cfg.Roster {
+		if seat.Node == s.cfg.Self {
+			q.Local = as(seat, own)
 			continue
 		}
-		q.Peers = append(q.Peers, holder{seat, func(ctx context.Context, body []byte) ([]byte, error) {
-			return cfg.Peers.Call(ctx, seat.Node, MethodPartial, body)
-		}, cfg.Ledger})
+		q.Peers = append(q.Peers, as(seat, func(ctx context.Context, body []byte) ([]byte, error) {
+			return s.cfg.Peers.Call(ctx, seat.Node, method, body)
+		}))
 	}
-	var err error
-	s.quorum, err = quorum.New(q)
-	return s, err
+	return quorum.New(q)
 }
 
 // Timeout bounds a signature: a duty that took longer is late anyway.
@@ -143,7 +156,7 @@ const Timeout = 4 * time.Second
 // holder is a seat of the roster as package quorum asks it.
 type holder struct {
 	seat   action.Seat
-	ask    func(ctx context.Context, body []byte) ([]byte, error)
+	ask    asking
 	ledger Ledger
 }
 
@@ -159,12 +172,17 @@ func (h holder) SignPartial(ctx context.Context, req quorum.Request) (bls.Partia
 	if err != nil {
 		return bls.Partial{}, err
 	}
-	if answer.Epoch != req.Epoch {
-		return bls.Partial{}, rpc.Errorf(rpc.CodeEpoch, "%s signed in epoch %d, not %d", h.seat.Node, answer.Epoch, req.Epoch)
-	}
 	// A clone, or a standby that was not told, answers under an older life.
 	if slashable(req.Duty) && answer.Incarnation != h.ledger.Incarnation(h.seat.Node) {
 		return bls.Partial{}, rpc.Errorf(rpc.CodeFenced, "%s answers under an incarnation that is not its present one on the ledger", h.seat.Node)
+	}
+	return partialOf(h.seat, answer, req.Epoch)
+}
+
+// partialOf reads the partial of an answer, if it was made in that epoch.
+func partialOf(seat action.Seat, answer custody.SignResponse, epoch uint32) (bls.Partial, error) {
+	if answer.Epoch != epoch {
+		return bls.Partial{}, rpc.Errorf(rpc.CodeEpoch, "%s signed in epoch %d, not %d", seat.Node, answer.Epoch, epoch)
 	}
 	return bls.ParsePartial(answer.Partial[:])
 }
@@ -179,7 +197,7 @@ func slashable(duty []byte) bool {
 // holders refused, or that there is none.
 func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty) ([bls.SignatureSize]byte, error) {
 	none := [bls.SignatureSize]byte{}
-	if _, err := s.key(key); err != nil {
+	if _, err := s.key(key, action.UseDuties); err != nil {
 		return none, err
 	}
 	root, err := duty.SigningRoot(s.cfg.Network)
@@ -197,7 +215,7 @@ func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	began := time.Now()
-	sig, report, err := s.combine(ctx, key, encoded, root, s.leaders(key, duty)...)
+	sig, report, err := s.combine(ctx, s.quorum, action.UseDuties, key, encoded, root, s.leaders(key, duty)...)
 	s.cfg.Observe.QuorumDone(time.Since(began), report.Asked, err == nil)
 	if report.Hedged {
 		s.cfg.Observe.Hedged()
@@ -216,17 +234,17 @@ func (s *Signer) Sign(ctx context.Context, client string, key Key, duty eth.Duty
 // follow the ledger from one epoch to the next they may differ for a moment,
 // in either direction: it goes on with the record, and with the one before,
 // until as many as needed agree. Whoever is asked twice signs the same once.
-func (s *Signer) combine(ctx context.Context, key Key, duty []byte, root eth.SigningRoot, leaders ...uint16) (sig bls.Signature, report quorum.Report, err error) {
+func (s *Signer) combine(ctx context.Context, q *quorum.Signer, use action.Use, key Key, what []byte, message bls.Message, leaders ...uint16) (sig bls.Signature, report quorum.Report, err error) {
 	pause := time.NewTicker(epochPoll)
 	defer pause.Stop()
 	for {
-		keys, err := s.epochs(key)
+		keys, err := s.epochs(key, use)
 		if err != nil {
 			return sig, report, err
 		}
 		var failed error
 		for _, k := range keys {
-			if sig, report, err = s.quorum.Sign(ctx, k, duty, root, leaders...); err == nil || !errors.Is(err, quorum.ErrEpoch) {
+			if sig, report, err = q.Sign(ctx, k, what, message, leaders...); err == nil || !errors.Is(err, quorum.ErrEpoch) {
 				return sig, report, err
 			}
 			failed = err
@@ -243,8 +261,8 @@ func (s *Signer) combine(ctx context.Context, key Key, duty []byte, root eth.Sig
 const epochPoll = 50 * time.Millisecond
 
 // epochs returns what a key signs with, and before it was renewed.
-func (s *Signer) epochs(key Key) ([]quorum.Key, error) {
-	k, err := s.key(key)
+func (s *Signer) epochs(key Key, use action.Use) ([]quorum.Key, error) {
+	k, err := s.key(key, use)
 	if err != nil {
 		return nil, err
 	}
@@ -326,13 +344,13 @@ func (s *Signer) Knows(key Key) bool {
 	return ok
 }
 
-// Holds says whether a key may be asked for: it signs, or is frozen and comes
+// Holds says whether a key may be asked for: it signs duties, or is frozen and comes
 // back, which Sign says.
 func (s *Signer) Holds(key Key) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.keys[key]
-	return e != nil && (e.record.State == action.KeyActive || e.record.State == action.KeyFrozen)
+	return e != nil && e.record.Use == action.UseDuties && (e.record.State == action.KeyActive || e.record.State == action.KeyFrozen)
 }
 
 // Partial answers for this node's custody: it adds the proof that custody
@@ -354,7 +372,7 @@ func (s *Signer) Partial(ctx context.Context, body []byte) ([]byte, error) {
 	}
 	switch kind := eth.Kind(req.Duty[0]); {
 	case custody.BoundBySettings(kind):
-		req.Certificate, err = s.cfg.Ledger.ProveKey(ctx, req.Key)
+		req.Certificate, err = s.cfg.Ledger.ProveKey(ctx, req.Key, 0)
 	case custody.RuleOf(kind) != "":
 		req.Evidence, err = s.cfg.Ledger.ProveGrant(ctx, grantAction(req.Key, kind, req.Duty))
 	default: // as it came
@@ -400,10 +418,11 @@ func (s *Signer) SetKey(record *action.KeyRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at, listed := slices.BinarySearchFunc(s.list, key, compareKeys)
+	signs := record.State == action.KeyActive && record.Use == action.UseDuties
 	switch {
-	case record.State == action.KeyActive && !listed:
+	case signs && !listed:
 		s.list = slices.Insert(slices.Clone(s.list), at, key)
-	case record.State != action.KeyActive && listed:
+	case !signs && listed:
 		s.list = slices.Delete(slices.Clone(s.list), at, at+1)
 	}
 	e := &entry{record: record}
@@ -417,7 +436,7 @@ func (s *Signer) SetKey(record *action.KeyRecord) {
 
 func compareKeys(a, b Key) int { return slices.Compare(a[:], b[:]) }
 
-// Keys returns the keys that may sign, sorted. The caller must not change it.
+// Keys returns the validators' keys that may sign, sorted. The caller must not change it.
 func (s *Signer) Keys() []Key {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -435,7 +454,7 @@ func (s *Signer) Record(key Key) (*action.KeyRecord, bool) {
 	return e.record, true
 }
 
-func (s *Signer) key(key Key) (quorum.Key, error) {
+func (s *Signer) key(key Key, use action.Use) (quorum.Key, error) {
 	s.mu.RLock()
 	e := s.keys[key]
 	s.mu.RUnlock()
@@ -444,6 +463,8 @@ func (s *Signer) key(key Key) (quorum.Key, error) {
 		return quorum.Key{}, frozen(key)
 	case e == nil || e.record.State != action.KeyActive:
 		return quorum.Key{}, notActive(key)
+	case e.record.Use != use:
+		return quorum.Key{}, rpc.Errorf(rpc.CodeNotGranted, "key 0x%x is for %s and signs nothing else", key, e.record.Use)
 	}
 	return e.parsed()
 }
@@ -481,4 +502,7 @@ func parseKey(r *action.KeyRecord) (quorum.Key, error) {
 }
 
 // Close waits for the answers that are still under way.
-func (s *Signer) Close() { s.quorum.Close() }
+func (s *Signer) Close() {
+	s.quorum.Close()
+	s.rounds.Close()
+}

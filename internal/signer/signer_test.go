@@ -149,7 +149,7 @@ func TestOldIncarnation(t *testing.T) {
 	}
 
 	// Of one holder alone.
-	q, err := c.nodes[0].key(key)
+	q, err := c.nodes[0].key(key, action.UseDuties)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestOldIncarnation(t *testing.T) {
 func TestHolderAnswers(t *testing.T) {
 	c := newCluster(t, 4, nil)
 	key := c.deal()
-	q, err := c.nodes[0].key(key)
+	q, err := c.nodes[0].key(key, action.UseDuties)
 	if err != nil {
 		t.Fatal(err)
 	}

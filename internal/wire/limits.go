@@ -29,6 +29,7 @@ const (
 	MaxCheckpoint   = 256 << 10 // signed note: two lines of each node of a quorum, one of each witness
 	MaxWitnesses    = 16        // that cosign checkpoints
 	MaxReceipt      = 4 << 20   // a transaction, its events with their paths, a certificate
+	MaxRound        = 512 << 10 // file of a beacon's round: a certificate in base64, and little else
 	MaxRequest      = 1 << 10   // events that one transaction causes; a receipt holds them all
 	MaxHTTPBody     = 8 << 20   // a sign request; a PHASE0 block stays below 1 MiB
 	MaxImportBody   = 64 << 20  // keystores and slashing data of a Keymanager import
