@@ -231,8 +231,15 @@ type proven struct {
 	at     time.Time
 }
 
-// certificate verifies one from the genesis validators on.
+// certificate verifies one without claims.
 func (g *Genesis) certificate(raw []byte) (p proven, err error) {
+	p, _, err = g.certified(raw, 0)
+	return p, err
+}
+
+// certified verifies a certificate from the genesis validators on. It has so
+// many claims, one at most.
+func (g *Genesis) certified(raw []byte, claims uint32) (p proven, said claim, err error) {
 	d := &decoder{in: raw}
 	if version := d.u16(); version != 1 {
 		d.fail("certificate of version %d", version)
@@ -257,11 +264,11 @@ func (g *Genesis) certificate(raw []byte) (p proven, err error) {
 		h, c := decodeHeader(d), decodeCommit(d)
 		next := decodeVoters(d)
 		if err := step(&h, &c); err != nil {
-			return p, err
+			return p, said, err
 		}
 		hash := next.hash()
 		if !bytes.Equal(h.hashes[nextValidators], hash[:]) || bytes.Equal(h.hashes[validators], hash[:]) {
-			return p, fmt.Errorf("header %d announces other validators, or no change", h.height)
+			return p, said, fmt.Errorf("header %d announces other validators, or no change", h.height)
 		}
 		current = next
 	}
@@ -269,20 +276,32 @@ func (g *Genesis) certificate(raw []byte) (p proven, err error) {
 	app, kv := d.fixed(8), d.fixed(32)
 	size := d.fixed(8)
 	p = proven{binary.BigEndian.Uint64(size), d.hash(), h.height, h.at.time()}
-	if n := d.u32(); n != 0 {
+	if n := d.u32(); n != claims {
 		d.fail("certificate with %d claims", n)
 	}
+	if claims > 0 {
+		said = decodeClaim(d)
+	}
 	if err := d.end(); err != nil {
-		return p, err
+		return p, said, err
 	}
 	if err := step(&h, &c); err != nil {
-		return p, err
+		return p, said, err
 	}
 	state := taggedHash("quorate/v1/app-hash", g.Cluster[:], app, kv, size, p.root[:])
 	if !bytes.Equal(state[:], h.hashes[appHash]) {
-		return p, fmt.Errorf("header %d commits to another state", h.height)
+		return p, said, fmt.Errorf("header %d commits to another state", h.height)
 	}
-	return p, nil
+	if claims > 0 {
+		root, err := said.root()
+		if err != nil {
+			return p, said, err
+		}
+		if !bytes.Equal(root[:], kv) {
+			return p, said, errors.New("the claim leads to another state")
+		}
+	}
+	return p, said, nil
 }
 
 // sorted puts voters into order.

@@ -13,6 +13,8 @@ import (
 type Genesis struct {
 	Cluster [32]byte
 
+	namespace string // first component of the ledger's paths
+
 	voters  voters
 	signers map[string][]identity // of transactions, by "node/NAME" and "member/ID"
 	lines   []lineKey             // of checkpoints, in the order in which they stand
@@ -26,8 +28,9 @@ func ParseGenesis(doc []byte) (*Genesis, error) {
 		return nil, fmt.Errorf("read genesis: %d bytes are over the limit of %d", len(doc), maxGenesis)
 	}
 	var file struct {
-		Version int
-		Nodes   []struct {
+		Version   int
+		Namespace string
+		Nodes     []struct {
 			Name         string
 			Identity     string
 			ConsensusKey string `json:"consensus_key"`
@@ -44,7 +47,7 @@ func ParseGenesis(doc []byte) (*Genesis, error) {
 	if file.Version != 1 || len(file.Nodes) == 0 || len(file.Nodes) > maxNodes {
 		return nil, fmt.Errorf("read genesis: version %d with %d nodes is unknown", file.Version, len(file.Nodes))
 	}
-	g := &Genesis{Cluster: taggedHash("quorate/v1/cluster", doc), signers: map[string][]identity{}, nodes: len(file.Nodes)}
+	g := &Genesis{Cluster: taggedHash("quorate/v1/cluster", doc), namespace: file.Namespace, signers: map[string][]identity{}, nodes: len(file.Nodes)}
 	for _, w := range file.Witnesses {
 		key, err := parseHex(w.Key)
 		if err != nil || len(key) != ed25519.PublicKeySize {

@@ -31,7 +31,7 @@ type Transactions struct {
 }
 
 // ErrUnknownKind: the file is nothing that this program checks.
-var ErrUnknownKind = errors.New("no audit log, receipt, checkpoint or transcript")
+var ErrUnknownKind = errors.New("no audit log, receipt, checkpoint or transcript, nor a round of a beacon")
 
 // How files begin.
 const (

@@ -116,4 +116,5 @@ const (
 	maxRequest     = 1 << 10
 	maxPath        = 64
 	maxGenesis     = 1 << 20
+	maxProof       = 256 << 10
 )

@@ -165,6 +165,9 @@ func showProven(t *table, file string, p *dkg.TranscriptOutcome) {
 	t.row("  mode", fmt.Sprintf("%s, shares of epoch %d", p.Mode, p.Epoch))
 	t.row("  shares", shares(p.Threshold, p.Seats))
 	for _, key := range p.PublicKeys {
+		if p.Beacon {
+			key += " of a beacon"
+		}
 		t.row("  key", key)
 	}
 	t.row("  confirmed by", p.Confirmed)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"testing"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/dkg/dkgtest"
 )
@@ -35,6 +36,8 @@ func golden(t *testing.T) map[string]story {
 	// Seat 5 deals and gets no share.
 	outside := dkgtest.Params(suite, true, 5, 3)
 	outside.T, outside.Without = threshold(4), seats(5)
+	beacon := dkgtest.Params(suite, false, 4, 1)
+	beacon.Use = action.UseBeacon
 	imported := func() *dkgtest.Ceremony { return open(t, importing(outside, 5, secrets), secrets...) }
 	refreshed := func(hybrid bool) *dkgtest.Ceremony {
 		return renew(t, made(t, dkgtest.Params(suite, hybrid, 4, 2)), nil)
@@ -50,6 +53,7 @@ func golden(t *testing.T) map[string]story {
 		"ledger-hybrid":            with(open(t, dkgtest.Params(suite, true, 4, 1)), 2, dkgtest.Silent, dkg.AbsentJoin),
 		"ledger-ristretto":         honest(open(t, dkgtest.Params(other, false, 7, 3))),
 		"ledger-bad-share":         with(open(t, dkgtest.Params(other, true, 4, 2)), 3, falseShares(1), dkg.BadShare),
+		"ledger-beacon":            honest(open(t, beacon)),
 		"ledger-import":            honest(imported()),
 		"ledger-import-complaint":  with(imported(), 3, falseComplaint(5), dkg.FalseComplaint),
 		"ledger-import-silent":     with(imported(), 3, dkgtest.Silent, dkg.AbsentJoin),

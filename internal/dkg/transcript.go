@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
@@ -388,6 +389,7 @@ type TranscriptOutcome struct {
 	Mode        string   `json:"mode"`
 	Epoch       uint32   `json:"epoch"` // of the shares
 	Hybrid      bool     `json:"hybrid"`
+	Beacon      bool     `json:"beacon,omitempty"` // its key is a randomness beacon's
 	Threshold   int      `json:"threshold"`
 	Seats       int      `json:"seats"`
 	PublicKeys  []string `json:"public_keys"`
@@ -398,7 +400,7 @@ type TranscriptOutcome struct {
 // Outcome describes what was verified.
 func (x *Transcript) Outcome() *TranscriptOutcome {
 	p, id := &x.params, x.params.ID()
-	o := &TranscriptOutcome{File: "certificate", Ceremony: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(p.Cluster[:]), Mode: p.Mode.String(), Epoch: p.Epoch, Hybrid: p.Hybrid,
+	o := &TranscriptOutcome{File: "certificate", Ceremony: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(p.Cluster[:]), Mode: p.Mode.String(), Epoch: p.Epoch, Hybrid: p.Hybrid, Beacon: p.Use == action.UseBeacon,
 		Threshold: int(p.T), Seats: int(p.N), Confirmed: x.holders.Len(), DepositSafe: x.DepositSafe()}
 	if x.archive {
 		o.File = "archive"

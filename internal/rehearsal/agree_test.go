@@ -56,7 +56,7 @@ type outcome struct {
 	Ceremony, Cluster, Phase string
 	Mode                     string
 	Epoch                    int
-	Exercise, Hybrid         bool
+	Exercise, Hybrid, Beacon bool
 	Participants, Threshold  int
 	Seats                    int
 	Dealers                  []int    `json:"qualified_dealers"`

@@ -56,7 +56,7 @@ type ledger struct {
 	raw               []byte // the parameters
 	group             group
 	mode, n, t, keys  int
-	hybrid            bool
+	hybrid, beacon    bool
 	without           seats
 	cluster, expected digest
 	importer, epoch   int
@@ -86,9 +86,11 @@ func readLedger(r *reader) (*ledger, error) {
 func (l *ledger) params(f *reader) error {
 	l.mode = f.number(1)
 	suite := f.number(1)
-	l.hybrid, l.n, l.t, l.without = f.flag(), f.number(1), f.number(1), seats(f.number(4))
+	flags := f.number(1) // the lowest bit: hybrid; above: what the keys are for
+	l.hybrid, l.n, l.t, l.without = flags&1 == 1, f.number(1), f.number(1), seats(f.number(4))
 	l.epoch = f.number(4)
 	l.keys = f.number(4)
+	l.beacon = flags>>1 == 1
 	f.digest() // nonce
 	l.cluster = f.digest()
 	f.digest() // document
@@ -112,6 +114,8 @@ func (l *ledger) params(f *reader) error {
 	switch {
 	case l.mode < keygen || l.mode > reshare || l.group == nil:
 		return fmt.Errorf("mode %d, suite %d", l.mode, suite)
+	case flags > 3 || l.beacon && (suite != 1 || l.mode == imported || l.keys != 1):
+		return errors.New("keys for a use that there is not")
 	case l.n > mostNodes || !l.without.within(seatsTo(l.n)) || l.keys < 1 || l.keys > mostKeys || timeless:
 		return errors.New("parameters out of range")
 	case (l.mode == imported) != seatsTo(l.n).has(l.importer) || l.mode != imported && l.importer != 0:
@@ -135,7 +139,7 @@ func (l *ledger) cid() digest    { return h(ledgerPrefix, l.raw) }
 func (l *ledger) outcome() *Outcome {
 	cid, size := l.cid(), l.group.size()
 	o := &Outcome{Ceremony: hex.EncodeToString(cid[:]), Cluster: hex.EncodeToString(l.cluster[:]),
-		Mode: [...]string{"", "keygen", "import", "refresh", "reshare"}[l.mode], Epoch: l.epoch, Hybrid: l.hybrid, Participants: l.n,
+		Mode: [...]string{"", "keygen", "import", "refresh", "reshare"}[l.mode], Epoch: l.epoch, Hybrid: l.hybrid, Beacon: l.beacon, Participants: l.n,
 		Threshold: l.t, Phase: "done", Confirmed: l.holders.len(), DepositSafe: l.holders.len() >= l.t+l.faults()}
 	for leaf := range slices.Chunk(l.points, l.t*size) {
 		o.PublicKeys = append(o.PublicKeys, text(leaf[:size]))

@@ -16,6 +16,7 @@ type Outcome struct {
 	Epoch        int        `json:"epoch,omitempty"`   // of the shares that it made
 	Exercise     bool       `json:"exercise,omitempty"`
 	Hybrid       bool       `json:"hybrid"`
+	Beacon       bool       `json:"beacon,omitempty"` // its key is a randomness beacon's
 	Participants int        `json:"participants"`
 	Threshold    int        `json:"threshold"`
 	Phase        string     `json:"phase"` // in which it ended

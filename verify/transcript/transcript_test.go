@@ -43,7 +43,7 @@ type said struct {
 	File, Ceremony, Cluster, Phase string
 	Mode                           string
 	Epoch                          int
-	Exercise, Hybrid               bool
+	Exercise, Hybrid, Beacon       bool
 	Participants, Seats            int
 	Threshold, Confirmed           int
 	Dealers                        []int    `json:"qualified_dealers"`
@@ -55,7 +55,7 @@ type said struct {
 }
 
 func (s *said) outcome(kind string) *Outcome {
-	o := &Outcome{Kind: kind, Ceremony: s.Ceremony, Cluster: s.Cluster, Mode: s.Mode, Epoch: s.Epoch, Exercise: s.Exercise, Hybrid: s.Hybrid, Participants: s.Participants + s.Seats,
+	o := &Outcome{Kind: kind, Ceremony: s.Ceremony, Cluster: s.Cluster, Mode: s.Mode, Epoch: s.Epoch, Exercise: s.Exercise, Hybrid: s.Hybrid, Beacon: s.Beacon, Participants: s.Participants + s.Seats,
 		Threshold: s.Threshold, Phase: s.Phase, Dealers: s.Dealers, PublicKeys: s.PublicKeys, Confirmed: s.Confirmed, DepositSafe: s.DepositSafe, Faults: s.Faults}
 	if s.PublicKey != "" {
 		o.PublicKeys = []string{s.PublicKey}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -26,11 +27,13 @@ const (
 	exitBadUse   = 2
 )
 
-const usage = `usage: quorate-verify [--genesis FILE] [-o text|json] FILE...
+const usage = `usage: quorate-verify [--genesis FILE] [--key HEX] [-o text|json] FILE...
 
 Checks audit logs, receipts and checkpoints of a Quorate cluster against its
 genesis file, which is genesis.json beside the first such FILE when none is
-given; and archives, certificates and federations of ceremonies, each by itself.
+given; archives, certificates and federations of ceremonies, each by itself; and
+rounds of a beacon under its public key, or against the genesis file when they
+prove that the key is the cluster's.
 Exit codes: 0 all verify, 1 one does not, 2 bad use.
 `
 
@@ -40,13 +43,14 @@ type verdict struct {
 	OK             bool                `json:"ok"`
 	*verify.Report                     // of evidence
 	Transcript     *transcript.Outcome `json:"transcript,omitempty"`
+	Round          *verify.Round       `json:"beacon,omitempty"`
 	Error          string              `json:"error,omitempty"` // the reason, and where
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("quorate-verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	genesisFile := flags.String("genesis", "", "")
+	genesisFile, beaconKey := flags.String("genesis", "", ""), flags.String("key", "", "")
 	output := flags.String("o", "text", "")
 	flags.StringVar(output, "output", "text", "")
 	files, err := parse(flags, args)
@@ -65,6 +69,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitBadUse
 	}
 	c := checker{genesisFile: *genesisFile}
+	if c.key, err = hex.DecodeString(strings.TrimPrefix(*beaconKey, "0x")); err != nil {
+		fmt.Fprintf(stderr, "quorate-verify: key: %v\n%s", err, usage)
+		return exitBadUse
+	}
 	verdicts, code := []verdict{}, exitVerified
 	for _, file := range files {
 		v, err := c.check(file)
@@ -94,6 +102,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 type checker struct {
 	genesisFile string
 	genesis     *verify.Genesis
+	key         []byte // of a beacon, where it was given
 }
 
 // check judges a file. An error is one of use; what is wrong with the file is
@@ -118,6 +127,14 @@ func (c *checker) check(file string) (verdict, error) {
 			return v, err2
 		}
 		v.Transcript, err = transcript.Verify(raw)
+	case verify.IsRound(begins):
+		raw, err2 := io.ReadAll(io.LimitReader(all, verify.MaxRound+1))
+		if err2 != nil {
+			return v, err2
+		}
+		if v.Round, err2, err = c.round(file, raw); err2 != nil {
+			return v, err2
+		}
 	case verify.Is(begins):
 		if err := c.readGenesis(file); err != nil {
 			return v, err
@@ -130,6 +147,20 @@ func (c *checker) check(file string) (verdict, error) {
 		v.Error = err.Error()
 	}
 	return v, nil
+}
+
+// round checks a beacon's. Use is an error of use, refused says what is wrong
+// with the round.
+func (c *checker) round(file string, raw []byte) (r *verify.Round, use, refused error) {
+	if len(c.key) > 0 {
+		r, refused = verify.CheckRound(raw, c.key)
+		return r, nil, refused
+	}
+	if err := c.readGenesis(file); err != nil {
+		return nil, fmt.Errorf("%w, or --key HEX, the beacon's public key", err), nil
+	}
+	r, refused = c.genesis.CheckRound(raw)
+	return r, nil, refused
 }
 
 func (c *checker) readGenesis(beside string) error {
@@ -167,6 +198,9 @@ func (v verdict) String() string {
 	if v.Transcript != nil {
 		return v.File + ": verified: " + strings.Join(told(v.Transcript), ", ")
 	}
+	if v.Round != nil {
+		return fmt.Sprintf("%s: verified: beacon round %d, randomness %s", v.File, v.Round.Round, v.Round.Randomness)
+	}
 	facts := []string{v.Kind}
 	fact := func(n uint64, what string) {
 		if n > 0 {
@@ -190,6 +224,9 @@ func told(o *transcript.Outcome) []string {
 	facts := []string{o.Kind, "ceremony " + o.Ceremony}
 	if o.Exercise {
 		facts = append(facts, "an exercise whose keys do not count")
+	}
+	if o.Beacon {
+		facts = append(facts, "of a randomness beacon")
 	}
 	if o.Cluster != "" {
 		facts = append(facts, "of cluster "+o.Cluster, fmt.Sprintf("%s to epoch %d", o.Mode, o.Epoch))

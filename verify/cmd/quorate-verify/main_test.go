@@ -12,6 +12,8 @@ import (
 const (
 	vectors    = "../../../spec/vectors/evidence/"
 	ceremonies = "../../../spec/vectors/ceremony/"
+	rounds     = "../../../spec/vectors/beacon/rounds/"
+	beacon     = "0xb928f3beb93519eecf0145da903b40a4c97dca00b21f12ac0df3be9116ef2ef27b2ae6bcd4c5bc2d54ef5a70627efcb7"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -47,6 +49,12 @@ func TestExitCodes(t *testing.T) {
 			"verified: ceremony archive, ceremony a451e158073316d9222652a80f221a1d8333f791941bc8e7657512a03ecaf347, an exercise whose keys do not count, 3 shares of 4, " +
 				"ended in phase done, key 0xa4a6d430e70292454f1408f9e83849a2194ec0c69ad91831beb1dc0ead7db9c821db662552ecce6286d39ded438fe138, confirmed by 4, " +
 				"safe to deposit to, participant 1 to blame: false share\n"},
+		"a round":             {[]string{"--key", beacon, rounds + "plain.json"}, 0, "verified: beacon round 12, randomness "},
+		"a proven round":      {[]string{rounds + "proven.json", "--genesis", rounds + "../genesis.json"}, 0, "verified: beacon round 12"},
+		"a round of whom":     {[]string{rounds + "plain.json", "--genesis", rounds + "../genesis.json"}, 1, "hint: get the round with --proof"},
+		"a round, no key":     {[]string{rounds + "plain.json"}, 2, "--key HEX"},
+		"another's round":     {[]string{"--key", beacon, rounds + "other-height.json"}, 1, "did not sign round 13"},
+		"no key":              {[]string{"--key", "0xyz", rounds + "plain.json"}, 2, "key: "},
 		"of both sorts":       {[]string{genesis, ceremonies + "honest.certificate", vectors + "good/small.log"}, 0, "verified: audit log"},
 		"a short transcript":  {[]string{short}, 1, "REFUSED: verify ceremony certificate: read up to byte"},
 		"no such file":        {[]string{genesis, "absent"}, 2, "absent"},
