@@ -52,7 +52,6 @@ func (p *players) shifted(random [32]byte) bool {
 	return p.board().Phase() > dkg.PhaseFreeze && bytes.Contains(p.board().Encode(), random[:])
 }
 
-
 // Ceremonies wait for the output of the height after the one at which they
 // froze, take no other, and go on with it.
 func TestCeremonyTakesTheBeaconsOutput(t *testing.T) {
