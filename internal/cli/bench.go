@@ -21,7 +21,7 @@ import (
 )
 
 func (a *app) benchCommand() *cobra.Command {
-	return noun("bench", "Measure this machine: a cluster of its own beside what cryptography and disk alone would do", a.benchSign(), a.benchDKG(), a.benchLedger(), a.benchEngine())
+	return noun("bench", "Measure this machine: a cluster of its own beside what cryptography and disk alone would do", a.benchSign(), a.benchDKG(), a.benchLedger(), a.benchBeacon(), a.benchEngine())
 }
 
 func (a *app) benchSign() *cobra.Command {
