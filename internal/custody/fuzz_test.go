@@ -98,6 +98,7 @@ func FuzzHandle(f *testing.F) {
 	f.Add(MethodUsage, make([]byte, 8))
 	f.Add(MethodWitness, Closing{Seat: 2}.Encode())
 	f.Add(MethodTestify, make([]byte, 34))
+	f.Add(MethodRound, RoundRequest{Key: key, Height: 1, Certificate: granted}.Encode())
 	var prove wire.Encoder
 	prove.Bytes(granted)
 	prove.Count(0)
@@ -107,6 +108,9 @@ func FuzzHandle(f *testing.F) {
 			return // it would end all that follows
 		}
 		out, err := ask(p, method, body)
+		if method == MethodRound && err == nil {
+			t.Error("a round of a key that is no beacon's")
+		}
 		if method == MethodSign && err == nil {
 			req, err := ParseSignRequest(body)
 			if err != nil {

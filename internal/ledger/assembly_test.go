@@ -24,6 +24,7 @@ type hall struct {
 	gone     map[int]assembly.Phase // from when on who says nothing
 	last     assemblytest.Post      // that was taken
 	early    [32]byte               // a link before the last
+	beacon   *players               // brings its outputs; nil: there is none
 }
 
 func (w *world) assemble(c *assemblytest.Crowd) *hall {
@@ -163,6 +164,13 @@ func (h *hall) run(replicas ...*world) *assembly.Board {
 			return f.Board()
 		}
 		h.early = f.Link()
+		if due := h.view().Awaited(); h.beacon != nil && len(due) > 0 {
+			out := h.Tx(node1, action.KindOutput, h.beacon.output(due[0].Height).Encode())
+			if r := h.block(h.world.block.Time+1000, replicas, [][]byte{out}); r[0].Code != OK {
+				h.Fatalf("an output: %s", r[0].Info)
+			}
+			continue
+		}
 		posts, txs, idle := h.mixed(f)
 		forged := len(txs)
 		for _, p := range posts {
@@ -290,6 +298,39 @@ func TestAssembly(t *testing.T) {
 			h.want(CodeConflict, h.Tx(alice, action.KindRequest, actionOn(held, action.RuleDeposit, 1)))
 			h.want(CodePhase, h.carry(h.last))
 		})
+	}
+}
+
+// With a beacon, its outputs draw the dealers and unbias the key; while it does
+// not answer, nothing happens, and for a minute only.
+func TestAssemblyTakesTheBeaconsOutput(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		w := newWorld(t, 4)
+		b := w.beacon(1)
+		h := w.assemble(assemblytest.New(t, 10, 2, 3, nil))
+		if answers {
+			h.beacon = b
+		}
+		began := w.block.Time
+		board := h.run(w.replica(&Cache{}), w.replica(nil))
+		if board.Phase() != assembly.PhaseDone {
+			t.Fatalf("ended %s, faults %v", board.Phase(), board.Faults())
+		}
+		taken, missed := w.count(EventBeacon), w.count(EventBeaconMissed)
+		if answers && (taken != 2 || missed != 0) || !answers && (taken != 0 || missed != 2 || w.block.Time < began+2*patience) {
+			t.Errorf("it answers: %t; %d outputs taken, %d missed", answers, taken, missed)
+		}
+		_, entries := w.log(h.id)
+		used := 0
+		w.view().iterate(w.view().ns.Prefix("output"), func(_, v []byte) bool {
+			if out := mustParse(parseOutput(v)); bytes.Contains(entries, out.Randomness[:]) && (len(out.Signature) > 0) == answers {
+				used++
+			}
+			return true
+		})
+		if used != 2 {
+			t.Errorf("%d outputs stand in the log", used)
+		}
 	}
 }
 
