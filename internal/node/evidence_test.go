@@ -52,7 +52,7 @@ func TestEvidence(t *testing.T) {
 	close(ready)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	if _, err := n.OpenCeremony(ctx, 1, true, "test", 0); err != nil {
+	if _, err := n.OpenCeremony(ctx, 1, action.UseDuties, true, "test", 0); err != nil {
 		t.Fatal(err)
 	}
 
