@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -31,8 +32,11 @@ validators. The key signs heights of the ledger and nothing else, for good;
 "ceremony open --mode refresh" or "reshare" renews its shares. Where there is a
 beacon already the new one takes its place.`,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			req := opsapi.OpenCeremony{Mode: dkg.ModeKeygen.String(), Keys: 1, Use: action.UseBeacon.String(), Hybrid: hybrid, Purpose: "beacon",
-				PhaseTimeout: uint32(phase.Milliseconds())}
+			timeout, err := phaseTimeout(phase)
+			if err != nil {
+				return err
+			}
+			req := opsapi.OpenCeremony{Mode: dkg.ModeKeygen.String(), Keys: 1, Use: action.UseBeacon.String(), Hybrid: hybrid, Purpose: "beacon", PhaseTimeout: timeout}
 			if o.purpose = req.Purpose; a.isMember() || a.compose != nil {
 				return a.ceremonyAsMember(ctx, req, o)
 			}
@@ -94,10 +98,8 @@ func (a *app) getRound(ctx context.Context, height uint64, prove bool) error {
 	if err != nil {
 		return err
 	}
-	key, err := parsePubkey(r.PublicKey)
-	if err == nil {
-		_, err = audit.VerifyRound(raw, key)
-	}
+	key, _ := hex.DecodeString(strings.TrimPrefix(r.PublicKey, "0x")) // one that does not decode is no round's either
+	_, err = audit.VerifyRound(raw, key)
 	if err == nil && height != 0 && r.Round != height {
 		err = fmt.Errorf("round %d was asked for", height)
 	}

@@ -37,10 +37,11 @@ opens when they did.`,
   quorate ceremony open --mode reshare --all --seats 1,2,3,5
   quorate ceremony open --mode reshare --keys 0x93247f…,0xa4b1c8… --lost 3`,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			if phase < 0 || phase > 24*time.Hour || phase != phase.Truncate(time.Millisecond) {
-				return fail(exitBadUse, "--phase-timeout takes 1ms to 24h", "phase time-out %s", phase)
+			var err error
+			if req.PhaseTimeout, err = phaseTimeout(phase); err != nil {
+				return err
 			}
-			req.PhaseTimeout, o.purpose = uint32(phase.Milliseconds()), req.Purpose
+			o.purpose = req.Purpose
 			if err := whichKeys(&req, keys, all); err != nil {
 				return err
 			}
@@ -65,6 +66,14 @@ opens when they did.`,
 	watch := &cobra.Command{Use: "watch ID", Short: "Follow a ceremony until it is done", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies, RunE: a.run(a.ceremonyWatch)}
 	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch, a.ceremonyExport(), a.ceremonyVerify(), a.ceremonyRehearse(),
 		a.ceremonyPropose(), a.ceremonyInvite(), a.ceremonyJoin(), a.ceremonyOffline(), a.ceremonyCarry(), a.ceremonySign())
+}
+
+// phaseTimeout is how many milliseconds --phase-timeout says.
+func phaseTimeout(phase time.Duration) (uint32, error) {
+	if phase < 0 || phase > 24*time.Hour || phase != phase.Truncate(time.Millisecond) {
+		return 0, fail(exitBadUse, "--phase-timeout takes 1ms to 24h", "phase time-out %s", phase)
+	}
+	return uint32(phase.Milliseconds()), nil
 }
 
 // whichKeys reads --keys, which is a number or a list, and --all.
