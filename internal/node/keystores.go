@@ -46,6 +46,11 @@ func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body 
 		defer cancel()
 		return n.signer.Partial(ctx, body)
 	case signer.MethodRound:
+		done, err := n.released.begin(from, maxRounds)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		return n.signer.PartialRound(ctx, body)
 	case methodStop:
 		return n.stopArchived(ctx, body)

@@ -92,6 +92,7 @@ type Node struct {
 	witnesses   witnesses
 
 	partials  turns                        // that peers ask for
+	released  turns                        // parts of a beacon's rounds that peers ask for
 	taken     turns                        // histories that peers hand over
 	importing chan struct{}                // holds one element while a keystore is imported
 	engine    atomic.Pointer[cmtnode.Node] // nil until Run has started it

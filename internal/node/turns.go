@@ -18,6 +18,9 @@ const (
 	// requests in than that (signerapi's InFlight). Custody's socket has room
 	// for so many of every peer.
 	maxPartials = 256
+	// maxRounds is more than a node asks for at once: one for everybody else,
+	// and one for a ceremony, each of which may have been withdrawn before.
+	maxRounds = 8
 	// maxHistories of 4 MiB each wait for their grant.
 	maxHistories = 4
 )
