@@ -53,7 +53,7 @@ func (f *fixture) found() []byte {
 func TestBeacon(t *testing.T) {
 	f := newFixture(t)
 	f.height = 12
-	server, err := New(Config{Ledger: f, Keys: &f.keys, Evidence: f, Beacon: f, Self: f, Token: secret.New([]byte(token)), Listen: "192.0.2.1:9003",
+	server, err := New(Config{Ledger: f, Keys: &f.keys, Evidence: f, Hall: f.server.config.Hall, Beacon: f, Self: f, Token: secret.New([]byte(token)), Listen: "192.0.2.1:9003",
 		Hosts: []string{"node.example"}, Cluster: f.cluster})
 	if err != nil {
 		t.Fatal(err)
