@@ -490,7 +490,7 @@ func (m *mix) block(t testing.TB, s *ledger.State) (txs [][]byte) {
 // wait for.
 func (m *mix) outputs(s *ledger.State) (txs [][]byte) {
 	for _, wanted := range s.Awaited() {
-		if wanted.Height%3 == 0 || m.rand.IntN(4) == 0 {
+		if wanted.Height%5 == 0 || m.rand.IntN(4) == 0 {
 			continue
 		}
 		beacon, err := s.Key(action.DomainValidator, wanted.Key[:])
