@@ -110,7 +110,7 @@ func TestBeaconGoesOn(t *testing.T) {
 			}
 		})
 		if mode == dkg.ModeReshare {
-			s.handover = action.Handover{Left: uint32(dkg.Seats(0).With(1))}
+			s.handover = action.Handover{Held: uint32(seats(1, 5)), Left: uint32(dkg.Seats(0).With(1))}
 		}
 		was := b.request(2, nil)
 		s.goOn(s.plain(b.ps))

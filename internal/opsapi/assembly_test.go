@@ -67,7 +67,7 @@ func (l *laptop) read() {
 // and seal what they signed, and fetch each other's ciphertexts.
 func TestAssemblyOverHTTP(t *testing.T) {
 	w := halltest.New(t, assemblytest.New(t, 7, 1, 0, func(p *assembly.Params) { p.Hybrid = true }))
-	server, err := New(Config{Ledger: onWorld{newFixture(t), w}, Keys: &keyRoom{}, Evidence: newFixture(t), Hall: w.Hall, Self: newFixture(t),
+	server, err := New(Config{Ledger: onWorld{newFixture(t), w}, Keys: &keyRoom{}, Evidence: newFixture(t), Hall: w.Hall, Beacon: newFixture(t), Self: newFixture(t),
 		Token: secret.New([]byte(token)), Listen: "0.0.0.0:0", Cluster: w.Cluster.ID, Node: "node0"})
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +205,7 @@ func TestAskAssembly(t *testing.T) {
 	c := assemblytest.New(t, 7, 1, 0, nil)
 	w := halltest.New(t, c)
 	f := newFixture(t)
-	server, err := New(Config{Ledger: onWorld{f, w}, Keys: &f.keys, Evidence: f, Hall: w.Hall, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0"})
+	server, err := New(Config{Ledger: onWorld{f, w}, Keys: &f.keys, Evidence: f, Hall: w.Hall, Beacon: f, Self: f, Token: secret.New([]byte(token)), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
