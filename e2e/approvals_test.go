@@ -248,15 +248,7 @@ func approvals(t *testing.T, partitions int) {
 		own := rand.New(rand.NewPCG(seed, uint64(100+node)))
 		again(func() { c.look(node, own) })
 	}
-	for range partitions {
-		parts := make([]int, len(c.nodes))
-		for i := range parts {
-			parts[i] = chance.IntN(1 + chance.IntN(len(parts)))
-		}
-		c.cut(parts...)
-		time.Sleep(time.Duration(200+chance.IntN(2500)) * time.Millisecond) // the moment is the test
-	}
-	c.cut(0, 0, 0, 0)
+	c.cutAtRandom(chance, partitions)
 	took := c.healed(0, 1<<20)
 	close(done)
 	clients.Wait()

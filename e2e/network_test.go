@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -261,6 +262,21 @@ func (c *netCluster) cut(bridges ...int) {
 	c.t.Helper()
 	c.split(consensusNet, bridges...)
 	c.split(peerNet, bridges...)
+}
+
+// cutAtRandom splits them again and again, at moments and into parts that
+// chance chooses, and joins them in the end.
+func (c *netCluster) cutAtRandom(chance *rand.Rand, times int) {
+	c.t.Helper()
+	for range times {
+		parts := make([]int, len(c.nodes))
+		for i := range parts {
+			parts[i] = chance.IntN(1 + chance.IntN(len(parts)))
+		}
+		c.cut(parts...)
+		time.Sleep(time.Duration(200+chance.IntN(2500)) * time.Millisecond) // the moment is the test
+	}
+	c.cut(0, 0, 0, 0)
 }
 
 // setRecipient changes a key's fee recipient; the ledger has to agree.

@@ -128,15 +128,7 @@ func TestLinearizable(t *testing.T) {
 			}
 		})
 	}
-	for range partitions {
-		parts := make([]int, len(c.nodes))
-		for i := range parts {
-			parts[i] = chance.IntN(1 + chance.IntN(len(parts)))
-		}
-		c.cut(parts...)
-		time.Sleep(time.Duration(200+chance.IntN(2500)) * time.Millisecond) // the moment is the test
-	}
-	c.cut(0, 0, 0, 0)
+	c.cutAtRandom(chance, partitions)
 	took := c.healed(0, 1<<30)
 	close(done)
 	clients.Wait()

@@ -80,14 +80,8 @@ type (
 		Message   []byte
 		Signature []byte
 	}
-	// AssemblyMessage posts what a participant that is no node says in a
-	// ceremony. It signs it; which node carries it does not matter.
-	AssemblyMessage struct {
-		Ceremony  [32]byte
-		Seat      uint16
-		Message   []byte
-		Signature []byte
-	}
+	// AssemblyMessage is the same of a participant that is no node.
+	AssemblyMessage CeremonyMessage
 	// AssemblySeal is a participant's word for the log of a ceremony that ended.
 	AssemblySeal struct {
 		Ceremony  [32]byte
@@ -169,14 +163,7 @@ func (b CeremonyMessage) Encode() []byte {
 	return e.Out()
 }
 
-func (b AssemblyMessage) Encode() []byte {
-	var e wire.Encoder
-	e.Fixed(b.Ceremony[:])
-	e.U16(b.Seat)
-	e.Bytes(b.Message)
-	e.Bytes(b.Signature)
-	return e.Out()
-}
+func (b AssemblyMessage) Encode() []byte { return CeremonyMessage(b).Encode() }
 
 func (b AssemblySeal) Encode() []byte {
 	var e wire.Encoder
@@ -263,17 +250,9 @@ func Parse(raw []byte) (*Tx, error) {
 		d.Fixed(b.Nonce[:])
 		tx.body = b
 	case action.KindCeremonyMessage:
-		var b CeremonyMessage
-		d.Fixed(b.Ceremony[:])
-		b.Seat = d.U16()
-		b.Message = d.Bytes(wire.MaxTx)
-		b.Signature = d.Bytes(ident.MaxSignature)
-		tx.body = b
+		tx.body = decodeCeremonyMessage(d)
 	case action.KindAssembly:
-		var b AssemblyMessage
-		d.Fixed(b.Ceremony[:])
-		b.Seat, b.Message, b.Signature = d.U16(), d.Bytes(wire.MaxTx), d.Bytes(ident.MaxSignature)
-		tx.body = b
+		tx.body = AssemblyMessage(decodeCeremonyMessage(d))
 	case action.KindAssemblySeal:
 		var b AssemblySeal
 		d.Fixed(b.Ceremony[:])
@@ -334,6 +313,14 @@ func Parse(raw []byte) (*Tx, error) {
 		return nil, refuse(CodeMalformed, "parse transaction of kind %d: %w", env.Kind, err)
 	}
 	return tx, nil
+}
+
+func decodeCeremonyMessage(d *wire.Decoder) (b CeremonyMessage) {
+	d.Fixed(b.Ceremony[:])
+	b.Seat = d.U16()
+	b.Message = d.Bytes(wire.MaxTx)
+	b.Signature = d.Bytes(ident.MaxSignature)
+	return b
 }
 
 func parseAsk(raw []byte) (b Ask, err error) {

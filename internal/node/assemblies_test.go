@@ -20,19 +20,19 @@ import (
 	"github.com/quorate/quorate/internal/proof"
 )
 
-// assemble opens a crowd's ceremony on a cluster.
-func assemble(ctx context.Context, t *testing.T, n *Node, c *assemblytest.Crowd) [32]byte {
+// assemble opens a crowd's ceremony on a cluster, on all of its nodes.
+func assemble(ctx context.Context, t *testing.T, nodes []*Node, c *assemblytest.Crowd) [32]byte {
 	t.Helper()
-	ask := ledger.Ask{Action: c.Action("treasury"), Seats: c.List.Encode()}
-	for {
-		err := n.Ask(ctx, ask)
-		if err == nil {
-			return c.Params.ID()
-		}
-		if !errors.Is(err, ErrNoQuorum) && !errors.Is(err, errStarting) {
+	if err := nodes[0].Ask(ctx, ledger.Ask{Action: c.Action("treasury"), Seats: c.List.Encode()}); err != nil {
+		t.Fatal(err)
+	}
+	height, _ := nodes[0].Height()
+	for _, n := range nodes {
+		if err := n.app.await(ctx, height); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return c.Params.ID()
 }
 
 // carry has all people say what there is to say, each through a node of its
@@ -111,7 +111,7 @@ func TestAssemblyOnCluster(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	c := assemblytest.New(t, 10, 2, 3, nil)
-	id := assemble(ctx, t, nodes[0], c)
+	id := assemble(ctx, t, nodes, c)
 	play(ctx, t, nodes, c, id)
 
 	var link [32]byte
@@ -210,12 +210,13 @@ func TestAssemblyRate(t *testing.T) {
 	nodes := startCluster(t, 4)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	c := assemblytest.New(t, n, 32, 4, func(p *assembly.Params) {
+	cohorts := max(n/64, 2)
+	c := assemblytest.New(t, n, cohorts, 128/cohorts, func(p *assembly.Params) {
 		for _, d := range []*uint32{&p.Deadlines.Join, &p.Deadlines.Deal, &p.Deadlines.Verify, &p.Deadlines.Answer, &p.Deadlines.Replay, &p.Deadlines.Confirm} {
 			*d = 3_600_000
 		}
 	})
-	id := assemble(ctx, t, nodes[0], c)
+	id := assemble(ctx, t, nodes, c)
 	began := time.Now()
 	play(ctx, t, nodes, c, id)
 	t.Logf("%d participants: %v", n, time.Since(began))
