@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ import (
 )
 
 // assemble opens a crowd's ceremony on a cluster, on all of its nodes.
-func assemble(ctx context.Context, t *testing.T, nodes []*Node, c *assemblytest.Crowd) [32]byte {
+func assemble(ctx context.Context, t testing.TB, nodes []*Node, c *assemblytest.Crowd) [32]byte {
 	t.Helper()
 	if err := nodes[0].Ask(ctx, ledger.Ask{Action: c.Action("treasury"), Seats: c.List.Encode()}); err != nil {
 		t.Fatal(err)
@@ -38,7 +39,7 @@ func assemble(ctx context.Context, t *testing.T, nodes []*Node, c *assemblytest.
 // carry has all people say what there is to say, each through a node of its
 // own, until the phase is over. It returns how many messages the ledger took, and
 // how long that took.
-func carry(ctx context.Context, t *testing.T, nodes []*Node, c *assemblytest.Crowd, id [32]byte) (took int, in time.Duration, phase assembly.Phase) {
+func carry(ctx context.Context, t testing.TB, nodes []*Node, c *assemblytest.Crowd, id [32]byte) (took int, in time.Duration, phase assembly.Phase) {
 	t.Helper()
 	var posts []assemblytest.Post
 	if err := nodes[0].Hall().Read(id, func(r *hall.Room) error {
@@ -83,7 +84,7 @@ func carry(ctx context.Context, t *testing.T, nodes []*Node, c *assemblytest.Cro
 }
 
 // play carries a ceremony to its end.
-func play(ctx context.Context, t *testing.T, nodes []*Node, c *assemblytest.Crowd, id [32]byte) {
+func play(ctx context.Context, t testing.TB, nodes []*Node, c *assemblytest.Crowd, id [32]byte) {
 	t.Helper()
 	for {
 		took, in, phase := carry(ctx, t, nodes, c, id)
@@ -200,24 +201,22 @@ func (w *writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestAssemblyRate measures how fast a cluster takes what thousands say. Say
-// how many in QUORATE_PARTICIPANTS.
-func TestAssemblyRate(t *testing.T) {
-	n, err := strconv.Atoi(os.Getenv("QUORATE_PARTICIPANTS"))
+// BenchmarkAssembly plays ceremonies whose people all are in this process on
+// four nodes that are, too. Say in QUORATE_PARTICIPANTS how many people.
+func BenchmarkAssembly(b *testing.B) {
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("QUORATE_PARTICIPANTS"), "256"))
 	if err != nil {
-		t.Skip("QUORATE_PARTICIPANTS is not set")
+		b.Fatal(err)
 	}
-	nodes := startCluster(t, 4)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	cohorts := max(n/64, 2)
-	c := assemblytest.New(t, n, cohorts, 128/cohorts, func(p *assembly.Params) {
-		for _, d := range []*uint32{&p.Deadlines.Join, &p.Deadlines.Deal, &p.Deadlines.Verify, &p.Deadlines.Answer, &p.Deadlines.Replay, &p.Deadlines.Confirm} {
-			*d = 3_600_000
-		}
-	})
-	id := assemble(ctx, t, nodes, c)
-	began := time.Now()
-	play(ctx, t, nodes, c, id)
-	t.Logf("%d participants: %v", n, time.Since(began))
+	nodes := startCluster(b, 4)
+	for i := range b.N {
+		cohorts := max(n/64, 2)
+		c := assemblytest.New(b, n, cohorts, 128/cohorts, func(p *assembly.Params) {
+			p.Nonce[0] = byte(i)
+			for _, d := range []*uint32{&p.Deadlines.Join, &p.Deadlines.Deal, &p.Deadlines.Verify, &p.Deadlines.Answer, &p.Deadlines.Replay, &p.Deadlines.Confirm} {
+				*d = 3_600_000
+			}
+		})
+		play(b.Context(), b, nodes, c, assemble(b.Context(), b, nodes, c))
+	}
 }

@@ -130,13 +130,13 @@ func checkSignature(t *testing.T, ctx context.Context, n *Node, key [48]byte, du
 }
 
 // startCluster runs a cluster whose nodes ask witnesses at an address.
-func startCluster(t *testing.T, size int, witnesses ...Witness) []*Node {
+func startCluster(t testing.TB, size int, witnesses ...Witness) []*Node {
 	return startClusterWith(t, size, func(_ int, c *Config) { c.Witnesses = witnesses })
 }
 
 // startClusterWith lets a test change what a node is configured with, and what
 // the genesis says.
-func startClusterWith(t *testing.T, size int, change func(i int, c *Config), found ...func(*action.Genesis)) []*Node {
+func startClusterWith(t testing.TB, size int, change func(i int, c *Config), found ...func(*action.Genesis)) []*Node {
 	network, err := eth.LookupNetwork("mainnet")
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func startClusterWith(t *testing.T, size int, change func(i int, c *Config), fou
 
 // startClusterOn starts a cluster for a network. lead says where the others
 // find a node's consensus that listens at an address.
-func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to string) string, change func(i int, c *Config), found ...func(*action.Genesis)) []*Node {
+func startClusterOn(t testing.TB, size int, network *eth.Network, lead func(to string) string, change func(i int, c *Config), found ...func(*action.Genesis)) []*Node {
 	dir := t.TempDir()
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: "root", Network: network.Config(),
 		ImportHistory: action.HistoryNone, Policy: string(policy.Dev())}
@@ -235,7 +235,7 @@ func startClusterOn(t *testing.T, size int, network *eth.Network, lead func(to s
 // testOutput is the test's output until the test ends: goroutines that CometBFT
 // leaves behind still log after that, when t.Output would panic.
 type testOutput struct {
-	t     *testing.T
+	t     testing.TB
 	mu    sync.Mutex
 	ended bool
 }
@@ -255,7 +255,7 @@ func (o *testOutput) end() {
 	o.ended = true
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
