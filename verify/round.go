@@ -46,7 +46,7 @@ func IsRound(beginning []byte) bool {
 // CheckRound verifies a round under a key that the caller knows to be the
 // beacon's.
 func CheckRound(raw, key []byte) (*Round, error) {
-	r, err := parseRound(raw)
+	r, err := ParseRound(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func CheckRound(raw, key []byte) (*Round, error) {
 // CheckRound verifies a round of the cluster, whose file proves that the key
 // is one of its beacons.
 func (g *Genesis) CheckRound(raw []byte) (*Round, error) {
-	r, err := parseRound(raw)
+	r, err := ParseRound(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,8 @@ func (g *Genesis) CheckRound(raw []byte) (*Round, error) {
 	return r, nil
 }
 
-func parseRound(raw []byte) (*Round, error) {
+// ParseRound reads the file of a round, and verifies nothing.
+func ParseRound(raw []byte) (*Round, error) {
 	if len(raw) > MaxRound {
 		return nil, fmt.Errorf("the file is over the limit of %d bytes", MaxRound)
 	}

@@ -152,6 +152,9 @@ func (c *checker) check(file string) (verdict, error) {
 // round checks a beacon's. Use is an error of use, refused says what is wrong
 // with the round.
 func (c *checker) round(file string, raw []byte) (r *verify.Round, use, refused error) {
+	if _, refused := verify.ParseRound(raw); refused != nil {
+		return nil, nil, refused
+	}
 	if len(c.key) > 0 {
 		r, refused = verify.CheckRound(raw, c.key)
 		return r, nil, refused
