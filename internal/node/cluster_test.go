@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -255,11 +257,21 @@ func (o *testOutput) end() {
 	o.ended = true
 }
 
+// Ports lie below those that the kernel gives to outgoing connections, and
+// those of other tests; no two clusters of this process get the same.
+var (
+	firstPort  = 10_000 + 100*rand.Int32N(50)
+	portsGiven atomic.Int32
+)
+
 func freePort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+portsGiven.Add(1))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
