@@ -31,6 +31,7 @@ type chain struct {
 	mu     sync.Mutex
 	client proof.Client
 	fresh  proof.Freshness
+	newest time.Time // of all headers that were shown
 }
 
 func newChain(g *action.Genesis, cluster action.ClusterID, node string, domain action.Domain) (*chain, error) {
@@ -117,14 +118,23 @@ func (c *chain) admit(raw []byte) (proof.Verified, error) {
 		return proof.Verified{}, rpc.Errorf(rpc.CodeNotGranted, "%v", err)
 	}
 	c.client = client
+	if v.Time().After(c.newest) {
+		c.newest = v.Time()
+	}
 	return v, nil
 }
 
-// now is an upper bound of ledger time, which a grant's expiry is held against.
+// now is an upper bound of ledger time, which a grant's expiry is held against:
+// what may have passed since the anchor, and never before a header that was
+// shown, should this machine's clock run slow.
 func (c *chain) now() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.fresh.Latest(c.clock())
+	at, ok := c.fresh.Latest(c.clock())
+	if at.Before(c.newest) {
+		at = c.newest
+	}
+	return at, ok
 }
 
 // anchored returns the height of the last anchor, 0 before the first.

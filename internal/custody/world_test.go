@@ -57,6 +57,11 @@ func newWorld(t testing.TB, n int, edit func(*action.Genesis)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A test that asks for the epoch twice gets the same: the world's begins
+	// with it, and outlasts it.
+	slot, _ := mainnet.SlotAt(time.Now())
+	epoch := time.Duration(mainnet.EpochOf(slot)*mainnet.Preset.SlotsPerEpoch) * mainnet.SlotDuration
+	mainnet.GenesisTime = uint64(time.Now().Add(-epoch).Unix())
 	w := &world{t: t, dir: t.TempDir(), log: io.Discard}
 	g := &action.Genesis{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Namespace: string(ns),
 		Network: mainnet.Config(), ImportHistory: action.HistoryNone, Policy: "version: 1\n"}
