@@ -142,7 +142,8 @@ func (e engine) start(ctx context.Context, app abci.Application) (*cmtnode.Node,
 		func() (*cmttypes.GenesisDoc, error) { return gd, nil },
 		e.open,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
-		engineLog{l: e.log.With("part", "engine")})
+		engineLog{l: e.log.With("part", "engine")},
+		cmtnode.CustomReactors(map[string]p2p.Reactor{"LINKS": newLinks(peers)}))
 	if err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}

@@ -23,7 +23,7 @@ type cable struct {
 	t     *testing.T
 	mu    sync.Mutex
 	cut   bool
-	conns map[net.Conn]bool
+	conns map[net.Conn]bool // whether it carries anything
 }
 
 // lead listens for one node and hands its connections on.
@@ -46,9 +46,11 @@ func (c *cable) lead(to string) (listens string) {
 			}
 			for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
 				go func() {
-					io.Copy(way[0], way[1]) //nolint:errcheck // it is cut
-					in.Close()
-					out.Close()
+					io.Copy(end{way[0], c}, way[1]) //nolint:errcheck // it is cut
+					if c.carries(in) {
+						in.Close()
+						out.Close()
+					}
 				}()
 			}
 		}
@@ -77,6 +79,35 @@ func (c *cable) set(cut bool) {
 		conn.Close()
 	}
 	clear(c.conns)
+}
+
+// swallow makes the connections of now dead: they stay open, and nothing comes
+// through. New ones do better.
+func (c *cable) swallow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		c.conns[conn] = false
+	}
+}
+
+func (c *cable) carries(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conns[conn]
+}
+
+// end is where a connection's bytes leave the cable.
+type end struct {
+	net.Conn
+	c *cable
+}
+
+func (e end) Write(p []byte) (int, error) {
+	if !e.c.carries(e.Conn) {
+		return len(p), nil
+	}
+	return e.Conn.Write(p)
 }
 
 // Without the ledger signing goes on for as long as the lease, of which the
