@@ -160,6 +160,12 @@ func (n *driver) drive(ctx context.Context, id [32]byte) error {
 			return err
 		}
 	}
+	if params.Mode == dkg.ModeImport && board.Phase() == dkg.PhaseDone {
+		// Custody lets a key sign that comes back. Archived meanwhile, it must not.
+		if left := n.stopKeys(ctx, about.Keys); len(left) > 0 {
+			return fmt.Errorf("%d keys of it were archived meanwhile, and are not stopped yet", len(left))
+		}
+	}
 	if !owes || step.Stop != nil { // else it may be able to say it soon
 		n.shown[id] = stand
 	}

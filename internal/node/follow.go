@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/proof"
@@ -14,20 +16,58 @@ import (
 	"github.com/quorate/quorate/internal/signer"
 )
 
-// followLedger tells the signer which keys there are. A block says whether it
-// changed any, so that only then the inventory is read.
+// followLedger tells the signer which keys there are, and custody which are
+// stopped for good. A block says whether it changed any, so that only then the
+// inventory is read.
 func (n *Node) followLedger(ctx context.Context) error {
+	view, err := n.View()
+	if err != nil {
+		return err
+	}
+	var stopping [][]byte
+	view.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
+		if k.State.Stopped() && k.Use == action.UseDuties {
+			stopping = append(stopping, k.PublicKey)
+		}
+		return true
+	})
+	retry := time.NewTicker(time.Second)
+	defer retry.Stop()
 	for {
 		_, moved := n.app.wait()
 		for _, key := range n.app.takeChangedKeys() {
 			n.signer.SetKey(key)
+			if key.State.Stopped() && key.Use == action.UseDuties {
+				stopping = append(stopping, key.PublicKey)
+			}
 		}
+		stopping = n.stopKeys(ctx, stopping)
 		select {
 		case <-moved:
+		case <-retry.C:
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// stopKeys stops those of the keys in the node's own custody that the ledger
+// has stopped for good, and returns which could not be yet: custody is away, or
+// has still to hear that the key was made. Nodes do not ask for such keys, but
+// what custody signs must not hang on what nodes ask for.
+func (n *Node) stopKeys(ctx context.Context, keys [][]byte) (left [][]byte) {
+	for _, k := range keys {
+		key := signer.Key(k)
+		record, ok := n.signer.Record(key)
+		if !ok || !record.State.Stopped() || !slices.Contains(n.holders(record), n.cfg.Name) {
+			continue // it is back, or was never here
+		}
+		if err := n.custody.Stop(ctx, [][bls.PublicKeySize]byte{key}); err != nil {
+			n.log.Debug("stop key in custody", "key", fmt.Sprintf("%x", key[:4]), "err", err)
+			left = append(left, k)
+		}
+	}
+	return left
 }
 
 // loadKeys hands the signer the whole inventory, at start.

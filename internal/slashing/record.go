@@ -292,12 +292,24 @@ func (r *Record) Register(k Key, h History) error {
 }
 
 // Stop refuses every later duty of a key, durably when it returns nil. The
-// history stays, for the day when the key comes back.
+// history stays, for the day when the key comes back. A key that is stopped
+// already costs no write, only waiting for the one that stopped it.
 func (r *Record) Stop(k Key) error {
-	if _, known := r.Status(k); !known {
+	r.mu.Lock()
+	ks := r.state.keys[k]
+	if ks == nil {
+		defer r.mu.Unlock()
 		return fmt.Errorf("stop key %x: %w", k[:4], ErrUnknownKey)
 	}
-	if err := r.write(entry{kind: entryStop, key: k}); err != nil {
+	if !ks.Stopped {
+		r.change([]entry{{kind: entryStop, key: k}})
+	}
+	last, begun := r.last, r.begun
+	r.mu.Unlock()
+	if !begun {
+		return nil
+	}
+	if err := last.Wait(); err != nil {
 		return fmt.Errorf("stop key %x: %w", k[:4], err)
 	}
 	return nil
