@@ -86,10 +86,13 @@ func (p *Process) round(body []byte) ([]byte, error) {
 // for that use. What a share is for stands in its seal: no request, and no
 // certificate, makes it sign anything else.
 func (p *Process) share(key [bls.PublicKeySize]byte, epoch uint32, use action.Use) (held, error) {
+	making := p.seeds.some() // before the shares: the seed goes after they have come
 	h, ok := p.shares.get(key)
 	switch {
 	case !ok && p.shares.keeps(key):
 		return held{}, rpc.Errorf(rpc.CodeEpoch, "the share of key 0x%x here is of an epoch that this process was not shown to be committed", key[:8])
+	case !ok && making:
+		return held{}, rpc.Errorf(rpc.CodeEpoch, "no share of key 0x%x here, but ceremonies of which this process was not shown the end", key[:8])
 	case !ok:
 		return held{}, rpc.Errorf(rpc.CodeUnknownKey, "no share of key 0x%x here", key[:8])
 	case h.use != use:

@@ -67,6 +67,13 @@ func (s *seeds) pending() (ids [][32]byte) {
 	return ids
 }
 
+// some reports whether there are ceremonies that are not over.
+func (s *seeds) some() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.byID) > 0
+}
+
 // seat is this process's place in one ceremony. All that has to survive a
 // restart is the seed in the safe; the rest is made again.
 type seat struct {

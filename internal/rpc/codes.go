@@ -23,7 +23,7 @@ const (
 	CodeInternal     Code = 8  // a fault of the one who answers
 	CodeWrongCluster Code = 9  // the request belongs to another cluster
 	CodeWaiting      Code = 10 // asked for; others have to agree, or its time has to come
-	CodeEpoch        Code = 11 // the share here is of another epoch: the ledger moved, or will be seen to
+	CodeEpoch        Code = 11 // the share here is of another epoch, or about to come: the ledger moved, or will be seen to
 )
 
 var codeNames = [...]string{
