@@ -118,7 +118,7 @@ func TestOnlySignaturesCount(t *testing.T) {
 		}
 		return n%2 == 0
 	}
-	l, err := driveOne(t, key, signer(t, key, refuse), 50*time.Millisecond)
+	l, err := driveOne(t, key, signer(t, key, refuse), 500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func (c *client) close() (err error) {
 
 // run asks until a point in time.
 func (c *client) run(ctx context.Context, until time.Time, l *load) error {
-	for time.Now().Before(until) && ctx.Err() == nil {
+	for first := true; (first || time.Now().Before(until)) && ctx.Err() == nil; first = false {
 		v := c.voters[c.asked%len(c.voters)]
 		body, root, err := v.next()
 		if err != nil {

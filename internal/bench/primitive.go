@@ -140,8 +140,8 @@ func (p *primitives) measure(callers int, duration time.Duration, sum *tally) er
 	return nil
 }
 
-// repeat has callers do the same again and again for a time, and adds to the
-// sum.
+// repeat has callers do the same again and again for a time, each once at
+// least, and adds to the sum.
 func repeat(callers int, duration time.Duration, sum *tally, do func(caller int) error) error {
 	var mu sync.Mutex
 	var latency []float64
@@ -151,7 +151,7 @@ func repeat(callers int, duration time.Duration, sum *tally, do func(caller int)
 	for caller := range callers {
 		g.Go(func() error {
 			var own []float64
-			for time.Now().Before(until) {
+			for len(own) == 0 || time.Now().Before(until) {
 				start := time.Now()
 				if err := do(caller); err != nil {
 					return err
