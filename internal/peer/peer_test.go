@@ -32,9 +32,9 @@ const (
 
 // quick is timing for loopback.
 var quick = timing{
-	handshake:  5 * time.Second,
+	handshake:  20 * time.Second,
 	pingEvery:  20 * time.Millisecond,
-	pingWithin: 300 * time.Millisecond,
+	pingWithin: 20 * time.Second,
 	backoffMin: time.Millisecond,
 	backoffMax: 20 * time.Millisecond,
 }
@@ -44,6 +44,7 @@ type fixture struct {
 	Peer
 	key      ed25519.PrivateKey
 	listener net.Listener
+	timing   timing
 }
 
 func newFixture(t testing.TB, name string) fixture {
@@ -56,7 +57,7 @@ func newFixture(t testing.TB, name string) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	return fixture{Peer{name, l.Addr().String(), public}, private, l}
+	return fixture{Peer{name, l.Addr().String(), public}, private, l, quick}
 }
 
 // running is a mesh whose Run is under way.
@@ -82,7 +83,7 @@ func start(t testing.TB, self fixture, peers ...Peer) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.timing = quick
+	m.timing = self.timing
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx) }()
@@ -116,7 +117,7 @@ func (b *syncBuffer) String() string {
 // until polls for what another goroutine brings about.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
@@ -130,10 +131,16 @@ func until(t testing.TB, what string, cond func() bool) {
 
 func (r *running) ask(t testing.TB, name, want string) {
 	t.Helper()
-	until(t, "connected to "+name, func() bool { return r.Connected(name) })
-	got, err := r.Call(t.Context(), name, methodWho, []byte("hi"))
-	if err != nil || string(got) != want {
-		t.Fatalf("call %s: got %q, %v", name, got, err)
+	var got []byte
+	until(t, name+" answers", func() (up bool) {
+		var err error
+		if got, err = r.Call(t.Context(), name, methodWho, []byte("hi")); err != nil && rpc.CodeOf(err) != rpc.CodeUnavailable {
+			t.Fatalf("call %s: %v", name, err)
+		}
+		return err == nil
+	})
+	if string(got) != want {
+		t.Fatalf("call %s: got %q", name, got)
 	}
 }
 
@@ -165,7 +172,7 @@ func TestMesh(t *testing.T) {
 
 func TestUnavailableAtOnce(t *testing.T) {
 	a, b := newFixture(t, "a"), newFixture(t, "b")
-	b.listener.Close()
+	b.Address = "127.0.0.1:1" // where nobody listens
 	ma := start(t, a, b.Peer)
 	// No deadline: a call that queued would hang.
 	_, err := ma.Call(t.Context(), "b", methodWho, nil)
@@ -180,7 +187,10 @@ func TestUnavailableAtOnce(t *testing.T) {
 
 func TestReconnect(t *testing.T) {
 	a, b := newFixture(t, "a"), newFixture(t, "b")
-	ma := start(t, a, b.Peer)
+	cable := newCable(t, b.Address) // the address stays, wherever b listens: a port that is left may be taken
+	plugged := b.Peer
+	plugged.Address = cable.Addr().String()
+	ma := start(t, a, plugged)
 	mb := start(t, b, a.Peer)
 	for range 3 {
 		ma.ask(t, "b", "a:hi")
@@ -194,10 +204,8 @@ func TestReconnect(t *testing.T) {
 			t.Fatalf("call in flight: %v", err)
 		}
 		until(t, "loss noticed", func() bool { return !ma.Connected("b") })
-		var err error
-		if b.listener, err = net.Listen("tcp", b.Address); err != nil {
-			t.Fatal(err)
-		}
+		b.listener = newFixture(t, "").listener
+		cable.lead(b.listener.Addr().String())
 		mb = start(t, b, a.Peer)
 	}
 	ma.ask(t, "b", "a:hi")
@@ -208,6 +216,7 @@ func TestReconnect(t *testing.T) {
 // was pulled, is noticed by its silence.
 func TestSilentPeer(t *testing.T) {
 	a, b := newFixture(t, "a"), newFixture(t, "b")
+	a.timing.pingWithin = 300 * time.Millisecond
 	start(t, b, a.Peer)
 	cable := newCable(t, b.Address)
 	b.Address = cable.Addr().String()
@@ -228,6 +237,7 @@ type cable struct {
 	net.Listener
 	mu     sync.Mutex
 	cond   *sync.Cond
+	to     string
 	pulled bool
 	ended  bool
 }
@@ -237,7 +247,7 @@ func newCable(t *testing.T, to string) *cable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cable{Listener: l}
+	c := &cable{Listener: l, to: to}
 	c.cond = sync.NewCond(&c.mu)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -246,7 +256,7 @@ func newCable(t *testing.T, to string) *cable {
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("tcp", to)
+			far, err := c.dial()
 			if err != nil {
 				near.Close()
 				continue
@@ -264,6 +274,15 @@ func newCable(t *testing.T, to string) *cable {
 		wg.Wait()
 	})
 	return c
+}
+
+func (c *cable) lead(to string) { c.mu.Lock(); c.to = to; c.mu.Unlock() }
+
+func (c *cable) dial() (net.Conn, error) {
+	c.mu.Lock()
+	to := c.to
+	c.mu.Unlock()
+	return net.Dial("tcp", to)
 }
 
 func (c *cable) forward(dst, src net.Conn) {
