@@ -200,7 +200,7 @@ func TestOpenSSH(t *testing.T) {
 	}
 	tool := func(stdin []byte, name string, args ...string) []byte {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, name, args...)
 		cmd.Dir, cmd.Stdin, cmd.Env = dir, bytes.NewReader(stdin), append(os.Environ(), "SSH_AUTH_SOCK="+socket)

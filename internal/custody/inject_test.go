@@ -181,7 +181,7 @@ func (p *process) exit(t testing.TB) error {
 			return fmt.Errorf("the process ended with %v", err)
 		}
 		return nil
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		return errors.New("the process goes on")
 	}
 }

@@ -244,7 +244,7 @@ func TestTenThousandShares(t *testing.T) {
 	began := time.Now()
 	p = w.open(0)
 	took := time.Since(began)
-	if p.shares.count() != 10_002 || took > 5*time.Second {
+	if p.shares.count() != 10_002 || took > time.Minute { // alone it is a second
 		t.Errorf("%d shares open after %v", p.shares.count(), took)
 	}
 	var keys [][48]byte

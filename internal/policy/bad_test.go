@@ -232,7 +232,7 @@ func TestBounds(t *testing.T) {
 		} else {
 			t.Logf("%s: %.100v", name, err)
 		}
-		if t.Logf("%s: compiled in %v", name, took); took > 5*time.Second { // on a busy machine; alone it is 0.2 s
+		if t.Logf("%s: compiled in %v", name, took); took > time.Minute { // alone it is 0.2 s; what grows without bound is hours
 			t.Errorf("%s: %v", name, took)
 		}
 	}

@@ -287,7 +287,7 @@ func TestLockoutReasons(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}
 	}
-	crowd := make([]Principal, 3000)
+	crowd := make([]Principal, 9000)
 	for i := range crowd {
 		crowd[i] = human(fmt.Sprint("m", i), "x", "custodian")
 	}
@@ -295,7 +295,7 @@ func TestLockoutReasons(t *testing.T) {
 	if err := compile(t, head+everyone+"tiers:\n  - {name: g, actions: ['*'], approvals: 2, operators: 2, approvers: [custodian]}\n").Lockout(crowd); err == nil {
 		t.Error("one operator is two")
 	}
-	if took := time.Since(start); took > 5*time.Second { // counted anew for each it is a minute
+	if took := time.Since(start); took > time.Minute { // counted anew for each it is nine
 		t.Errorf("a crowd takes %v", took)
 	}
 	if err := compile(t, head+everyone+tiers).Lockout(nil); err == nil {

@@ -113,7 +113,7 @@ func network(t testing.TB, shares []bls.Share) *Signer {
 		cancel()
 		ended.Wait()
 	})
-	for tick, deadline := time.NewTicker(time.Millisecond), time.Now().Add(20*time.Second); ; <-tick.C {
+	for tick, deadline := time.NewTicker(time.Millisecond), time.Now().Add(time.Minute); ; <-tick.C {
 		connected := 0
 		for _, p := range mesh.Status() {
 			if p.Connected {

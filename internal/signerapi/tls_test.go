@@ -112,7 +112,7 @@ func TestKnownClients(t *testing.T) {
 	} {
 		caller = ""
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: test.certs}}
-		status, err := post(&http.Client{Transport: transport, Timeout: 5 * time.Second}, url, randao)
+		status, err := post(&http.Client{Transport: transport, Timeout: time.Minute}, url, randao)
 		transport.CloseIdleConnections()
 		if ok := status == 200 && err == nil; ok != test.ok {
 			t.Errorf("%s: status %d, %v", test.name, status, err)
