@@ -109,7 +109,7 @@ func play(ctx context.Context, t testing.TB, nodes []*Node, c *assemblytest.Crow
 // whoever knows the genesis, and names the log that every node shows.
 func TestAssemblyOnCluster(t *testing.T) {
 	nodes := startCluster(t, 4)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c := assemblytest.New(t, 10, 2, 3, nil)
 	id := assemble(ctx, t, nodes, c)

@@ -17,7 +17,7 @@ import (
 // from it, any node gives its outputs away, and a refresh changes none.
 func TestBeacon(t *testing.T) {
 	nodes := startCluster(t, 4)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	made := func(open func() ([32]byte, error)) {
 		t.Helper()

@@ -29,7 +29,7 @@ import (
 // of custody, a real ledger. It makes keys that nobody ever had and signs.
 func TestClusterMakesKeysAndSigns(t *testing.T) {
 	nodes := startCluster(t, 4)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
 	keys := makeKeys(t, ctx, nodes, 3)
@@ -99,6 +99,10 @@ func makeKeys(t *testing.T, ctx context.Context, nodes []*Node, count int) []sig
 	}
 	return nodes[0].Signer().Keys()
 }
+
+// patience is how long a test with clusters may take before it is said to hang;
+// on an idle machine each takes seconds.
+const patience = 3 * time.Minute
 
 // eventually waits for what has no event to wait for.
 func eventually(t *testing.T, ctx context.Context, what string, there func() bool) {

@@ -18,7 +18,7 @@ func TestEmptyEngine(t *testing.T) {
 	for range 4 {
 		e.Addresses = append(e.Addresses, freePort(t))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var all errgroup.Group
 	idle, end := io.Pipe() // until it closes, the others have nothing to do

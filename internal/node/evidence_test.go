@@ -50,7 +50,7 @@ func TestEvidence(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(ready)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := n.OpenCeremony(ctx, 1, action.UseDuties, true, "test", 0); err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func (p people) say(ctx context.Context, n *Node, who int, kind action.Kind, bod
 func TestPromptExecution(t *testing.T) {
 	p := newPeople(t, 2)
 	nodes := startClusterWith(t, 4, func(int, *Config) {}, func(g *action.Genesis) { g.Policy, g.Members = twoAgree, p.records })
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, n := range nodes[:2] {
 		if err := n.app.await(ctx, 1); err != nil {

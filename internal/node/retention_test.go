@@ -40,16 +40,15 @@ func TestErasedEverywhere(t *testing.T) {
 	}, func(g *action.Genesis) {
 		g.Time, g.Policy = g.Time.Add(-later), g.Policy+"\nretention:\n  - {of: events, keep: 8d}\n"
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	say := func(i int, kind action.Kind, body []byte) error {
-		for {
-			_, err := nodes[i].Submit(ctx, kind, body)
-			if !errors.Is(err, errStarting) && (err == nil || !strings.Contains(err.Error(), "no first block")) {
-				return err
-			}
-			time.Sleep(10 * time.Millisecond) // the engine is still starting
-		}
+	say := func(i int, kind action.Kind, body []byte) (err error) {
+		t.Helper()
+		eventually(t, ctx, nodes[i].Name()+" has started", func() bool {
+			_, err = nodes[i].Submit(ctx, kind, body)
+			return !errors.Is(err, errStarting) && (err == nil || !strings.Contains(err.Error(), "no first block"))
+		})
+		return err
 	}
 	const secret = "erase-me-7f3a9c51d2"
 	var denied *ledger.Error
@@ -98,19 +97,12 @@ func TestErasedEverywhere(t *testing.T) {
 		if view, err := n.View(); err != nil || view.Event(uint64(index)) != nil {
 			t.Errorf("%s has the event still: %v", n.Name(), err)
 		}
-		for from := time.Now(); ; time.Sleep(10 * time.Millisecond) { // it prunes after the commit
+		eventually(t, ctx, "nothing is left of the event at "+n.Name(), func() bool { // it prunes after the commit
 			if err := n.reclaim(new(reclaimed)); err != nil {
 				t.Fatal(err)
 			}
-			left := holding(t, homes[i], secret)
-			if len(left) == 0 {
-				break
-			}
-			if time.Since(from) > 20*time.Second {
-				t.Errorf("%s still stands in %v", secret, left)
-				break
-			}
-		}
+			return len(holding(t, homes[i], secret)) == 0
+		})
 		if base := n.engine.Load().BlockStore().Base(); base < 3 {
 			t.Errorf("%s keeps blocks from %d on", n.Name(), base)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/ledger"
@@ -16,7 +15,7 @@ import (
 // must not wait for a block that will never carry it.
 func TestSameNumberTwice(t *testing.T) {
 	nodes := startCluster(t, 4)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, n := range nodes[:2] {
 		if err := n.app.await(ctx, 1); err != nil {
@@ -57,7 +56,7 @@ func TestSameNumberTwice(t *testing.T) {
 // learns what became of it, whoever else waits for it or has given up.
 func TestAskedTwice(t *testing.T) {
 	nodes := startCluster(t, 4)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	signer := action.Signer{Class: action.SignerNode, Name: nodes[0].Name()}
 	if _, err := nodes[0].Submit(ctx, action.KindTick, nil); err != nil {
