@@ -249,6 +249,12 @@ func approvals(t *testing.T, partitions int) {
 		again(func() { c.look(node, own) })
 	}
 	c.cutAtRandom(chance, partitions)
+	for range 50 { // until there is something of each kind to judge
+		if c.missing() == "" {
+			break
+		}
+		c.cutAtRandom(chance, 1)
+	}
 	took := c.healed(0, 1<<20)
 	close(done)
 	clients.Wait()
@@ -256,9 +262,18 @@ func approvals(t *testing.T, partitions int) {
 	for _, complaint := range judgeApprovals(c.effects(), c.ops, c.reads, c.people) {
 		t.Error(complaint)
 	}
-	counts := map[string]int{}
+	t.Logf("%d partitions, whole again after %s; %v, %d reads", partitions, took.Round(time.Millisecond), c.counts(), len(c.reads))
+	if what := c.missing(); what != "" {
+		t.Errorf("nothing was %s: the test has shown nothing", what)
+	}
+}
+
+// counts says how often what became of what people did.
+func (c *council) counts() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := map[string]int{"all": len(c.ops)}
 	for _, o := range c.ops {
-		counts["all"]++
 		switch {
 		case o.acked:
 			counts[o.verb]++
@@ -268,12 +283,18 @@ func approvals(t *testing.T, partitions int) {
 			counts["unknown"]++
 		}
 	}
-	t.Logf("%d partitions, whole again after %s; %v, %d reads", partitions, took.Round(time.Millisecond), counts, len(c.reads))
+	return counts
+}
+
+// missing names what has to have happened and has not, "" for nothing.
+func (c *council) missing() string {
+	counts := c.counts()
 	for _, what := range []string{"requested", "approved", "vetoed", "refused", "unknown"} {
 		if counts[what] == 0 {
-			t.Errorf("nothing was %s: the test has shown nothing", what)
+			return what
 		}
 	}
+	return ""
 }
 
 // effect is an entry of the audit log about a request.

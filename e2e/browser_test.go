@@ -27,8 +27,6 @@ type browser struct {
 	last int // id of the last command
 }
 
-const browserTime = 20 * time.Second
-
 // The page's half of a passkey's life. What it sends is what the APIs of the
 // standard return, as their own toJSON writes it.
 const passkeyPage = `
@@ -72,6 +70,7 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 	if args[1] == "approve" {
 		js = fmt.Sprintf("say(%q, %d, %q)", member, action.KindDecision, decision(ts, args[0], args[3]))
 	}
+	level(ts)
 	b, ok := ts.Value(browser{}).(*browser)
 	if !ok {
 		ts.Fatalf("this script has no browser")
@@ -129,19 +128,11 @@ func (b *browser) open(ts *testscript.TestScript) error {
 		}
 	}
 	go io.Copy(io.Discard, says) //nolint:errcheck // what else it says is of no use
-	resp, err := http.Get("http://" + host + "/json/list")
+	url, err := firstPage(host)
 	if err != nil {
 		return fmt.Errorf("find page: %w", err)
 	}
-	defer resp.Body.Close()
-	var pages []struct {
-		Type string
-		URL  string `json:"webSocketDebuggerUrl"`
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&pages); err != nil || len(pages) == 0 {
-		return fmt.Errorf("find page: %d pages, %w", len(pages), err)
-	}
-	if b.conn, _, err = websocket.DefaultDialer.Dial(pages[0].URL, nil); err != nil {
+	if b.conn, _, err = websocket.DefaultDialer.Dial(url, nil); err != nil {
 		return fmt.Errorf("attach to page: %w", err)
 	}
 	ts.Defer(func() { b.conn.Close() })
@@ -151,6 +142,31 @@ func (b *browser) open(ts *testscript.TestScript) error {
 		b.call("WebAuthn.enable", m{}, nil),
 		b.call("WebAuthn.addVirtualAuthenticator", m{"options": m{"protocol": "ctap2", "transport": "internal", "hasResidentKey": true,
 			"hasUserVerification": true, "isUserVerified": true, "automaticPresenceSimulation": true}}, nil))
+}
+
+// firstPage returns where the browser's page is driven. The browser listens
+// before it has one.
+func firstPage(host string) (url string, err error) {
+	there := eventually(patience, func() bool {
+		var resp *http.Response
+		if resp, err = http.Get("http://" + host + "/json/list"); err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		var pages []struct {
+			Type string
+			URL  string `json:"webSocketDebuggerUrl"`
+		}
+		if err = json.NewDecoder(resp.Body).Decode(&pages); err != nil || len(pages) == 0 {
+			return false
+		}
+		url = pages[0].URL
+		return true
+	})
+	if !there && err == nil {
+		err = errors.New("there is none")
+	}
+	return url, err
 }
 
 // visit runs an expression on a page, and returns what it resolves to.
@@ -181,7 +197,7 @@ func (b *browser) call(method string, params map[string]any, out any) error {
 	if err := b.conn.WriteJSON(map[string]any{"id": b.last, "method": method, "params": params}); err != nil {
 		return fmt.Errorf("%s: %w", method, err)
 	}
-	if err := b.conn.SetReadDeadline(time.Now().Add(browserTime)); err != nil {
+	if err := b.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	for {

@@ -25,12 +25,12 @@ func clonedNode(t *testing.T) {
 	c := newCluster(t, 2)
 	key := c.keys[0]
 	const twin = 1
-	clone := filepath.Join(t.TempDir(), "clone")
+	clone := filepath.Join(filepath.Dir(c.dir), "clone")
 	c.copyHome(twin, clone)
 	signer := c.moveNode(clone)
 	p := launch(t, filepath.Join(bin, "quorate"), "node", "run", "--home", clone, "--custody-binary", filepath.Join(bin, "quorate-custody"))
 	socket := filepath.Join(clone, "custody-validator.sock")
-	c.eventually(10*time.Second, "the clone runs", func() error {
+	c.eventually(patience, "the clone runs", func() error {
 		select {
 		case <-p.done:
 			t.Fatalf("the clone ended: %v\n%s", p.err, p.output())
@@ -57,7 +57,7 @@ func clonedNode(t *testing.T) {
 		}
 	}
 	// One of the two answers for the seat, or none: the others suffice.
-	c.eventually(turnAway, "a duty is signed beside the clone", func() error {
+	c.eventually(patience, "a duty is signed beside the clone", func() error {
 		if status, answer := c.sign(0, c.block(c.keys[1], c.slot()+1, 1)); status != http.StatusOK {
 			return fmt.Errorf("status %d: %s", status, answer)
 		}
@@ -72,7 +72,7 @@ func clonedCustody(t *testing.T) {
 	c := newCluster(t, 2)
 	key := c.keys[0]
 	const twin = 1
-	dir := t.TempDir()
+	dir := filepath.Dir(c.dir)
 	run := func(name string) (*process, string) {
 		socket := filepath.Join(dir, name+".sock")
 		return launch(t, filepath.Join(bin, "quorate-custody"), "run", "--home", filepath.Join(dir, name), "--socket", socket), socket
@@ -95,13 +95,13 @@ func clonedCustody(t *testing.T) {
 	if err := c.startNode(twin); err != nil {
 		t.Fatal(err)
 	}
-	c.eventually(10*time.Second, "the original has a lease and is proven", leased(first, false))
+	c.eventually(patience, "the original has a lease and is proven", leased(first, false))
 
 	duties := c.present(key, honestSalt, first)
 	c.copyStill(filepath.Join(dir, "original"), filepath.Join(dir, "clone"), original.cmd.Process.Pid)
 	_, second := run("clone")
 	middle.to(second)
-	c.eventually(10*time.Second, "the clone has a lease", leased(second, true))
+	c.eventually(patience, "the clone has a lease", leased(second, true))
 	// Within its lease the original signs on, and may: the clone's floor is
 	// above all of it.
 	for i, other := range c.otherwise(duties) {
@@ -115,19 +115,19 @@ func clonedCustody(t *testing.T) {
 	// But nobody takes what it signs, even where it is needed.
 	middle.to(first)
 	c.stopNode(3, syscall.SIGTERM)
-	at := len(c.nodeLog(0, 1<<20))
-	c.eventually(5*time.Second, "the original's partials are refused", func() error {
+	at := len(c.nodeLog(0))
+	c.eventually(patience, "the original's partials are refused", func() error {
 		if status, answer := c.sign(0, c.block(c.keys[1], c.slot(), 1)); status == http.StatusOK {
 			t.Fatalf("signed with the older incarnation: %s", answer)
 		}
-		if log := c.nodeLog(0, 1<<20); !strings.Contains(log[min(at, len(log)):], "under an incarnation that is not its present one") {
+		if log := c.nodeLog(0); !strings.Contains(log[min(at, len(log)):], "under an incarnation that is not its present one") {
 			return errors.New("node0 does not say so")
 		}
 		return nil
 	})
 	middle.to(second)
-	c.tempt(second, duties, time.Now().Add(c.twoEpochs()))
-	c.eventually(turnAway, "the clone counts", func() error {
+	c.tempt(second, duties)
+	c.eventually(patience, "the clone counts", func() error {
 		if status, answer := c.sign(0, c.block(c.keys[1], c.slot()+1, 1)); status != http.StatusOK {
 			return fmt.Errorf("status %d: %s", status, answer)
 		}

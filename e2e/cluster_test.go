@@ -94,9 +94,15 @@ func newClusterOf(t *testing.T, nodes, validators int) *cluster {
 // emptyCluster has a network, its judges, and no nodes yet.
 func emptyCluster(t *testing.T) *cluster {
 	t.Helper()
+	// Sockets lie in it, whose paths have to be short: nothing of the test's name.
+	dir, err := os.MkdirTemp(bin, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck // TestMain removes all of it
 	c := &cluster{
-		t: t, dir: filepath.Join(t.TempDir(), "c"), slasher: slasher.New(slasher.Config{Verify: true}), holders: slasher.New(slasher.Config{}),
-		http:     &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
+		t: t, dir: filepath.Join(dir, "c"), slasher: slasher.New(slasher.Config{Verify: true}), holders: slasher.New(slasher.Config{}),
+		http:     &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 		partials: map[emitted]map[uint16]bls.Partial{}, given: map[emitted]duty{},
 	}
 	config := map[string]string{
@@ -105,7 +111,6 @@ func emptyCluster(t *testing.T) *cluster {
 		"GENESIS_TIME":            strconv.FormatInt(time.Now().Add(-pastHours*time.Hour).Unix(), 10),
 		"GENESIS_VALIDATORS_ROOT": "0x" + strings.Repeat("42", 32),
 	}
-	var err error
 	if c.network, err = eth.NetworkFromConfig(config); err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +138,7 @@ func (c *cluster) start(args ...string) {
 	c.t.Helper()
 	os.Remove(c.statePath())
 	c.dev = launch(c.t, filepath.Join(bin, "quorate"), append([]string{"dev", "--dir", c.dir}, args...)...)
-	c.eventually(time.Minute, "the cluster is ready", func() error {
+	c.eventually(2*patience, "the cluster is ready", func() error {
 		select {
 		case <-c.dev.done:
 			c.t.Fatalf("quorate dev ended: %v\n%s", c.dev.err, c.dev.output())
@@ -162,7 +167,7 @@ func (c *cluster) nameHolders(keys ...bls.PublicKey) {
 // awaitLeases waits until every holder with keys may sign what is due.
 func (c *cluster) awaitLeases() {
 	c.t.Helper()
-	c.eventually(20*time.Second, "every holder has a lease", func() error {
+	c.eventually(patience, "every holder has a lease", func() error {
 		for i := range c.nodes {
 			s, err := c.status(c.socket(i))
 			if err != nil || s.Keys > 0 && (!s.Registered || s.Ceiling.Slot < c.slot()) {
@@ -233,18 +238,19 @@ func (c *cluster) end() {
 	}
 	if c.t.Failed() {
 		for i := range c.nodes {
-			c.t.Logf("end of %s's log:\n%s", c.node(i).Name, c.nodeLog(i, 4<<10))
+			log := c.nodeLog(i)
+			c.t.Logf("end of %s's log:\n%s", c.node(i).Name, log[max(0, len(log)-4<<10):])
 		}
 	}
 }
 
-// nodeLog returns at most the last bytes of a node's log.
-func (c *cluster) nodeLog(i, most int) string {
+// nodeLog returns a node's log.
+func (c *cluster) nodeLog(i int) string {
 	raw, err := os.ReadFile(filepath.Join(c.node(i).Home, "node.log"))
 	if err != nil {
 		return err.Error()
 	}
-	return string(raw[max(0, len(raw)-most):])
+	return string(raw)
 }
 
 // startNode starts a node that has ended; its fate is in the error.
@@ -268,7 +274,7 @@ func (c *cluster) stopNode(i int, s syscall.Signal) {
 
 func (c *cluster) awaitGone(n clusterNode) {
 	c.t.Helper()
-	c.eventually(10*time.Second, n.Name+" has ended", func() error {
+	c.eventually(patience, n.Name+" has ended", func() error {
 		for _, pid := range []int{n.PID, n.Custody["validator"]} {
 			if alive(strconv.Itoa(pid)) {
 				return fmt.Errorf("process %d runs", pid)
@@ -393,10 +399,17 @@ func (c *cluster) mustSign(node int, d duty) {
 	}
 }
 
-// refuses is sign where only one answer is right.
+// refuses is sign where only one answer is right. A node that has no answer in
+// time, or has yet to hear of a change, is asked again; one that signs is not.
 func (c *cluster) refuses(node, want int, d duty) {
 	c.t.Helper()
-	if status, answer := c.sign(node, d); status != want {
+	var status int
+	var answer string
+	eventually(patience, func() bool {
+		status, answer = c.sign(node, d)
+		return status == want || status == http.StatusOK
+	})
+	if status != want {
 		c.t.Errorf("node%d: status %d, want %d for %s: %s", node, status, want, d, answer)
 	}
 }
@@ -464,7 +477,7 @@ func (c *cluster) socket(i int) string {
 
 // custody talks to the custody process behind a socket.
 func (c *cluster) custody(socket string, talk func(context.Context, *rpc.Client) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
@@ -500,7 +513,7 @@ func (c *cluster) usage(socket string) (sequence uint64) {
 
 // ask is custody, with the node's own client.
 func (c *cluster) ask(socket string, talk func(context.Context, *custody.Client) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	client := custody.NewClient(socket)
 	var running sync.WaitGroup

@@ -11,14 +11,16 @@
 //	until PATTERN ARGS...             runs quorate until its output matches
 //	keep VARIABLE PATTERN             puts what PATTERN captures in stdout into VARIABLE
 //	prompt OPS REQUEST                asserts that a request was executed as soon as its lock had ended
-//	http STATUS METHOD URL [FILE]     asks, with FILE as body; stdout is the answer; $BEARER names a token's file
+//	http STATUS METHOD URL [FILE]     asks, with FILE as body; stdout is the answer; $BEARER names a token's file;
+//	                                  STATUS~ and STATUS~PATTERN ask again until the answer is that
 //	signal NAME PID                   sends KILL, TERM or INT
 //	gone PID...                       waits until processes have ended
 //	forget DIR                        removes the slashing record of a custody process
 //	readme FILE                       writes the README's request to FILE
 //	verify NETWORK PUBKEY FILE        checks that stdout is a signature of the request in FILE
 //
-// $BASE is the first of many free ports.
+// $BASE is the first of many free ports. exits, until, http and browse first
+// wait until all nodes that answer have the same ledger.
 //
 // TestNoDoubleSign tells the stories that take more than a script: races,
 // kills, restored disks and clones on one-second slots, with two slashers that

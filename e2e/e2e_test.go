@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,8 @@ import (
 
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/opsapi"
+	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/signerapi"
 )
 
@@ -67,8 +70,12 @@ func needsClusters(t *testing.T) {
 	}
 }
 
+// patience is how long a test waits for what comes within a second on an idle
+// machine. Nothing is measured by it: whoever waits in vain has found a fault.
+const patience = time.Minute
+
 // scriptTime bounds one script.
-const scriptTime = 2 * time.Minute
+const scriptTime = 5 * time.Minute
 
 // script runs beside others already, and bounds its time from its own start.
 type script struct{ *testing.T }
@@ -140,7 +147,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await FILE")
 	}
-	if !eventually(time.Minute, func() bool { _, err := os.Stat(ts.MkAbs(args[0])); return err == nil }) {
+	if !eventually(2*patience, func() bool { _, err := os.Stat(ts.MkAbs(args[0])); return err == nil }) {
 		ts.Fatalf("%s did not come", args[0])
 	}
 }
@@ -225,18 +232,48 @@ func take(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], found[1])
 }
 
-// ask makes a request and wants a status; with a ~ after it, soon: other nodes
-// learn of a change a block later than the one that was asked for it.
+// level is levelled for a script's nodes.
+func level(ts *testscript.TestScript) {
+	var nodes []string
+	for i := 0; ts.Getenv(fmt.Sprintf("NODE_%d_OPS", i)) != ""; i++ {
+		nodes = append(nodes, ts.Getenv(fmt.Sprintf("NODE_%d_OPS", i)))
+	}
+	levelled(nodes)
+}
+
+// levelled waits until the nodes that answer have the same ledger: others learn
+// of a change a moment later than the one that was asked for it.
+func levelled(nodes []string) {
+	eventually(patience, func() bool {
+		var least, most uint64
+		for _, n := range nodes {
+			st, err := opsapi.NewClient(n, secret.Bytes{}).Status(context.Background())
+			if err != nil {
+				continue // it has ended
+			}
+			if most = max(most, st.Height); least == 0 || st.Height < least {
+				least = st.Height
+			}
+		}
+		return least == most
+	})
+}
+
+// ask makes a request and wants a status; with a ~ after it, soon, and with an
+// answer that matches what follows: a node's signer hears of what the ledger
+// decided a moment after the ledger.
 func ask(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 || len(args) > 4 {
-		ts.Fatalf("usage: http STATUS[~] METHOD URL [FILE]")
+		ts.Fatalf("usage: http STATUS[~[PATTERN]] METHOD URL [FILE]")
 	}
-	want, soon := strings.CutSuffix(args[0], "~")
+	want, pattern, soon := strings.Cut(args[0], "~")
+	expected := regexp.MustCompile(pattern)
 	var status int
 	var raw []byte
-	eventually(5*time.Second, func() bool {
+	level(ts)
+	eventually(patience, func() bool {
 		status, raw = answer(ts, args[1:])
-		return strconv.Itoa(status) == want || !soon
+		return !soon || strconv.Itoa(status) == want && expected.Match(raw)
 	})
 	fmt.Fprintf(ts.Stdout(), "%s", raw)
 	if strconv.Itoa(status) != want {
@@ -258,7 +295,7 @@ func answer(ts *testscript.TestScript, args []string) (int, []byte) {
 	if file := ts.Getenv("BEARER"); file != "" {
 		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(ts.ReadFile(file)))
 	}
-	resp, err := (&http.Client{Timeout: 20 * time.Second}).Do(req)
+	resp, err := (&http.Client{Timeout: patience}).Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
@@ -308,7 +345,7 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: gone PID...")
 	}
 	for _, pid := range args {
-		if !eventually(10*time.Second, func() bool { return !alive(pid) }) {
+		if !eventually(patience, func() bool { return !alive(pid) }) {
 			ts.Fatalf("process %s still runs", pid)
 		}
 	}

@@ -78,8 +78,9 @@ type acknowledged struct {
 func (c *cluster) write(done <-chan struct{}, acked *acknowledged) {
 	bearer := c.token()
 	for n := 1; ; n++ {
-		if ended(done) && len(acked.imports) > 0 {
-			return
+		over := ended(done)
+		if over && len(acked.imports) > 0 && len(acked.exits) > 0 && len(acked.settings) > 0 {
+			return // one of each at least, however little was possible under kills
 		}
 		<-time.After(100 * time.Millisecond)
 		node, key := rand.IntN(4), c.keys[rand.IntN(len(c.keys))]
@@ -92,7 +93,7 @@ func (c *cluster) write(done <-chan struct{}, acked *acknowledged) {
 			}
 		}
 		switch {
-		case n%10 == 1 || ended(done): // one key at least moves in, however few do under kills
+		case n%10 == 1 || over && len(acked.imports) == 0:
 			imported, err := bls.GenerateSecretKey()
 			if err != nil {
 				c.t.Error(err)
@@ -109,7 +110,7 @@ func (c *cluster) write(done <-chan struct{}, acked *acknowledged) {
 			}
 			ok(status, http.StatusOK, func() { acked.imports = append(acked.imports, imported.PublicKey()) })
 			imported.Destroy()
-		case n%3 == 0:
+		case n%3 == 0 || over && len(acked.exits) == 0:
 			d := c.exit(key, uint64(n))
 			status, _ := c.sign(node, d)
 			ok(status, http.StatusOK, func() { acked.exits = append(acked.exits, d) })
@@ -139,7 +140,7 @@ func (c *cluster) exit(key bls.PublicKey, validator uint64) duty {
 func (c *cluster) events() []opsapi.Event {
 	c.t.Helper()
 	var all []opsapi.Event
-	c.eventually(20*time.Second, "all nodes have one audit log", func() error {
+	c.eventually(patience, "all nodes have one audit log", func() error {
 		all = nil
 		for {
 			page, err := c.ops(0).Events(c.t.Context(), uint64(len(all)), 1000)
@@ -171,7 +172,7 @@ func (c *cluster) account(acked *acknowledged) {
 		ends[i] = c.usage(c.socket(i))
 	}
 	var events []opsapi.Event
-	c.eventually(45*time.Second, "the ledger anchors everything that was signed", func() error {
+	c.eventually(2*patience, "the ledger anchors everything that was signed", func() error {
 		events = c.events()
 		for i, end := range ends {
 			if at, _ := lastAnchor(events, i); at < end {

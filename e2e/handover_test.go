@@ -44,7 +44,7 @@ func TestHandOver(t *testing.T) {
 
 	// To four. One of those that leave dies meanwhile.
 	between.Store(true)
-	id := c.open(0, "--mode", "reshare", "--all", "--seats", strings.Join(seats[:4], ","), "--phase-timeout", "3s")
+	id := c.open(0, "--mode", "reshare", "--all", "--seats", strings.Join(seats[:4], ","), "--phase-timeout", "6s")
 	c.stopNode(5, syscall.SIGKILL)
 	c.mustOperate(1, "ceremony", "watch", id)
 	last, floor := c.signsBelowFloor(id, probe)
@@ -56,7 +56,7 @@ func TestHandOver(t *testing.T) {
 	if err := c.startNode(5); err != nil {
 		t.Fatal(err)
 	}
-	c.eventually(20*time.Second, "the one that left gives its shares up", func() error {
+	c.eventually(patience, "the one that left gives its shares up", func() error {
 		if s, err := c.status(c.socket(5)); err != nil || s.Keys != 0 || s.Handovers != 1 {
 			return fmt.Errorf("%+v, %w", s, err)
 		}
@@ -67,7 +67,7 @@ func TestHandOver(t *testing.T) {
 	c.connected()
 	c.pass(floor)
 	between.Store(true)
-	id = c.open(1, "--mode", "reshare", "--all", "--seats", strings.Join(seats, ","), "--phase-timeout", "3s")
+	id = c.open(1, "--mode", "reshare", "--all", "--seats", strings.Join(seats, ","), "--phase-timeout", "6s")
 	c.stopNode(3, syscall.SIGKILL)
 	if err := c.startNode(3); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestHandOver(t *testing.T) {
 		}
 		d := c.block(quiet, last, 99)
 		d.epoch = 3
-		c.eventually(20*time.Second, "the history holds", func() error {
+		c.eventually(patience, "the history holds", func() error {
 			err := c.partial(c.socket(comer), d)
 			var refused *rpc.Error
 			switch {
@@ -105,19 +105,20 @@ func TestHandOver(t *testing.T) {
 // wants that to be before the floor has passed: because of the stops.
 func (c *cluster) signsBelowFloor(id string, key bls.PublicKey) (slot, floor uint64) {
 	c.t.Helper()
+	c.level()
 	one, err := c.ops(0).Ceremony(c.t.Context(), id)
 	if err != nil || one.Handover == nil || len(one.Handover.Floored) != one.Holders {
 		c.t.Fatalf("%+v, %v", one, err)
 	}
 	floor = one.Handover.Floor
 	from := time.Now()
-	said := c.eventually(30*time.Second, "enough old holders say where they stopped", func() error {
+	said := c.eventually(patience, "enough old holders say where they stopped", func() error {
 		if one, err = c.ops(0).Ceremony(c.t.Context(), id); err != nil || len(one.Handover.Stopped) < one.Handover.Needed {
 			return fmt.Errorf("%+v, %w", one.Handover, err)
 		}
 		return nil
 	})
-	c.eventually(30*time.Second, "the key signs again", func() error {
+	c.eventually(patience, "the key signs again", func() error {
 		slot = c.slot()
 		if status, answer := c.sign(0, c.block(key, slot, 2)); status != http.StatusOK {
 			return fmt.Errorf("status %d: %s", status, answer)
@@ -136,7 +137,7 @@ func (c *cluster) signsBelowFloor(id string, key bls.PublicKey) (slot, floor uin
 // it does not go down: the next within two epochs would have to wait for it.
 func (c *cluster) pass(slot uint64) {
 	c.t.Helper()
-	c.eventually(30*time.Second, "the floor has passed", func() error {
+	c.eventually(patience, "the floor has passed", func() error {
 		if now := c.slot(); now <= slot {
 			return fmt.Errorf("slot %d of %d", now, slot)
 		}
@@ -186,7 +187,7 @@ func TestHandOverApart(t *testing.T) {
 	}
 	t.Logf("%d signatures meanwhile", stop())
 	for i := range 8 {
-		c.eventually(20*time.Second, "shares are where they belong", func() error {
+		c.eventually(patience, "shares are where they belong", func() error {
 			if s, err := c.status(c.socket(i)); err != nil || (s.Keys > 0) != (i < 4) {
 				return fmt.Errorf("node%d: %+v, %w", i, s, err)
 			}

@@ -20,7 +20,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/quorate/quorate/internal/bls"
 )
@@ -468,7 +467,7 @@ func (l *leakHunt) planted() {
 		if err := cmd.Start(); err != nil {
 			l.t.Fatal(err)
 		}
-		l.eventually(5*time.Second, "a password that a process was given is found", func() error {
+		l.eventually(patience, "a password that a process was given is found", func() error {
 			leaks, err := l.process(cmd.Process.Pid) // right after its start there is nothing to read
 			if err == nil && len(leaks) == 0 {
 				err = errors.New("not found")

@@ -52,6 +52,7 @@ func newNetCluster(t *testing.T, validators int, founding ...string) *netCluster
 	const size = 4
 	c := &netCluster{cluster: emptyCluster(t), base: 9000, hub: holdNamespace(t)}
 	c.stop = c.stopAll
+	c.http.Timeout = 10 * time.Second // of those who are cut off, who answer nothing
 	c.http.Transport.(*http.Transport).DialContext = c.dial
 	for n := consensusNet; n <= peerNet; n++ {
 		for b := range size {
@@ -97,7 +98,7 @@ func newNetCluster(t *testing.T, validators int, founding ...string) *netCluster
 		c.run(i)
 	}
 	t.Cleanup(c.end)
-	c.whole(time.Minute)
+	c.whole(2 * patience)
 	c.makeKeys(validators)
 	return c
 }
@@ -207,7 +208,7 @@ func (c *netCluster) makeKeys(count int) {
 		c.t.Fatal(err)
 	}
 	c.quorateIn(c.rooms[0], append(operator, "ceremony", "watch", opened.ID)...)
-	c.eventually(20*time.Second, "every node has the keys", func() error {
+	c.eventually(patience, "every node has the keys", func() error {
 		for i := range c.nodes {
 			var keys []opsapi.Key
 			if err := c.get(i, "/v1/keys", &keys); err != nil || len(keys) != count || keys[count-1].State != "active" {

@@ -46,7 +46,7 @@ func TestSlowDisk(t *testing.T) {
 	trace := launch(t, "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=1000000",
 		"-p", strconv.Itoa(n.PID), "-p", strconv.Itoa(n.Custody["validator"]))
 	// The holder alone shows that its disk is slow.
-	c.eventually(10*time.Second, "the disk is slow", func() error {
+	c.eventually(patience, "the disk is slow", func() error {
 		from := time.Now()
 		if err := c.partial(c.socket(slow), c.randao(c.keys[0], uint64(from.UnixNano()))); err != nil {
 			return err

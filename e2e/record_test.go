@@ -48,7 +48,7 @@ func recordLost(t *testing.T) {
 		p := launch(t, filepath.Join(bin, "quorate-custody"), "run", "--home", home, "--socket", home+".sock")
 		select {
 		case <-p.done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: custody runs", name)
 		}
 		if p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(p.output(), "open slashing record") {
@@ -86,7 +86,7 @@ func recordLost(t *testing.T) {
 		started++
 		c.awaitLeases()
 		if started == 1 {
-			c.tempt(c.socket(loser), signed, time.Now().Add(c.twoEpochs()))
+			c.tempt(c.socket(loser), signed)
 		} else {
 			for _, d := range c.otherwise(signed) {
 				if err := c.partial(c.socket(loser), d); err == nil {
@@ -139,7 +139,7 @@ func deletedAndBack(t *testing.T) {
 		if err := c.startNode(i); err != nil {
 			t.Fatal(err)
 		}
-		c.awaitLog(i, provenText, 10*time.Second)
+		c.awaitLog(i, provenText)
 	}
 	for i := range 4 {
 		for _, d := range c.otherwise(signed) {
@@ -161,7 +161,7 @@ func (c *cluster) keymanager(method string, node int, body, want string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 3*patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.node(node).Signer+"/eth/v1/keystores", strings.NewReader(body))
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
 )
 
@@ -19,7 +20,7 @@ import (
 func (c *cluster) present(key bls.PublicKey, salt uint64, sockets ...string) []duty {
 	c.t.Helper()
 	epoch := c.epoch()
-	c.eventually(20*time.Second, "leases reach the end of the next epoch", func() error {
+	c.eventually(patience, "leases reach the end of the next epoch", func() error {
 		epoch = c.epoch()
 		for _, socket := range sockets {
 			if s, err := c.status(socket); err != nil || s.Ceiling.Target < epoch+1 {
@@ -48,9 +49,9 @@ func (c *cluster) otherwise(duties []duty) (others []duty) {
 const honestSalt = 3 // what otherwise replaces
 
 // twoEpochs is how long a restarted holder may wait before it signs what is
-// due, and a moment for its registration.
+// due.
 func (c *cluster) twoEpochs() time.Duration {
-	return 2*time.Duration(c.network.Preset.SlotsPerEpoch)*c.network.SlotDuration + 3*time.Second
+	return 2 * time.Duration(c.network.Preset.SlotsPerEpoch) * c.network.SlotDuration
 }
 
 // oneRestored puts old disks back into one of the four nodes, which is f of
@@ -74,7 +75,7 @@ func oneRestored(t *testing.T) {
 	if err := c.startNode(second); err != nil {
 		t.Fatal(err)
 	}
-	c.awaitLog(second, provenText, 10*time.Second)
+	c.awaitLog(second, provenText)
 	signed = c.signPartials(second)
 	c.stopNode(second, syscall.SIGKILL)
 	c.restored(second, copied, signed)
@@ -104,9 +105,8 @@ func twoRestored(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until := time.Now().Add(c.twoEpochs())
 	for _, v := range victims {
-		c.tempt(c.socket(v), signed[v], until)
+		c.tempt(c.socket(v), signed[v])
 	}
 	c.mustSign(victims[0], c.block(c.keys[0], c.slot()+2, 9))
 }
@@ -130,17 +130,17 @@ func (c *cluster) restored(i int, from string, signed []duty) {
 	if err := c.startNode(i); err != nil {
 		c.t.Fatal(err)
 	}
-	until := time.Now().Add(c.twoEpochs())
-	c.awaitLog(i, "signs blocks and attestations again when its floor has passed", 10*time.Second)
+	c.awaitLog(i, "signs blocks and attestations again when its floor has passed")
 	if log := c.lifeLog(i); strings.Contains(log, provenText) {
 		c.t.Errorf("an old record was taken for the last: %s", log)
 	}
-	c.tempt(c.socket(i), signed, until)
+	c.tempt(c.socket(i), signed)
 }
 
 // tempt asks a holder for everything that contradicts what it signed, again
-// and again, until it signs what is due. That has to come in time.
-func (c *cluster) tempt(socket string, signed []duty, until time.Time) {
+// and again, until it signs what is due: when its floor has passed, which lies
+// in the epoch after its registration at the latest.
+func (c *cluster) tempt(socket string, signed []duty) {
 	c.t.Helper()
 	from := time.Now()
 	others := c.otherwise(signed)
@@ -151,8 +151,15 @@ func (c *cluster) tempt(socket string, signed []duty, until time.Time) {
 			}
 		}
 	}
-	c.eventually(time.Until(until), socket+" signs what is due", func() error {
+	c.eventually(c.twoEpochs()+patience, socket+" signs what is due", func() error {
 		provoke()
+		s, err := c.status(socket)
+		if err != nil {
+			return err
+		}
+		if !action.CeilingAt(c.network, time.Now()).Covers(s.Floor) {
+			c.t.Errorf("%s has a floor of %+v in slot %d", socket, s.Floor, c.slot())
+		}
 		epoch := c.epoch()
 		if err := c.partial(socket, c.vote(c.keys[0], epoch-1, epoch, 9)); err != nil {
 			return err
@@ -174,7 +181,7 @@ func allRestored(t *testing.T) {
 	}
 	// Leases after the copies: the old ledger knows nothing of them.
 	copied := c.epoch()
-	c.eventually(30*time.Second, "leases go beyond the copies", func() error {
+	c.eventually(patience, "leases go beyond the copies", func() error {
 		if c.epoch() < copied+2 {
 			return errors.New("not yet")
 		}
@@ -195,14 +202,13 @@ func allRestored(t *testing.T) {
 		c.putBack(i, filepath.Join(old, c.node(i).Name))
 	}
 	c.start()
-	until := time.Now().Add(c.twoEpochs())
 	for i := range 4 {
 		for _, d := range c.otherwise(signed) {
 			c.refuses(i, http.StatusPreconditionFailed, d)
 		}
 	}
 	for i := range 4 {
-		c.tempt(c.socket(i), signed, until)
+		c.tempt(c.socket(i), signed)
 	}
 	c.mustSign(0, c.block(key, c.slot()+2, 9))
 }
