@@ -12,9 +12,10 @@
 // and [SecretKey]: t shares are a key, one of them is not.
 //
 // Secret scalars stand in locked memory and meet only blst's constant-time
-// operations (sign, Mult, sk_to_pk), which read them there. What is computed
-// from public values (Lagrange weights, batch coefficients) may take as long
-// as it likes.
+// operations (sign, Mult, sk_to_pk), which read them there; those of ceremonies
+// meet comb.go as well, which is constant-time too (decision 0018). What is
+// computed from public values (Lagrange weights, batch coefficients) may take
+// as long as it likes.
 //
 // Points are checked once, where bytes become values: the Parse functions
 // accept only canonical encodings of points in the prime-order subgroup other

@@ -84,10 +84,7 @@ func (G1) SubScalar(a, b *G1Scalar) { a.s.SubAssign(&b.s) }
 func (G1) MulScalar(a, b *G1Scalar) { a.s.MulAssign(&b.s) }
 
 // BaseMult sets p = s·G in constant time.
-func (G1) BaseMult(p *G1Point, s *G1Scalar) {
-	p.p = *blst.P1Generator()
-	p.p.MultAssign(&s.s)
-}
+func (G1) BaseMult(p *G1Point, s *G1Scalar) { generatorComb().multiply(&p.p, &s.s) }
 
 // SetPoint reads a compressed point of the curve, the identity included.
 func (G1) SetPoint(p *G1Point, b []byte) error {

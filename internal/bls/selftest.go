@@ -73,11 +73,28 @@ func selfTest(want answer) error {
 	if VerifyHashed(key.PublicKey(), other, sig) {
 		return errors.New("known signature verifies for another root")
 	}
-	return holdsScalar()
+	if err := holdsScalar(); err != nil {
+		return err
+	}
+	return holdsPoint()
 }
 
-// holdsScalar checks the one assumption about memory that this package makes:
-// blst's scalar is its 32 bytes, least significant first.
+// holdsPoint checks the other: blst's coordinates are what comb.go selects and
+// negates. Digits of -1 have either sign.
+func holdsPoint() error {
+	var one, minusOne G1Scalar
+	G1{}.SetWeight(&one, &[16]byte{1})
+	G1{}.SubScalar(&minusOne, &one)
+	var p G1Point
+	G1{}.BaseMult(&p, &minusOne)
+	if *p.p.ToAffine() != negGenerator {
+		return errors.New("a multiple of the generator differs from the known one")
+	}
+	return nil
+}
+
+// holdsScalar checks one of two assumptions about memory that this package
+// makes: blst's scalar is its 32 bytes, least significant first.
 func holdsScalar() error {
 	scalar := [ScalarSize]byte{0: 0x12, ScalarSize - 1: 0x34}
 	k, err := NewSecretKey(&scalar)
