@@ -126,16 +126,27 @@ func (G1) Outside(ps []G1Point) []int {
 }
 
 // VarTimeMultiMult returns Σ scalars[i]·points[i] for public scalars below
-// 2^bits, in a time that depends on them.
-func (G1) VarTimeMultiMult(points []G1Point, scalars []G1Scalar, bits int) G1Point {
-	if len(points) == 0 {
-		return G1Point{}
+// 2^bits, in a time that depends on them. It is right outside the subgroup,
+// too, so that replicas agree about points that nobody has checked. blst's own
+// ways for fewer than 32 points are not, and depend on the number of
+// processors: a table that a point of small order spoils, or one by one, by an
+// endomorphism where a scalar may be as long as the order.
+func (G1) VarTimeMultiMult(points []G1Point, scalars []G1Scalar, bits int) (sum G1Point) {
+	if bits >= 176 {
+		bits = 8 * (scalarSize + 1) // longer than the order
 	}
-	raw := make([]blst.Scalar, len(scalars))
+	size := (bits + 7) / 8
+	raw := make([]byte, size*len(scalars))
 	for i := range scalars {
-		raw[i] = scalars[i].s
+		copy(raw[i*size:(i+1)*size], scalars[i].s.ToLEndian())
 	}
-	return G1Point{*affine(points).Mult(raw, bits)}
+	if len(points) >= 32 {
+		return G1Point{*affine(points).Mult(raw, bits)}
+	}
+	for i := range points {
+		sum.p.MultNAccumulate(&points[i].p, raw[i*size:(i+1)*size], bits)
+	}
+	return sum
 }
 
 // attestDST separates attestations from every signature of Ethereum's and

@@ -3,8 +3,10 @@ package bls
 import (
 	"bytes"
 	"math/big"
+	"runtime"
 	"testing"
 
+	blst "github.com/supranational/blst/bindings/go"
 	"pgregory.net/rapid"
 )
 
@@ -139,6 +141,64 @@ func TestG1Outside(t *testing.T) {
 	}
 	if found == 0 {
 		t.Fatal("no curve point was tried")
+	}
+}
+
+// TestVarTimeMultiMultOutside multiplies points of every kind, with as many
+// processors as a replica may have, and compares with doubling and adding.
+func TestVarTimeMultiMultOutside(t *testing.T) {
+	g := G1{}
+	naive := func(p G1Point, v *big.Int) (sum G1Point) {
+		for i := v.BitLen() - 1; i >= 0; i-- {
+			g.AddPoint(&sum, &sum)
+			if v.Bit(i) == 1 {
+				g.AddPoint(&sum, &p)
+			}
+		}
+		return sum
+	}
+	// Points of the curve, what of them is outside the subgroup, of that what
+	// has an order of 3·11 or less, and the identity.
+	rest := big.NewInt(10177 * 859267 * 52437899) // 33·rest is the order of everything outside
+	var points []G1Point
+	enc := append([]byte{0x80}, make([]byte, 47)...)
+	for x := range 40 {
+		enc[47] = byte(x)
+		var p G1Point
+		if g.SetPoint(&p, enc) != nil {
+			continue
+		}
+		torsion := naive(p, g1Order)
+		points = append(points, p, torsion, naive(torsion, rest))
+	}
+	defer blst.SetMaxProcs(runtime.GOMAXPROCS(0))
+	for _, bits := range []int{128, 255} {
+		for _, size := range []int{1, 2, 31, 40} {
+			scalars := make([]G1Scalar, size)
+			var want G1Point
+			for i := range scalars {
+				v := new(big.Int).Sub(g1Order, big.NewInt(int64(7919*i+12345)))
+				v.Rsh(v, uint(255-bits))
+				scalars[i] = scalarOf(v)
+				term := naive(points[i], v)
+				g.AddPoint(&want, &term)
+			}
+			for _, processors := range []int{1, 2, 4} {
+				blst.SetMaxProcs(processors)
+				if got := g.VarTimeMultiMult(points[:size], scalars, bits); !g.Equal(&got, &want) {
+					t.Errorf("%d points, %d bits, %d processors: another sum", size, bits, processors)
+				}
+			}
+		}
+	}
+	small := 0
+	for i := 2; i < len(points); i += 3 {
+		if got := naive(points[i], big.NewInt(33)); g.IsIdentity(&got) && !g.IsIdentity(&points[i]) {
+			small++
+		}
+	}
+	if len(g.Outside(points)) < len(points)/2 || small < 3 {
+		t.Errorf("of %d points %d are outside the subgroup, %d of small order", len(points), len(g.Outside(points)), small)
 	}
 }
 
