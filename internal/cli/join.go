@@ -111,6 +111,9 @@ func (a *app) takeSeat(path string, o seatOptions) (*participant.Seat, *particip
 		passphrase.Destroy()
 		return nil, nil, nil, hinted(err, seatHint(err))
 	}
+	if err := s.Damage(); err != nil {
+		fmt.Fprintf(a.stderr, "note: the log in %s is damaged and has to be fetched again: %v\n", home, err)
+	}
 	return s, inv, func() { s.Close(); passphrase.Destroy() }, nil
 }
 
@@ -346,10 +349,7 @@ func (j *joining) complain(ctx context.Context, err error) error {
 	j.note(fmt.Sprintf("%s: %v", j.courier.name(), err))
 	j.courier.another()
 	if j.failed++; j.failed >= len(j.courier.nodes) {
-		switch {
-		case errors.Is(err, participant.ErrLog) && j.failed == len(j.courier.nodes):
-			j.note("no node has the log that this home has: if that goes on, stop, move the file log in the home away, and start again")
-		case j.seat.Record() == nil:
+		if j.seat.Record() == nil {
 			return noNode(err)
 		}
 	}

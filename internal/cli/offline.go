@@ -235,6 +235,9 @@ func (a *app) offline(ctx context.Context, path string, o seatOptions, p paper) 
 }
 
 func carriedHint(err error, s *participant.Seat) string {
+	if errors.Is(err, participant.ErrGap) && s.Entries() == 0 {
+		return "carry all of it: quorate ceremony carry without --in"
+	}
 	if errors.Is(err, participant.ErrGap) || errors.Is(err, participant.ErrOld) {
 		return fmt.Sprintf("carry a newer bundle: quorate ceremony carry --in the last reply (it has followed %d entries)", s.Entries())
 	}

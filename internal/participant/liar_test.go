@@ -3,7 +3,11 @@ package participant
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,6 +169,21 @@ func TestLetters(t *testing.T) {
 	if r := h.turn(s); len(r.Posts) != 1 || len(s.Missing()) > 0 {
 		t.Fatalf("all letters are there: %d messages, misses %v", len(r.Posts), s.Missing())
 	}
+	kept, err := os.ReadFile(s.path(fileLetter + "2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept[99] ^= 1
+	if err := os.WriteFile(s.path(fileLetter+"2"), kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if missing := s.Missing(); !slices.Equal(missing, []int{2}) {
+		t.Fatalf("a letter is damaged: misses %v", missing)
+	}
+	h.turn(s)
+	if missing := s.Missing(); len(missing) > 0 {
+		t.Fatalf("the damaged letter is not fetched again: misses %v", missing)
+	}
 	delete(h.mail, 3)
 	late := seats[1]
 	h.turn(late)
@@ -182,30 +201,125 @@ func TestLetters(t *testing.T) {
 	}
 }
 
-// TestTornLog cuts the log at every byte of its end, as a crash does.
-func TestTornLog(t *testing.T) {
+// TestDamagedLog cuts and flips what a dealer keeps at many places. Whatever
+// is left, the seat comes to where it was, and says what it said, byte by byte.
+func TestDamagedLog(t *testing.T) {
+	t.Parallel()
 	h, dir := newHall(t, shapes["everybody deals"]), t.TempDir()
-	s := h.seat(dir, 1)
-	h.post(h.turn(s))
-	h.block(time.Second)
-	h.turn(s)
-	last := len(h.entries[len(h.entries)-1])
-	for cut := range last + 1 {
-		size, err := s.log.Seek(0, 2)
+	var seats []*Seat
+	for i := 1; i <= 5; i++ {
+		seats = append(seats, h.seat(dir, i))
+		h.post(h.turn(seats[i-1]))
+		h.block(time.Second)
+	}
+	for _, s := range seats[1:] {
+		s.Close()
+	}
+	s := seats[0]
+	said := h.turn(s)
+	if len(said.Posts) < 2 {
+		t.Fatalf("no dealing: %d messages in phase %s", len(said.Posts), said.Phase)
+	}
+	s.Close()
+	chance := rand.New(rand.NewPCG(1, 2))
+	damaged := 0
+	for _, name := range []string{fileLog, fileProof} {
+		path := s.path(name)
+		whole, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.log.Truncate(size - int64(cut)); err != nil {
-			t.Fatal(err)
+		breaks := map[string][]byte{"is empty": {}, "is longer": append(bytes.Clone(whole), 1)}
+		for range 24 {
+			at := chance.IntN(len(whole))
+			breaks[fmt.Sprintf("ends at %d", at)] = whole[:at]
+			at = chance.IntN(len(whole))
+			flipped := bytes.Clone(whole)
+			flipped[at] ^= 1 << chance.IntN(8)
+			breaks[fmt.Sprintf("has byte %d flipped", at)] = flipped
 		}
-		s.Close()
-		s = h.seat(dir, 1)
-		h.turn(s)
-		if s.Entries() != uint64(len(h.entries)) {
-			t.Fatalf("cut %d: followed %d of %d", cut, s.Entries(), len(h.entries))
+		for how, raw := range breaks {
+			if err := os.WriteFile(path, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := h.seat(dir, 1)
+			if s.Damage() != nil {
+				damaged++
+				if r, err := s.Reply(t.Context()); err != nil || len(r.Posts) > 0 || s.Entries() > 0 {
+					t.Fatalf("%s %s: it speaks from it: %d messages, %v", name, how, len(r.Posts), err)
+				}
+			} else if s.Entries() != said.Entries {
+				t.Fatalf("%s %s: it counts up to entry %d", name, how, s.Entries())
+			}
+			if got := h.turn(s); !bytes.Equal(got.Encode(), said.Encode()) || s.Damage() != nil {
+				t.Fatalf("%s %s: it says something else than before: %v", name, how, s.Damage())
+			}
+			s.Close()
+			if again, err := os.ReadFile(path); err != nil || !bytes.Equal(again, whole) {
+				t.Fatalf("%s %s: it is not mended: %v", name, how, err)
+			}
 		}
 	}
+	if damaged < 90 {
+		t.Errorf("%d times the damage was seen", damaged)
+	}
+}
+
+// TestCrashWhileKeeping stops between the log and its proof, within
+// what was being written: what was proven stays, and nothing else counts.
+func TestCrashWhileKeeping(t *testing.T) {
+	t.Parallel()
+	h, dir := newHall(t, shapes["everybody deals"]), t.TempDir()
+	s := h.seat(dir, 1)
+	read := func(name string) []byte {
+		raw, err := os.ReadFile(s.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	h.post(h.turn(s))
+	before, proof := read(fileLog), read(fileProof)
+	proven := s.Entries()
+	h.block(time.Second)
+	h.turn(s)
 	s.Close()
+	after := read(fileLog)
+	for size := len(before); size <= len(after); size += 1 + (len(after)-len(before))/60 {
+		for name, raw := range map[string][]byte{fileLog: after[:size], fileProof: proof} {
+			if err := os.WriteFile(s.path(name), raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s = h.seat(dir, 1)
+		if s.Entries() != proven || s.Damage() != nil {
+			t.Fatalf("%d bytes: %d entries, proven were %d, %v", size, s.Entries(), proven, s.Damage())
+		}
+		h.turn(s)
+		s.Close()
+		if !bytes.Equal(read(fileLog), after) {
+			t.Fatalf("%d bytes: the log is another", size)
+		}
+	}
+}
+
+// TestOtherHome refuses the directory of another ceremony, and leaves it as it is.
+func TestOtherHome(t *testing.T) {
+	h, dir := newHall(t, shapes["everybody deals"]), t.TempDir()
+	s := h.seat(dir, 1)
+	h.turn(s)
+	s.Close()
+	p := shapes["everybody deals"]
+	p.Nonce[0] = 1
+	other := newHall(t, p)
+	if _, err := other.open(dir, 1); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("directory of ceremony %x", s.cid)) {
+		t.Errorf("another ceremony is joined from it: %v", err)
+	}
+	s = h.seat(dir, 1)
+	defer s.Close()
+	if s.Entries() == 0 {
+		t.Error("what it held is gone")
+	}
 }
 
 func FuzzBundle(f *testing.F) {

@@ -44,6 +44,7 @@ type Seat struct {
 	me     int
 	lock   *durable.DirLock
 	log    *os.File // the archive, as far as the ledger proved it
+	damage error    // why what was there is not gone by
 
 	light    light
 	follower *assembly.Follower // nil before the first bundle
@@ -58,6 +59,7 @@ const (
 	fileInvitation = "invitation.json"
 	fileSeed       = "seed"
 	fileLog        = "log"
+	fileProof      = "proof" // the certificate that proves the log's last link
 	fileShare      = "share"
 	fileLetter     = "letter-"
 
@@ -122,23 +124,29 @@ func (s *Seat) load() error {
 	if s.log, err = os.OpenFile(s.path(fileLog), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	raw, err := io.ReadAll(io.LimitReader(s.log, wire.MaxArchive+1))
-	if err != nil || len(raw) > wire.MaxArchive {
-		return fmt.Errorf("read log: %d bytes: %w", len(raw), err)
-	}
-	if len(raw) == 0 {
-		return nil
-	}
-	follower, rest, err := assembly.Begin(raw)
+	raw, err := io.ReadAll(io.LimitReader(s.log, wire.MaxArchive))
 	if err != nil {
-		return fmt.Errorf("the log is damaged, remove it: %w", err)
+		return err
 	}
-	// What a crash cut off is fetched again; what else is wrong in it, its
-	// link shows.
-	entries, _ := assembly.ReadEntries(rest)
-	whole := len(raw) - len(rest)
-	for i := range entries {
-		whole += len(entries[i].Raw)
+	certificate, err := durable.ReadFile(durable.OS{}, s.path(fileProof), wire.MaxProof)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l, unproven := s.light.prove(s.cid, certificate)
+	if f, _, err := assembly.Begin(raw); err == nil && unproven != nil && f.Board().ID() != s.cid {
+		return fmt.Errorf("it is the directory of ceremony %x", f.Board().ID())
+	}
+	if certificate == nil {
+		return nil // nothing was followed, or a crash came before it was proven
+	}
+	var f *assembly.Follower
+	var entries []assembly.Entry
+	var whole int
+	if s.damage = unproven; s.damage == nil {
+		f, entries, whole, s.damage = readLog(raw, l.record)
+	}
+	if s.damage != nil {
+		return nil
 	}
 	if err := s.log.Truncate(int64(whole)); err != nil {
 		return err
@@ -146,10 +154,33 @@ func (s *Seat) load() error {
 	if _, err := s.log.Seek(int64(whole), io.SeekStart); err != nil {
 		return err
 	}
-	if err := s.begin(follower); err != nil {
+	if err := s.begin(f); err != nil {
 		return err
 	}
+	s.light = l
 	return s.follow(entries)
+}
+
+// readLog reads a log as far as a record proves it, and returns how many bytes
+// those are: what a crash left behind them is fetched again.
+func readLog(raw []byte, r *action.AssemblyRecord) (f *assembly.Follower, entries []assembly.Entry, whole int, err error) {
+	f, rest, err := assembly.Begin(raw)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	entries, err = assembly.ReadEntries(rest)
+	if uint64(len(entries)) < r.Entries {
+		return nil, nil, 0, fmt.Errorf("%d of %d: %w", len(entries), r.Entries, errors.Join(ErrShort, err))
+	}
+	entries = entries[:r.Entries]
+	link, whole := f.Link(), len(raw)-len(rest)
+	for i := range entries {
+		link, whole = entries[i].Link(link), whole+len(entries[i].Raw)
+	}
+	if link != r.Link {
+		return nil, nil, 0, ErrLog
+	}
+	return f, entries, whole, nil
 }
 
 // loadSeed opens the seed, or makes it, durably, before anything is said.
@@ -249,6 +280,11 @@ func (s *Seat) Left() bool {
 	return b != nil && b.Phase() > assembly.PhaseJoin && !slices.Contains(b.Joined(), s.me)
 }
 
+// Damage says why the log that the directory has counts for nothing, until
+// what was there is fetched anew; nil when it does count. The seed is what the
+// seat speaks from, so that it says again what it said.
+func (s *Seat) Damage() error { return s.damage }
+
 // HasShare says whether the share is on disk.
 func (s *Seat) HasShare() bool {
 	_, err := os.Lstat(s.path(fileShare))
@@ -303,16 +339,16 @@ func (s *Seat) take(b *Bundle) error {
 			return err
 		}
 	}
-	if err := s.accept(head, entries, proven); err != nil {
+	if err := s.accept(head, entries, proven, b.Certificate); err != nil {
 		return err
 	}
 	s.light = light
 	return s.keepLetters(b.Letters)
 }
 
-// accept compares the link, keeps the entries, behind the head where there is
-// one, and follows them.
-func (s *Seat) accept(head []byte, entries []assembly.Entry, proven *action.AssemblyRecord) error {
+// accept compares the link, keeps the entries, and follows them. Behind a head
+// they take the place of whatever is in the directory.
+func (s *Seat) accept(head []byte, entries []assembly.Entry, proven *action.AssemblyRecord, certificate []byte) error {
 	link, out := s.follower.Link(), slices.Clone(head)
 	for i := range entries {
 		link = entries[i].Link(link)
@@ -325,15 +361,32 @@ func (s *Seat) accept(head []byte, entries []assembly.Entry, proven *action.Asse
 		return ErrLog
 	}
 	if len(out) > 0 {
-		_, err := s.log.Write(out)
-		if err == nil {
-			err = s.log.Sync()
-		}
-		if err != nil { // half of it may be there: the next start cuts that off
+		if err := s.keep(head != nil, out, certificate); err != nil {
 			return fmt.Errorf("%w: keep the log: %w", ErrStop, err)
 		}
 	}
+	s.damage = nil
 	return s.follow(entries)
+}
+
+// keep writes entries, and then the certificate that proves them. Without it
+// they count for nothing after a crash.
+func (s *Seat) keep(anew bool, out, certificate []byte) error {
+	if anew {
+		if err := s.log.Truncate(0); err != nil {
+			return err
+		}
+		if _, err := s.log.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	if _, err := s.log.Write(out); err != nil {
+		return err
+	}
+	if err := s.log.Sync(); err != nil {
+		return err
+	}
+	return durable.WriteOSFile(s.path(fileProof), certificate, 0o600)
 }
 
 // keepLetters stores what dealers sent, if it is what they committed to.
@@ -362,7 +415,7 @@ func (s *Seat) letter(dealer int) *assembly.Letter {
 	l := &assembly.Letter{Ciphertext: make([]byte, kem.CiphertextSize)}
 	d.Fixed(l.Ciphertext)
 	l.Path = d.Path(maxPath)
-	if d.Finish() != nil {
+	if d.Finish() != nil || !s.Board().IsLetter(dealer, s.me, l) { // damaged, it is fetched again
 		return nil
 	}
 	return l

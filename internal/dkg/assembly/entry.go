@@ -16,7 +16,8 @@ type Entry struct {
 }
 
 // ReadEntries cuts entries that follow one another, so that whoever reads an
-// archive can compare its links with what others say before it believes it.
+// archive can compare its links with what others say before it believes it. With
+// an error come the entries before the one that is none.
 func ReadEntries(raw []byte) (out []Entry, err error) {
 	for d := wire.NewDecoder(raw); d.Len() > 0; {
 		from := len(raw) - d.Len()
@@ -36,7 +37,7 @@ func ReadEntries(raw []byte) (out []Entry, err error) {
 			d.Fail(errKind)
 		}
 		if err := d.Err(); err != nil {
-			return nil, fmt.Errorf("read entry %d, at byte %d: %w", len(out), from, err)
+			return out, fmt.Errorf("read entry %d, at byte %d: %w", len(out), from, err)
 		}
 		e.Raw = raw[from : len(raw)-d.Len()]
 		out = append(out, e)
