@@ -506,16 +506,24 @@ func TestAgainstOracle(t *testing.T) {
 	base := newWorld(t, 4)
 	base.open(alice, CeremonyOpen{Params: base.Params(2, 99), Purpose: "pool"}).run()
 	seen := map[string]int{}
-	rapid.Check(t, func(t *rapid.T) {
-		s := newSociety(t, base)
-		for range rapid.IntRange(5, 40).Draw(t, "blocks") {
-			s.live(seen)
+	missing := func() (kinds []EventKind) {
+		for _, kind := range []EventKind{EventRequested, EventVetoed, EventCancelled, EventExpired, EventEscalated, EventLocked, EventExecuted, EventGranted, EventMember, EventTimer, EventRotation, EventErased} {
+			if seen[kind.String()] == 0 {
+				kinds = append(kinds, kind)
+			}
 		}
-	})
+		return kinds
+	}
+	for try := 0; try == 0 || try < 5 && len(missing()) > 0; try++ { // the seldom ones may take more lives
+		rapid.Check(t, func(t *rapid.T) {
+			s := newSociety(t, base)
+			for range rapid.IntRange(5, 40).Draw(t, "blocks") {
+				s.live(seen)
+			}
+		})
+	}
 	t.Logf("%v", seen)
-	for _, kind := range []EventKind{EventRequested, EventVetoed, EventCancelled, EventExpired, EventEscalated, EventLocked, EventExecuted, EventGranted, EventMember, EventTimer, EventRotation, EventErased} {
-		if seen[kind.String()] == 0 {
-			t.Errorf("%s never happened: what people do is too narrow", kind)
-		}
+	if kinds := missing(); len(kinds) > 0 {
+		t.Errorf("%v never happened: what people do is too narrow", kinds)
 	}
 }
