@@ -30,6 +30,17 @@ type stopDisk struct {
 
 var errStopped = errors.New("the machine has stopped")
 
+// newStopWorld is a world whose custody processes have disks that stop.
+func newStopWorld(t testing.TB, n int) (*world, []*stopDisk) {
+	w, disks := newWorld(t, n, nil), make([]*stopDisk, n)
+	w.disks = map[int]durable.FS{}
+	for i := range disks {
+		disks[i] = &stopDisk{}
+		w.disks[i] = disks[i]
+	}
+	return w, disks
+}
+
 func (d *stopDisk) arm(nth int, done bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -191,13 +202,7 @@ func epochOf(t testing.TB, p *Process, keys [][]byte) uint32 {
 // whole refreshes: whatever it finds when it comes back is all old or all new,
 // the ceremony ends as if nothing had been, and the keys are what they were.
 func TestRefreshSurvivesStops(t *testing.T) {
-	w := newWorld(t, 4, nil)
-	w.disks = map[int]durable.FS{}
-	disks := make([]*stopDisk, 4)
-	for i := range disks {
-		disks[i] = &stopDisk{}
-		w.disks[i] = disks[i]
-	}
+	w, disks := newStopWorld(t, 4)
 	ps := w.startAll()
 	last, keys := w.made(ps, 2)
 	full, steps := os.Getenv("QUORATE_CHECK") != "", 0
