@@ -55,24 +55,13 @@ func (s *State) actOnDue(ctx txContext) {
 	for _, d := range ready {
 		s.delete(d.path)
 	}
+	acts := map[string]func(txContext, string){
+		dueRequest: s.requestDue, dueReturn: s.returnDue, dueErase: s.eraseDue, dueRotation: s.rotationDue,
+		dueSharings: s.rotationChanged, dueTimer: s.timerDue, dueThaw: s.thawDue, dueBeacon: s.beaconDue,
+	}
 	for _, d := range ready {
-		switch d.kind {
-		case dueRequest:
-			s.requestDue(ctx, d.id)
-		case dueReturn:
-			s.returnDue(ctx, d.id)
-		case dueErase:
-			s.eraseDue(ctx, d.id)
-		case dueRotation:
-			s.rotationDue(ctx, d.id)
-		case dueSharings:
-			s.rotationChanged(ctx, d.id)
-		case dueTimer:
-			s.timerDue(ctx, d.id)
-		case dueThaw:
-			s.thawDue(ctx, d.id)
-		case dueBeacon:
-			s.beaconDue(ctx, d.id)
+		if act, known := acts[d.kind]; known {
+			act(ctx, d.id)
 		}
 	}
 }
