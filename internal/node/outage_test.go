@@ -128,7 +128,7 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 	c := &cable{t: t, conns: map[net.Conn]bool{}}
 	t.Cleanup(func() { c.set(true) })
 	nodes := startClusterOn(t, 4, network, c.lead, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	key := makeKeys(t, ctx, nodes, 1)[0]
 	only(t, ctx, nodes[0])
@@ -151,8 +151,7 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 
 	c.set(true)
 	began := time.Now()
-	left := lefts()[needed-1]
-	var last uint64 // slot
+	var last, lastSigned uint64 // slots
 	signed := 0
 	sign := func() error {
 		select {
@@ -163,23 +162,34 @@ func TestSigningOutlivesTheLedgerByTheLease(t *testing.T) {
 		slot, _ := network.SlotAt(time.Now())
 		last = slot
 		duty := eth.Duty{Fork: eth.ForkInfo{GenesisValidatorsRoot: *network.GenesisValidatorsRoot}, Message: &eth.BeaconBlockHeader{Slot: slot}}
-		if _, err := nodes[signed%4].Signer().Sign(ctx, "", key, duty); err != nil {
-			return err
+		_, err := nodes[signed%4].Signer().Sign(ctx, "", key, duty)
+		for rpc.CodeOf(err) == rpc.CodeUnavailable && ctx.Err() == nil { // too few in time, on a busy machine
+			_, err = nodes[signed%4].Signer().Sign(ctx, "", key, duty)
 		}
-		signed++
-		return nil
+		if err == nil {
+			signed, lastSigned = signed+1, slot
+		}
+		return err
 	}
 	for err == nil {
 		err = sign()
 	}
-	end := began.Add(left)
-	if at := slotBegins(network, last); at.Before(end.Add(-time.Second)) || at.After(end.Add(2*time.Second)) {
-		t.Errorf("the first refusal is of a slot that begins at %v, the lease was to end at %v", at, end)
+	var ends []uint64
+	for _, n := range nodes {
+		s, err := n.custody.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, s.Ceiling.Slot)
 	}
-	if signed < int(left/time.Second)-1 {
-		t.Errorf("%d blocks in %v without the ledger", signed, left)
+	slices.Sort(ends)
+	if end := ends[len(ends)-needed]; lastSigned > end || last <= end {
+		t.Errorf("slot %d is signed and slot %d is not; the lease ends with slot %d", lastSigned, last, end)
 	}
-	t.Logf("%d blocks signed in %v without the ledger, then: %v", signed, left, err)
+	if signed < 3 {
+		t.Errorf("%d blocks without the ledger", signed)
+	}
+	t.Logf("%d blocks signed in %v without the ledger, then: %v", signed, time.Since(began).Round(time.Second), err)
 	if rpc.CodeOf(err) != rpc.CodeFenced || !strings.Contains(err.Error(), "the lease ends at slot") || !strings.Contains(err.Error(), "the ledger does not move") {
 		t.Errorf("refused with %v", err)
 	}
