@@ -227,26 +227,13 @@ func approvals(t *testing.T, partitions int) {
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 99))
 	c := newCouncil(t, seed)
-	done := make(chan struct{})
-	var clients sync.WaitGroup
-	again := func(f func()) {
-		clients.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				case <-time.After(10 * time.Millisecond):
-					f()
-				}
-			}
-		})
-	}
+	all := &clients{done: make(chan struct{})}
 	for _, p := range c.people {
-		again(func() { c.act(p) })
+		all.again(func() { c.act(p) })
 	}
 	for node := range c.nodes {
 		own := rand.New(rand.NewPCG(seed, uint64(100+node)))
-		again(func() { c.look(node, own) })
+		all.again(func() { c.look(node, own) })
 	}
 	c.cutAtRandom(chance, partitions)
 	for range 50 { // until there is something of each kind to judge
@@ -256,8 +243,7 @@ func approvals(t *testing.T, partitions int) {
 		c.cutAtRandom(chance, 1)
 	}
 	took := c.healed(0, 1<<20)
-	close(done)
-	clients.Wait()
+	all.end()
 	c.whole(healTime)
 	for _, complaint := range judgeApprovals(c.effects(), c.ops, c.reads, c.people) {
 		t.Error(complaint)

@@ -76,6 +76,14 @@ func (c *cluster) open(node int, flags ...string) string {
 	return opened.ID
 }
 
+// hold opens a ceremony at a node and waits at another until it is over.
+func (c *cluster) hold(at, watch int, flags ...string) (id string) {
+	c.t.Helper()
+	id = c.open(at, flags...)
+	c.mustOperate(watch, "ceremony", "watch", id)
+	return id
+}
+
 // active returns the keys that a node lists as active.
 func (c *cluster) active(node int) (keys []bls.PublicKey, err error) {
 	list, err := c.ops(node).Keys(c.t.Context())
@@ -205,8 +213,7 @@ func ceremonyWithoutOne(t *testing.T) {
 	c.stopNode(dead, syscall.SIGKILL)
 
 	from := time.Now()
-	id := c.open(1, "--keys", "2", "--phase-timeout", "6s", "--purpose", "without node3")
-	c.mustOperate(2, "ceremony", "watch", id)
+	id := c.hold(1, 2, "--keys", "2", "--phase-timeout", "6s", "--purpose", "without node3")
 	t.Logf("done after %s", time.Since(from).Round(time.Millisecond))
 	if took := time.Since(from); took < 6*time.Second {
 		t.Errorf("a phase of 6 s and a dead node took %s", took)

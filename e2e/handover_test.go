@@ -31,7 +31,7 @@ func TestHandOver(t *testing.T) {
 	const nodes = 6
 	c := newClusterOf(t, nodes, 5)
 	seats := make([]string, nodes)
-	c.mustOperate(0, "ceremony", "watch", c.open(0, "--mode", "refresh", "--all")) // it names the seats
+	c.hold(0, 0, "--mode", "refresh", "--all") // it names the seats
 	for i := range seats {
 		seats[i] = strconv.Itoa(c.seat(i))
 	}
@@ -169,7 +169,7 @@ func TestHandOverApart(t *testing.T) {
 	needsClusters(t)
 	t.Parallel()
 	c := newClusterOf(t, 8, 4)
-	c.mustOperate(0, "ceremony", "watch", c.open(0, "--mode", "refresh", "--all"))
+	c.hold(0, 0, "--mode", "refresh", "--all")
 	var halves [2][]string
 	for i := range 8 {
 		halves[i/4] = append(halves[i/4], strconv.Itoa(c.seat(i)))
@@ -179,8 +179,7 @@ func TestHandOverApart(t *testing.T) {
 	defer stop()
 	for turn, half := range []int{0, 1, 0} {
 		between.Store(true)
-		id := c.open(turn%8, "--mode", "reshare", "--all", "--seats", strings.Join(halves[half], ","), "--phase-timeout", "10s")
-		c.mustOperate(0, "ceremony", "watch", id)
+		id := c.hold(turn%8, 0, "--mode", "reshare", "--all", "--seats", strings.Join(halves[half], ","), "--phase-timeout", "10s")
 		_, floor := c.signsBelowFloor(id, c.keys[3])
 		between.Store(false)
 		c.pass(floor)

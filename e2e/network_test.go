@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -278,6 +279,30 @@ func (c *netCluster) cutAtRandom(chance *rand.Rand, times int) {
 		time.Sleep(time.Duration(200+chance.IntN(2500)) * time.Millisecond) // the moment is the test
 	}
 	c.cut(0, 0, 0, 0)
+}
+
+// clients do the same again and again, each at its own pace, until they end.
+type clients struct {
+	done chan struct{}
+	all  sync.WaitGroup
+}
+
+func (c *clients) again(f func()) {
+	c.all.Go(func() {
+		for {
+			select {
+			case <-c.done:
+				return
+			case <-time.After(10 * time.Millisecond):
+				f()
+			}
+		}
+	})
+}
+
+func (c *clients) end() {
+	close(c.done)
+	c.all.Wait()
 }
 
 // setRecipient changes a key's fee recipient; the ledger has to agree.

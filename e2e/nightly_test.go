@@ -89,49 +89,36 @@ func TestLinearizable(t *testing.T) {
 	chance := rand.New(rand.NewPCG(seed, 0))
 	c := newNetCluster(t, keys)
 	c.http.Timeout = 4 * time.Second
-	done := make(chan struct{})
-	var clients sync.WaitGroup
+	all := &clients{done: make(chan struct{})}
 	var mu sync.Mutex
 	writes := map[int]*write{}
 	var reads []read
 	var next atomic.Int64
 	for node := range c.nodes {
-		clients.Go(func() {
-			for key := 0; ; key = (key + 1) % keys {
-				select {
-				case <-done:
-					return
-				case <-time.After(10 * time.Millisecond):
-				}
-				n := int(next.Add(1))
-				w := &write{node: node, key: key, called: time.Now()}
-				status, _ := c.setRecipient(node, key, n)
-				w.ended, w.acked = time.Now(), status == http.StatusAccepted
-				mu.Lock()
-				writes[n] = w
-				mu.Unlock()
-			}
+		written, looked := 0, 0
+		all.again(func() {
+			n, key := int(next.Add(1)), written%keys
+			written++
+			w := &write{node: node, key: key, called: time.Now()}
+			status, _ := c.setRecipient(node, key, n)
+			w.ended, w.acked = time.Now(), status == http.StatusAccepted
+			mu.Lock()
+			writes[n] = w
+			mu.Unlock()
 		})
-		clients.Go(func() {
-			for key := 0; ; key = (key + 1) % keys {
-				select {
-				case <-done:
-					return
-				case <-time.After(10 * time.Millisecond):
-				}
-				r := read{node: node, key: key, called: time.Now()}
-				if r.value = c.recipient(node, key); r.value != 0 {
-					mu.Lock()
-					reads = append(reads, r)
-					mu.Unlock()
-				}
+		all.again(func() {
+			r := read{node: node, key: looked % keys, called: time.Now()}
+			looked++
+			if r.value = c.recipient(node, r.key); r.value != 0 {
+				mu.Lock()
+				reads = append(reads, r)
+				mu.Unlock()
 			}
 		})
 	}
 	c.cutAtRandom(chance, partitions)
 	took := c.healed(0, 1<<30)
-	close(done)
-	clients.Wait()
+	all.end()
 	c.judge(writes, reads)
 	t.Logf("%d partitions, whole again after %s", partitions, took.Round(time.Millisecond))
 }

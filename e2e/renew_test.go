@@ -87,9 +87,8 @@ func renewUnderLoad(t *testing.T) {
 	var ids []string
 	for epoch, flags := range []string{"--mode refresh --all --hybrid", "--mode refresh --all", "--mode reshare --all"} {
 		from := time.Now()
-		id := c.open(epoch%4, strings.Fields(flags)...)
+		id := c.hold(epoch%4, (epoch+1)%4, strings.Fields(flags)...)
 		ids = append(ids, id)
-		c.mustOperate((epoch+1)%4, "ceremony", "watch", id)
 		t.Logf("%s: done after %s", flags, time.Since(from).Round(time.Millisecond))
 		c.inEpoch(epoch%4, uint32(epoch+1))
 		show := c.mustOperate(0, "ceremony", "show", id)
@@ -98,7 +97,7 @@ func renewUnderLoad(t *testing.T) {
 		}
 	}
 	// One key alone, and then all: keys of two epochs take two ceremonies.
-	c.mustOperate(0, "ceremony", "watch", c.open(0, "--mode", "refresh", "--keys", c.keys[3].String()))
+	c.hold(0, 0, "--mode", "refresh", "--keys", c.keys[3].String())
 	out := c.mustOperate(1, "ceremony", "open", "--mode", "refresh", "--all")
 	if n := strings.Count(out, "opened ceremony"); n != 2 {
 		t.Errorf("%d ceremonies:\n%s", n, out)
@@ -157,8 +156,7 @@ func renewWithoutOne(t *testing.T) {
 		c.awaitLeases()
 		// Whatever it missed, a reshare by the others repairs.
 		stop = c.duties([]int{0, 1, 2}, c.keys)
-		id = c.open(1, "--mode", "reshare", "--all", "--lost", strconv.Itoa(c.seat(dead)))
-		c.mustOperate(2, "ceremony", "watch", id)
+		id = c.hold(1, 2, "--mode", "reshare", "--all", "--lost", strconv.Itoa(c.seat(dead)))
 		t.Logf("repaired: %d signatures meanwhile", stop())
 		show := c.mustOperate(0, "ceremony", "show", id)
 		if strings.Count(show, "holds its shares") != 4 {
