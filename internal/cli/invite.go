@@ -255,7 +255,10 @@ func (a *app) ceremonyInvite() *cobra.Command {
 		Long: `Write DIR/SEAT-NAME.json for each participant of FILE, once the ceremony is open.
 The ledger has to prove that it is about exactly these people. An invitation holds
 nothing secret. It tells its reader the genesis, so send it on a way that nobody
-can change it, and compare the ids of ceremony and cluster by voice.`,
+can change it, and compare the ids of ceremony and cluster by voice.
+
+Give --node every node that participants can reach. They ask them in turns, so
+that one that is away, or that lies, costs them time and nothing else.`,
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.invite(ctx, args[0], file, out, nodes, builds)
 		})}
@@ -287,6 +290,23 @@ func proveOpen(ctx context.Context, c *opsapi.Client, inv *participant.Invitatio
 	}
 }
 
+// visit says which nodes of an invitation are of no use from here. They may be
+// from elsewhere.
+func (a *app) visit(ctx context.Context, inv *participant.Invitation) {
+	c, err := newCourier(inv, nil)
+	if err != nil {
+		return // the address that the coordinator asks is always there
+	}
+	const patience = 5 * time.Second
+	for _, n := range c.nodes {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		if _, err := c.look(ctx, n); err != nil {
+			fmt.Fprintf(a.stderr, "note: %s does not show the ceremony: %s\n", n.Address(), printable(err.Error()))
+		}
+		cancel()
+	}
+}
+
 // invited is what invite prints.
 type invited struct {
 	Ceremony    string   `json:"ceremony"`
@@ -313,6 +333,9 @@ func (a *app) invite(ctx context.Context, id, file, dir string, nodes, builds []
 	if len(nodes) == 0 {
 		nodes = []string{c.Address()}
 	}
+	if len(nodes) == 1 {
+		fmt.Fprintf(a.stderr, "note: participants can ask %s alone, and wait while it is away: name several with --node\n", nodes[0])
+	}
 	inv := participant.Invitation{Version: 1, Ceremony: id, Genesis: genesis, Seat: 1, Nodes: nodes, Builds: builds}
 	if _, err := inv.Encode(); err != nil {
 		return fail(exitBadUse, "the ceremony's id is what propose printed", "%w", err)
@@ -328,6 +351,7 @@ func (a *app) invite(ctx context.Context, id, file, dir string, nodes, builds []
 	if err != nil {
 		return err
 	}
+	a.visit(ctx, &inv)
 	inv.Purpose, inv.MinVersion = record.Purpose, record.Software
 	inv.Schedule = participant.Schedule(params, time.UnixMilli(int64(record.Opened)))
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -189,6 +189,7 @@ func localTime(t time.Time, zone *time.Location) string {
 
 const (
 	maxSkew   = 30 * time.Second // between this machine's clock and the ledger's
+	oldest    = 2 * heartbeat    // newest block of an idle ledger: its time is that of the votes for the one before
 	pollLeast = 250 * time.Millisecond
 	pollMost  = 30 * time.Second
 )
@@ -236,7 +237,7 @@ func (a *app) join(ctx context.Context, path string, nodes []string, o seatOptio
 	if err != nil {
 		return err
 	}
-	j := &joining{app: a, seat: s, courier: c, options: o, progress: newProgress(a.stderr)}
+	j := &joining{app: a, seat: s, courier: c, options: o, progress: newProgress(a.stderr), told: map[string]string{}}
 	for {
 		ended, err := j.round(ctx)
 		if err != nil {
@@ -261,8 +262,10 @@ type joining struct {
 	courier  *courier
 	options  seatOptions
 	progress *progress
-	failed   int    // nodes in a row that did not help
-	last     string // what was last said about one
+	failed   int               // nodes in a row that did not help
+	present  bool              // a node has shown a block of the present
+	clock    error             // what the clock has against the newest block
+	told     map[string]string // what was last said about each node
 	line     string
 	said     time.Time // when the seat first had something to say
 	clocked  bool      // the clock was compared with the block that holds it
@@ -273,24 +276,22 @@ func (j *joining) round(ctx context.Context) (ended bool, err error) {
 	b, err := j.courier.fetch(ctx, j.seat.Entries())
 	if err == nil {
 		j.courier.letters(ctx, b, j.seat.Missing())
-		first := j.seat.Record() == nil
 		if err = j.seat.Take(b); errors.Is(err, participant.ErrStop) {
 			return false, hinted(err, seatHint(err))
 		}
-		if err == nil && first {
-			err := checkVersion(j.seat, j.options)
-			if err == nil {
-				err = checkClock(time.Now(), j.seat.Time(), heartbeat)
-			}
-			if err != nil {
-				return false, err
-			}
+	}
+	if err == nil {
+		if err := checkVersion(j.seat, j.options); err != nil {
+			return false, err
+		}
+		if j.clock = checkClock(time.Now(), j.seat.Time(), oldest); j.clock != nil {
+			err = errBehind
 		}
 	}
 	if err != nil {
 		return false, j.complain(ctx, err)
 	}
-	j.failed = 0
+	j.failed, j.present = 0, true
 	if err := missed(j.seat); err != nil {
 		return false, err
 	}
@@ -302,14 +303,15 @@ func (j *joining) round(ctx context.Context) (ended bool, err error) {
 		return false, err
 	}
 	j.show(len(reply.Posts))
-	err = j.courier.post(ctx, reply)
+	err = j.courier.post(ctx, reply, []*stop{j.courier.node()})
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
-		j.note(err.Error())
+		j.note(j.courier.name(), err.Error())
 	case err != nil:
 		return false, j.complain(ctx, err)
 	}
+	j.courier.helped()
 	return j.seat.Board().Phase() >= assembly.PhaseDone, nil
 }
 
@@ -340,25 +342,30 @@ func (j *joining) answered(says int) error {
 	return nil
 }
 
-// complain takes another node. Who never reached one is told; later on nodes
-// may be away for a while.
+// complain takes another node. Who never found one that shows the present is
+// told; later on nodes may be away for a while, and the ledger may stand still.
 func (j *joining) complain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	j.note(fmt.Sprintf("%s: %v", j.courier.name(), err))
-	j.courier.another()
-	if j.failed++; j.failed >= len(j.courier.nodes) {
-		if j.seat.Record() == nil {
-			return noNode(err)
-		}
+	if !errors.Is(err, participant.ErrOld) { // a node that is a block behind others
+		j.note(j.courier.name(), fmt.Sprintf("%s: %v", j.courier.name(), err))
 	}
-	return nil
+	j.courier.failed()
+	switch j.failed++; {
+	case j.failed < len(j.courier.nodes) || j.present:
+		return nil
+	case j.clock != nil:
+		return j.clock
+	}
+	return noNode(err)
 }
 
-func (j *joining) note(text string) {
-	if text != j.last {
-		j.last = text
+var errBehind = errors.New("it shows no block of the present: it is behind, or the ledger stands still")
+
+func (j *joining) note(node, text string) {
+	if text != j.told[node] {
+		j.told[node] = text
 		j.progress.abandon()
 		fmt.Fprintf(j.stderr, "note: %s\n", printable(text))
 	}
@@ -402,17 +409,24 @@ func boardLine(b *assembly.Board) string {
 }
 
 // pause is short where a deadline is near, so that thousands of seats do not
-// ask all the time.
+// ask all the time, and where there are nodes that were not asked yet.
 func (j *joining) pause() time.Duration {
+	if j.failed > 0 && j.failed < len(j.courier.nodes) {
+		return pollLeast
+	}
 	b := j.seat.Board()
 	if b == nil {
 		return 2 * time.Second
 	}
-	if b.Deadline() == 0 {
+	return pollAfter(b.Deadline(), j.seat.Time())
+}
+
+// pollAfter is how long nothing happens, most likely.
+func pollAfter(deadline uint64, now time.Time) time.Duration {
+	if deadline == 0 {
 		return pollLeast
 	}
-	left := time.UnixMilli(int64(b.Deadline())).Sub(j.seat.Time())
-	return min(max(left/100, pollLeast), pollMost)
+	return min(max(time.UnixMilli(int64(deadline)).Sub(now)/100, pollLeast), pollMost)
 }
 
 // leave says what the seat takes away, and keeps the certificate, which it

@@ -13,7 +13,6 @@ import (
 
 	"github.com/quorate/quorate/internal/dkg/assembly"
 	"github.com/quorate/quorate/internal/durable"
-	"github.com/quorate/quorate/internal/opsapi"
 	"github.com/quorate/quorate/internal/participant"
 	"github.com/quorate/quorate/internal/qr"
 )
@@ -269,12 +268,12 @@ func (a *app) carry(ctx context.Context, path string, nodes []string, wait bool,
 		if reply.Ceremony != inv.ID() || reply.Seat != inv.Seat {
 			return fail(exitBadUse, "give the invitation that the reply was made with", "the reply is of seat %d in ceremony %x", reply.Seat, reply.Ceremony)
 		}
-		err = c.try(ctx, func() error { return c.post(ctx, reply) })
-		var refused *refusal
-		if errors.As(err, &refused) {
+		// Nobody sees here whether a node that says so did carry it.
+		err = c.post(ctx, reply, c.awake())
+		if errors.As(err, new(*refusal)) {
 			out.Refused = err.Error()
 		} else if err != nil {
-			return err
+			return noNode(err)
 		}
 		out.Messages, out.Sealed = len(reply.Posts), len(reply.Seal) > 0
 	}
@@ -293,6 +292,9 @@ func (a *app) carry(ctx context.Context, path string, nodes []string, wait bool,
 		if out.Phase != "" {
 			t.row("phase", out.Phase)
 		}
+		if out.Newest != nil {
+			t.row("newest block", localTime(*out.Newest, inv.Location()))
+		}
 		if out.Until != nil {
 			t.row("until", localTime(*out.Until, inv.Location()))
 		}
@@ -305,43 +307,49 @@ func (a *app) carry(ctx context.Context, path string, nodes []string, wait bool,
 	})
 }
 
-// fetchFor writes what happened since a reply, when there is something new.
+// fetchFor writes what happened since a reply, when there is something new. It
+// believes no single node: all are asked, and the newest that is proven counts.
 func (a *app) fetchFor(ctx context.Context, c *courier, out *carried, reply *participant.Reply, wait bool, p paper) error {
 	from := uint64(0)
 	if reply != nil {
 		from = reply.Entries
 	}
-	var view opsapi.Assembly
-	for {
-		if err := c.try(ctx, func() (err error) {
-			view, err = c.node().Assembly(ctx, c.inv.Ceremony, false)
-			return err
-		}); err != nil {
-			return err
-		}
-		out.Phase, out.Until, out.Entries = view.Phase, view.Deadline, view.Entries
-		if !wait || reply == nil || view.Phase != reply.Phase.String() || reply.Phase >= assembly.PhaseDone {
-			break
-		}
-		if view.Hybrid && reply.Phase == assembly.PhaseVerify && len(reply.Posts) == 0 {
-			break // the seat waits for letters, and not for the next phase
-		}
-		select {
-		case <-time.After(pollLeast):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 	var b *participant.Bundle
-	if err := c.try(ctx, func() (err error) {
-		if b, err = c.fetch(ctx, from); err != nil || !view.Hybrid || view.Phase != assembly.PhaseVerify.String() {
+	for b == nil {
+		seen, err := c.lookAround(ctx)
+		if err != nil {
 			return err
 		}
-		dealers, err := c.dealers(ctx)
-		c.letters(ctx, b, dealers)
-		return err
-	}); err != nil {
-		return err
+		params, err := assembly.ParseParams(seen.Params)
+		if err != nil {
+			return err
+		}
+		phase := assembly.Phase(seen.Phase)
+		out.Phase, out.Entries, out.Newest, out.Until = phase.String(), seen.Entries, &seen.at, nil
+		if seen.Deadline > 0 {
+			until := time.UnixMilli(int64(seen.Deadline)).UTC()
+			out.Until = &until
+		}
+		// In hybrid mode a seat waits for letters, too.
+		letters := params.Hybrid && phase == assembly.PhaseVerify
+		if wait && reply != nil && phase == reply.Phase && phase < assembly.PhaseDone && !(letters && len(reply.Posts) == 0) {
+			select {
+			case <-time.After(pollAfter(seen.Deadline, seen.at)):
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if b, err = c.fetchUpTo(ctx, seen, from); err != nil {
+			if c.node().failed > len(c.nodes) {
+				return noNode(err)
+			}
+			c.failed()
+			continue
+		}
+		if letters {
+			c.letters(ctx, b, c.dealers(ctx))
+		}
 	}
 	var err error
 	out.Files, err = p.write(a, b.Encode())

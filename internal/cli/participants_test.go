@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quorate/quorate/internal/opsapi"
@@ -15,16 +16,87 @@ import (
 func TestCheckClock(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	for off, words := range map[time.Duration]string{
-		0: "", 29 * time.Second: "", -29 * time.Second: "", 89 * time.Second: "",
-		-31 * time.Second: "31s behind", 91 * time.Second: "1m31s ahead of", 3 * time.Hour: "3h0m0s ahead of",
+		0: "", 29 * time.Second: "", -29 * time.Second: "", 149 * time.Second: "",
+		-31 * time.Second: "31s behind", 151 * time.Second: "2m31s ahead of", 3 * time.Hour: "3h0m0s ahead of",
 	} {
-		err := checkClock(now.Add(off), now, heartbeat)
+		err := checkClock(now.Add(off), now, oldest)
 		if (err == nil) != (words == "") || err != nil && !strings.Contains(err.Error(), words) {
 			t.Errorf("off by %s: %v", off, err)
 		}
 	}
 	if checkClock(now.Add(31*time.Second), now, 0) == nil {
 		t.Error("31 s ahead of a block that is new")
+	}
+}
+
+// TestTurns asks nodes in turns, leaves out who fails for longer and longer,
+// and never has nobody to ask.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := newCourier(&participant.Invitation{Seat: 1, Nodes: []string{"http://a", "http://b", "http://c"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := func(turns int, bad string) (out string) {
+			for range turns {
+				name := strings.TrimPrefix(c.name(), "http://")
+				out += name
+				if strings.Contains(bad, name) {
+					c.failed()
+				} else {
+					c.helped()
+				}
+			}
+			return out
+		}
+		if got := asked(6, ""); got != "bcabca" {
+			t.Errorf("all are well: %s", got)
+		}
+		if got := asked(6, "c"); got != "bcabab" {
+			t.Errorf("one fails: %s", got)
+		}
+		time.Sleep(restLeast)
+		if got := asked(6, "c"); got != "abcaba" {
+			t.Errorf("one fails again: %s", got)
+		}
+		time.Sleep(restLeast)
+		if n := len(c.awake()); n != 2 {
+			t.Errorf("%d nodes are awake", n)
+		}
+		time.Sleep(restLeast)
+		if got := asked(3, ""); got != "bca" {
+			t.Errorf("all are well again: %s", got)
+		}
+		if got := asked(8, "abc"); got[:4] != "bcab" || len(c.awake()) != 1 {
+			t.Errorf("all fail: %s, %d awake", got, len(c.awake()))
+		}
+	})
+}
+
+// TestBehind ends where nobody shows the present, and bears with it later on.
+func TestBehind(t *testing.T) {
+	c, err := newCourier(&participant.Invitation{Nodes: []string{"http://a", "http://b"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	now := time.Now()
+	j := &joining{app: &app{stderr: &said}, courier: c, progress: newProgress(&said), told: map[string]string{},
+		clock: checkClock(now, now.Add(-oldest-maxSkew-time.Second), oldest)}
+	if err := j.complain(t.Context(), errBehind); err != nil {
+		t.Errorf("there is another node to ask: %v", err)
+	}
+	if err := j.complain(t.Context(), errBehind); err == nil || !strings.Contains(err.Error(), "ahead of the ledger's") {
+		t.Errorf("nobody shows the present: %v", err)
+	}
+	j.present, j.failed = true, 0
+	for range 4 {
+		if err := j.complain(t.Context(), errBehind); err != nil {
+			t.Errorf("it had seen the present: %v", err)
+		}
+	}
+	if got := strings.Count(said.String(), "no block of the present"); got != 2 {
+		t.Errorf("said %d times:\n%s", got, said.String())
 	}
 }
 

@@ -214,8 +214,16 @@ func (r *Room) admit(phase assembly.Phase, seat int, m ledger.AssemblyMessage) e
 	return nil
 }
 
-// Seal carries a participant's seal to the ledger.
+// Seal carries a participant's seal to the ledger, once: it is brought to every
+// node.
 func (h *Hall) Seal(ctx context.Context, s ledger.AssemblySeal) error {
+	view, err := h.config.View()
+	if err != nil {
+		return err
+	}
+	if slices.Equal(view.AssemblySealOf(s.Ceremony, int(s.Seat)), s.Signature) && len(s.Signature) > 0 {
+		return nil
+	}
 	if err := h.Read(s.Ceremony, func(r *Room) error {
 		if err := r.Follower.CheckSeal(assembly.Seal{Seat: int(s.Seat), Signature: s.Signature}); err != nil {
 			return &ledger.Error{Code: ledger.CodeSigner, Err: err}
@@ -224,7 +232,7 @@ func (h *Hall) Seal(ctx context.Context, s ledger.AssemblySeal) error {
 	}); err != nil {
 		return err
 	}
-	_, err := h.submit(ctx, action.KindAssemblySeal, s.Encode())
+	_, err = h.submit(ctx, action.KindAssemblySeal, s.Encode())
 	return err
 }
 

@@ -60,8 +60,14 @@ func TestHall(t *testing.T) {
 	record := recordOf(f)
 	for seat := 1; seat <= 7; seat++ {
 		s := ledger.AssemblySeal{Ceremony: f.ID, Seat: uint16(seat), Signature: assembly.SignSeal(f.Keys[seat-1], record.Link)}
-		if err := f.Hall.Seal(t.Context(), s); err != nil {
-			t.Fatal(err)
+		before := f.Sent
+		for range 2 {
+			if err := f.Hall.Seal(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if f.Sent != before+1 {
+			t.Errorf("a seal is carried %d times", f.Sent-before)
 		}
 		if s.Seat++; !isCode(f.Hall.Seal(t.Context(), s), ledger.CodeSigner) {
 			t.Error("another's seal is taken")
