@@ -19,6 +19,7 @@ import (
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/opsapi"
 	"github.com/quorate/quorate/internal/participant"
+	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -29,6 +30,7 @@ type proposed struct {
 	cohorts, dealers  int
 	hybrid, exercise  bool
 	window            string
+	away              []string
 	phase             time.Duration
 	software, purpose string
 }
@@ -48,11 +50,14 @@ participant's clock is. member, which may be left out, names the member whose
 enrolled credential the key is; the ledger then checks that it is.
 
 Phases last so long that everybody has one whole --window in each, whenever it
-begins; those that nobody is waited for end early. --phase sets one length
-for all, for people who sit at their desks together.
+begins; those that nobody is waited for end early. Weekends count when the window
+names days, holidays when --away does; a column window in FILE is for people with
+other hours or weekends. --phase sets one length for all, for people who sit at
+their desks together.
 
 Up to 256 participants all deal. More of them, or --cohorts, have dealers drawn.`,
 		Example: `  quorate ceremony propose --participants people.csv --window 09:00-18:00 --purpose "treasury" --identity alice.key
+  quorate ceremony propose --participants people.csv --window "mon-fri 09:00-18:00" --away 2026-12-24..2026-12-26 --identity alice.key
   quorate ceremony propose --participants people.csv --phase 10m --exercise --identity alice.key`,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			p.purpose = o.purpose
@@ -65,12 +70,23 @@ Up to 256 participants all deal. More of them, or --cohorts, have dealers drawn.
 	f.IntVar(&p.dealers, "dealers", 0, "dealers of each cohort (default: everybody among up to 256 in one cohort, else 128 together)")
 	f.BoolVar(&p.hybrid, "hybrid", false, "protect dealt shares with X-Wing as well, against a quantum computer")
 	f.BoolVar(&p.exercise, "exercise", false, "rehearse with real people: the key that is made does not count")
-	f.StringVar(&p.window, "window", "09:00-18:00", "when participants are at their desks, by their own clocks")
+	f.StringVar(&p.window, "window", "09:00-18:00", "when participants are at their desks, by their own clocks; with days, such as \"mon-fri 09:00-18:00\"")
+	f.StringSliceVar(&p.away, "away", nil, "days on which nobody is, such as 2026-12-25 or 2026-12-24..2026-12-26; may be repeated")
 	f.DurationVar(&p.phase, "phase", 0, "how long a phase lasts at most (default: so that everybody has a whole window)")
 	f.StringVar(&p.software, "min-version", "", "oldest version of this program that may take part, such as v1.2.0")
 	o.asks(c)
 	c.MarkFlagRequired("participants") //nolint:errcheck // the flag is defined above
 	return c
+}
+
+// desks are when the guests are there.
+func (p proposed) desks(guests []participant.Guest) ([]participant.Desk, error) {
+	week, err := policy.ParseWeek(p.window)
+	if err != nil {
+		return nil, err
+	}
+	away, err := participant.ParseAway(p.away)
+	return participant.Desks(guests, week, away), err
 }
 
 // plan turns what a coordinator wants into parameters.
@@ -88,15 +104,17 @@ func (p proposed) plan(guests []participant.Guest, now time.Time) (assembly.Para
 	}
 	phase := p.phase
 	if phase == 0 {
-		w, err := participant.ParseWindow(p.window)
+		desks, err := p.desks(guests)
 		if err != nil {
 			return fails(err)
 		}
-		phase = w.PhaseTime(now, participant.Zones(guests))
+		if phase, err = participant.PhaseTime(now, desks); err != nil {
+			return fails(err)
+		}
 	}
-	const most = 45 * 24 * time.Hour
-	if phase < time.Second || phase > most {
-		return fails(fmt.Errorf("phases of %s: want 1s to %s", phase, most))
+	if phase < time.Second || phase > participant.MaxPhase {
+		return assembly.Params{}, 0, fail(exitBadUse, "propose it for after the holidays, widen --window, or set --phase",
+			"plan ceremony: phases of %s: want 1s to %s", briefly(phase), briefly(participant.MaxPhase))
 	}
 	dealers := p.dealers
 	if dealers == 0 && (p.cohorts > 1 || n > wire.MaxDealers) {
@@ -218,29 +236,34 @@ func briefly(d time.Duration) string {
 
 func (a *app) explainPhases(p proposed, phase time.Duration, guests []participant.Guest, turns []participant.Turn) error {
 	t := newTable(a.stderr)
-	zones := participant.Zones(guests)
-	w, err := participant.ParseWindow(p.window)
-	if p.phase > 0 || err != nil {
-		zones = nil
+	var desks []participant.Desk
+	if p.phase > 0 {
 		t.row(fmt.Sprintf("each phase lasts %s at most", briefly(phase)))
 	} else {
-		t.row(fmt.Sprintf("each phase lasts %s at most: whenever it begins, everybody has one whole window of %s in it", briefly(phase), p.window))
+		var err error
+		if desks, err = p.desks(guests); err != nil {
+			return err
+		}
+		t.row(fmt.Sprintf("each phase lasts %s at most: whenever it begins, everybody has one whole window in it", briefly(phase)))
 	}
 	const shown = 4
 	head := []any{"PHASE", "ENDS AT THE LATEST"}
-	for _, z := range zones[:min(shown, len(zones))] {
-		head = append(head, "WINDOW IN "+z.String())
+	for _, d := range desks[:min(shown, len(desks))] {
+		head = append(head, "WINDOW IN "+d.Zone.String())
 	}
-	if len(zones) > shown {
-		head = append(head, fmt.Sprintf("AND %d MORE ZONES", len(zones)-shown))
+	if len(desks) > shown {
+		head = append(head, fmt.Sprintf("AND %d MORE", len(desks)-shown))
 	}
 	t.row(head...)
 	began := turns[0].Latest.Add(-phase)
 	for _, turn := range turns {
 		row := []any{turn.Phase, clock(turn.Latest)}
-		for _, z := range zones[:min(shown, len(zones))] {
-			opens, closes := w.First(began, z)
-			row = append(row, opens.Format("Mon 02 15:04")+closes.Format("–15:04"))
+		for _, d := range desks[:min(shown, len(desks))] {
+			window := "none is known"
+			if comes, goes, ok := d.First(began); ok {
+				window = comes.Format("Mon 02 15:04") + goes.Format("–15:04")
+			}
+			row = append(row, window)
 		}
 		t.row(row...)
 		began = turn.Latest

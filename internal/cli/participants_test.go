@@ -155,11 +155,19 @@ func TestPlan(t *testing.T) {
 	if err != nil || phase != 33*time.Hour || params.T != 4 || params.Dealers != 0 || params.Deadlines.Join != uint32(phase.Milliseconds()) {
 		t.Error(params, phase, err)
 	}
+	weekdays := p
+	weekdays.window = "mon-fri 09:00-18:00"
+	if _, phase, err := weekdays.plan(guests, now); err != nil || phase != 81*time.Hour {
+		t.Error("over a weekend:", phase, err)
+	}
 	again, _, err := p.plan(guests, now)
 	if err != nil || again.Nonce == params.Nonce {
 		t.Error("two ceremonies of the same people have the same id")
 	}
 	for name, change := range map[string]func(*proposed){
+		"long holidays":  func(p *proposed) { p.away = []string{"2026-06-10..2026-06-20"} },
+		"no such day":    func(p *proposed) { p.away = []string{"christmas"} },
+		"never there":    func(p *proposed) { p.away = []string{"2026-06-01..2026-09-20"} },
 		"no such window": func(p *proposed) { p.window = "morning" },
 		"no time":        func(p *proposed) { p.phase = time.Millisecond },
 		"two months":     func(p *proposed) { p.phase = 60 * 24 * time.Hour },

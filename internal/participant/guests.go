@@ -14,6 +14,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/ident"
+	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -22,6 +23,7 @@ type Guest struct {
 	Name   string          `yaml:"name"`
 	Region string          `yaml:"region"`
 	Zone   string          `yaml:"zone"`   // such as Europe/Paris; none is UTC
+	Window string          `yaml:"window"` // such as sun-thu 08:00-16:00; none is everybody's
 	Member string          `yaml:"member"` // whose enrolled credential the key is, if anybody's
 	Key    ident.PublicKey `yaml:"-"`
 	Text   string          `yaml:"key"`
@@ -30,7 +32,7 @@ type Guest struct {
 // MaxGuests bounds a file of guests: hybrid keys are 4 KB of text.
 const MaxGuests = wire.MaxParticipants * 8 << 10
 
-var guestColumns = []string{"name", "region", "zone", "key", "member"}
+var guestColumns = []string{"name", "region", "zone", "window", "key", "member"}
 
 // ParseGuests reads a file of guests, in order of their seats: CSV whose first
 // line names the columns, or a YAML list.
@@ -58,6 +60,11 @@ func ParseGuests(raw []byte) (guests []Guest, err error) {
 		}
 		if _, err := time.LoadLocation(g.Zone); err != nil {
 			return nil, fmt.Errorf("read participants: seat %d, %s: time zone %q is unknown", i+1, g.Name, g.Zone)
+		}
+		if g.Window != "" {
+			if _, err := policy.ParseWeek(g.Window); err != nil {
+				return nil, fmt.Errorf("read participants: seat %d, %s: %w", i+1, g.Name, err)
+			}
 		}
 	}
 	if err := Seats(guests).Check(); err != nil {
@@ -90,7 +97,7 @@ func guestLines(raw []byte) (guests []Guest, err error) {
 			return nil, err
 		}
 		var g Guest
-		into := map[string]*string{"name": &g.Name, "region": &g.Region, "zone": &g.Zone, "key": &g.Text, "member": &g.Member}
+		into := map[string]*string{"name": &g.Name, "region": &g.Region, "zone": &g.Zone, "window": &g.Window, "key": &g.Text, "member": &g.Member}
 		for i, c := range columns {
 			*into[c] = strings.TrimSpace(line[i])
 		}
@@ -106,14 +113,22 @@ func Seats(guests []Guest) (out action.Participants) {
 	return out
 }
 
-// Zones are the time zones of guests, each once.
-func Zones(guests []Guest) (out []*time.Location) {
+// Desks returns when guests are there, each zone and window once; who has no
+// window of his own has everybody's.
+func Desks(guests []Guest, everybodys policy.Week, away *Away) (out []Desk) {
 	seen := map[string]bool{}
 	for _, g := range guests {
-		if zone, err := time.LoadLocation(g.Zone); err == nil && !seen[g.Zone] {
-			seen[g.Zone] = true
-			out = append(out, zone)
+		zone, err := time.LoadLocation(g.Zone)
+		if id := g.Zone + " " + g.Window; err != nil || seen[id] {
+			continue
+		} else {
+			seen[id] = true
 		}
+		week := everybodys
+		if own, err := policy.ParseWeek(g.Window); err == nil {
+			week = own
+		}
+		out = append(out, Desk{week, zone, away})
 	}
 	return out
 }

@@ -6,73 +6,86 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/policy"
 )
 
-// Window is when people are at their desks, by the clock on their wall.
-type Window struct {
-	From, To time.Duration // since midnight; To may lie on the next day
+// Desk is when somebody is there, by the clock on the wall.
+type Desk struct {
+	Week policy.Week
+	Zone *time.Location
+	Away *Away
 }
 
-const day = 24 * time.Hour
+// Away are days, of everybody's own calendar, on which nobody is there.
+type Away struct{ days map[string]bool }
 
-// ParseWindow reads "09:00-18:00". One that ends before it begins goes over
-// midnight.
-func ParseWindow(text string) (w Window, err error) {
-	from, to, ok := strings.Cut(text, "-")
-	if !ok {
-		return w, fmt.Errorf("window %q: want one like 09:00-18:00", text)
-	}
-	for _, part := range []struct {
-		text string
-		into *time.Duration
-	}{{from, &w.From}, {to, &w.To}} {
-		var h, m int
-		if n, err := fmt.Sscanf(part.text, "%d:%d", &h, &m); err != nil || n != 2 || fmt.Sprintf("%02d:%02d", h, m) != part.text || h < 0 || m < 0 || m > 59 || h*60+m > 24*60 {
-			return w, fmt.Errorf("window %q: %q is no time of day", text, part.text)
+const maxAway = 400
+
+// ParseAway reads days such as 2026-12-25, and ranges such as
+// 2026-12-24..2027-01-01.
+func ParseAway(texts []string) (*Away, error) {
+	a := &Away{map[string]bool{}}
+	for _, text := range texts {
+		first, last, ranged := strings.Cut(text, "..")
+		if !ranged {
+			last = first
 		}
-		*part.into = time.Duration(h)*time.Hour + time.Duration(m)*time.Minute
-	}
-	if w.To <= w.From {
-		w.To += day
-	}
-	return w, nil
-}
-
-// on returns the window that opens on the day of t, in t's zone.
-func (w Window) on(t time.Time) (opens, closes time.Time) {
-	y, m, d := t.Date()
-	at := func(since time.Duration) time.Time {
-		return time.Date(y, m, d, 0, int(since/time.Minute), 0, 0, t.Location())
-	}
-	return at(w.From), at(w.To)
-}
-
-// First returns the first window that opens at or after t, on the clocks of a
-// zone.
-func (w Window) First(t time.Time, zone *time.Location) (opens, closes time.Time) {
-	for at := t.In(zone).AddDate(0, 0, -1); ; at = at.AddDate(0, 0, 1) {
-		if opens, closes = w.on(at); !opens.Before(t) {
-			return opens, closes
+		from, err1 := time.Parse(time.DateOnly, first)
+		to, err2 := time.Parse(time.DateOnly, last)
+		if err1 != nil || err2 != nil || to.Before(from) || to.Sub(from) > maxAway*24*time.Hour {
+			return nil, fmt.Errorf("%q: want a day such as 2026-12-25, or 2026-12-24..2027-01-01", text)
+		}
+		for ; !from.After(to); from = from.AddDate(0, 0, 1) {
+			a.days[from.Format(time.DateOnly)] = true
 		}
 	}
+	return a, nil
 }
 
-// horizon is how far ahead clocks that are changed count.
+// on returns when somebody is there whose day begins on the day of t, if ever.
+func (d Desk) on(t time.Time) (comes, goes time.Time, ok bool) {
+	year, month, day := t.Date()
+	at := func(since int64) time.Time {
+		return time.Date(year, month, day, 0, int(since/time.Minute.Milliseconds()), 0, 0, t.Location())
+	}
+	ok = d.Week.Days[t.Weekday()] && (d.Away == nil || !d.Away.days[t.Format(time.DateOnly)])
+	return at(d.Week.From), at(d.Week.To), ok
+}
+
+// MaxPhase is how long the ledger waits for people in one phase.
+const MaxPhase = 7 * 24 * time.Hour
+
+// horizon is for how many days ahead a plan looks at the calendar.
 const horizon = 60
 
-// PhaseTime returns how long a phase has to last so that, whenever it begins,
-// every zone has one whole window in it. A phase may begin early, when nobody
-// is waited for in the one before: so it must not be fitted to one beginning.
-// The worst one is just after a window opened; the next one then counts.
-func (w Window) PhaseTime(from time.Time, zones []*time.Location) (longest time.Duration) {
-	for _, zone := range zones {
-		for k := range horizon {
-			opened, _ := w.on(from.In(zone).AddDate(0, 0, k))
-			_, closes := w.on(from.In(zone).AddDate(0, 0, k+1))
-			longest = max(longest, closes.Sub(opened))
+// First returns when somebody is there for the first time who comes at or after t.
+func (d Desk) First(t time.Time) (comes, goes time.Time, ok bool) {
+	// At noon no change of the clock makes a day of two or of none.
+	year, month, day := t.In(d.Zone).Date()
+	for k := -1; k <= horizon; k++ {
+		if comes, goes, ok = d.on(time.Date(year, month, day+k, 12, 0, 0, 0, d.Zone)); ok && !comes.Before(t) {
+			return comes, goes, true
 		}
 	}
-	return longest
+	return time.Time{}, time.Time{}, false
+}
+
+// PhaseTime returns how long a phase has to last so that, whenever it begins
+// within the horizon, everybody is there once from coming to going. A phase may
+// begin early, when nobody is waited for in the one before: so it must not be
+// fitted to one beginning. The worst is just after somebody came.
+func PhaseTime(from time.Time, desks []Desk) (longest time.Duration, err error) {
+	for _, d := range desks {
+		for after, at := from, from; after.Before(from.AddDate(0, 0, horizon)); {
+			comes, goes, ok := d.First(at)
+			if !ok {
+				return 0, fmt.Errorf("nobody in %s is there for %d days after %s", d.Zone, horizon, at.In(d.Zone).Format(time.DateOnly))
+			}
+			longest = max(longest, goes.Sub(after))
+			after, at = comes, comes.Add(1)
+		}
+	}
+	return longest, nil
 }
 
 // Schedule says when each phase ends at the latest: if every one before it

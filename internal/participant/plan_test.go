@@ -1,59 +1,101 @@
 package participant
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/policy"
 )
 
 var zones = []string{"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland", "Asia/Tokyo", "America/Sao_Paulo", "Australia/Lord_Howe"}
 
-// TestPhaseTime begins phases at any time, over changes of the clock: each has
-// a whole window of every zone, and a minute less would not always do.
+// TestPhaseTime begins phases at any time, over weekends, holidays and changes of
+// the clock: in each everybody is there once from coming to going, and no
+// shorter one would always do.
 func TestPhaseTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		from := rapid.IntRange(0, 24*60-1).Draw(t, "from")
-		w := Window{time.Duration(from) * time.Minute, time.Duration(from+rapid.IntRange(30, 24*60).Draw(t, "length")) * time.Minute}
-		var at []*time.Location
-		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom(zones), 1, 4, rapid.ID).Draw(t, "zones") {
+		start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(0, 365*24*60).Draw(t, "start")) * time.Minute)
+		closed := start.AddDate(0, 0, rapid.IntRange(0, 50).Draw(t, "holidays begin"))
+		away, err := ParseAway([]string{closed.Format(time.DateOnly) + ".." + closed.AddDate(0, 0, rapid.IntRange(0, 3).Draw(t, "holidays")).Format(time.DateOnly)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var desks []Desk
+		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom(zones), 1, 3, rapid.ID).Draw(t, "zones") {
 			zone, err := time.LoadLocation(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			at = append(at, zone)
+			from := rapid.Int64Range(0, 24*60-1).Draw(t, "from")
+			week := policy.Week{From: from * 60_000, To: (from + rapid.Int64Range(30, 24*60).Draw(t, "length")) * 60_000}
+			for i := range week.Days {
+				week.Days[i] = rapid.Bool().Draw(t, "day")
+			}
+			week.Days[rapid.IntRange(0, 6).Draw(t, "a day")] = true
+			desks = append(desks, Desk{week, zone, away})
 		}
-		start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(0, 365*24*60).Draw(t, "start")) * time.Minute)
-		lasts := w.PhaseTime(start, at)
+		lasts, err := PhaseTime(start, desks)
+		if err != nil {
+			t.Fatal(err)
+		}
 		begins := start.Add(time.Duration(rapid.IntRange(0, 50*24*60).Draw(t, "later")) * time.Minute)
-		for _, zone := range at {
-			opens, closes := w.First(begins, zone)
-			if opens.Before(begins) || closes.After(begins.Add(lasts)) {
-				t.Fatalf("a phase of %s that begins at %s ends before %s's window, %s to %s", lasts, begins, zone, opens, closes)
+		tight := false
+		for _, d := range desks {
+			comes, goes, ok := d.First(begins)
+			if !ok || comes.Before(begins) || goes.After(begins.Add(lasts)) {
+				t.Fatalf("a phase of %s that begins at %s ends before the window in %s, %s to %s", lasts, begins, d.Zone, comes, goes)
+			}
+			if !d.Week.Days[comes.In(d.Zone).Weekday()] || away.days[comes.In(d.Zone).Format(time.DateOnly)] {
+				t.Fatalf("nobody comes on %s", comes.In(d.Zone))
+			}
+			for after := start; !tight && after.Before(start.AddDate(0, 0, horizon)); {
+				comes, goes, _ := d.First(after.Add(1))
+				tight = goes.Sub(after) == lasts
+				after = comes
 			}
 		}
+		if !tight {
+			t.Fatalf("%s is longer than needed", lasts)
+		}
 	})
-	utc := []*time.Location{time.UTC}
-	if got := (Window{9 * time.Hour, 18 * time.Hour}).PhaseTime(time.Now(), utc); got != 33*time.Hour {
-		t.Errorf("one zone without changes of the clock: %s", got)
+	winter := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	paris, err := time.LoadLocation("Europe/Paris")
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestParseWindow(t *testing.T) {
-	for text, want := range map[string]Window{
-		"09:00-18:00": {9 * time.Hour, 18 * time.Hour},
-		"22:30-06:00": {22*time.Hour + 30*time.Minute, 30 * time.Hour},
-		"00:00-24:00": {0, 24 * time.Hour},
+	for _, c := range []struct {
+		window, away string
+		zone         *time.Location
+		want         time.Duration
+	}{
+		{"09:00-18:00", "", time.UTC, 33 * time.Hour},
+		{"09:00-18:00", "", paris, 33 * time.Hour}, // on 29 March a day of 23 hours, which makes it shorter
+		{"mon-fri 09:00-18:00", "", time.UTC, 81 * time.Hour},
+		{"mon-fri 09:00-18:00", "2026-01-16..2026-01-19", time.UTC, (5*24 + 9) * time.Hour},
+		{"22:00-06:00", "", time.UTC, 32 * time.Hour},
 	} {
-		if got, err := ParseWindow(text); err != nil || got != want {
-			t.Errorf("%s: %v, %v", text, got, err)
+		week, err := policy.ParseWeek(c.window)
+		if err != nil {
+			t.Fatal(err)
+		}
+		away, err := ParseAway(strings.Fields(c.away))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := PhaseTime(winter, []Desk{{week, c.zone, away}}); err != nil || got != c.want {
+			t.Errorf("%s without %q in %s: %s, %v", c.window, c.away, c.zone, got, err)
 		}
 	}
-	for _, text := range []string{"", "9-18", "9:00-18:00", "09:00", "09:00-25:00", "09:61-18:00", "09:00-18:00x", "-9:00-18:00"} {
-		if got, err := ParseWindow(text); err == nil {
-			t.Errorf("%q is taken for %v", text, got)
+	if _, err := PhaseTime(winter, []Desk{{Zone: time.UTC}}); err == nil {
+		t.Error("somebody who is never there has a phase")
+	}
+	for _, text := range []string{"", "tomorrow", "2026-02-30", "2026-02-03..2026-02-01", "2026-01-01..2036-01-01"} {
+		if _, err := ParseAway([]string{text}); err == nil {
+			t.Errorf("%q is taken for days", text)
 		}
 	}
 }

@@ -399,7 +399,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		_ = p.Lockout(people)
 		for _, w := range slices.Collect(maps.Values(p.zones)) {
-			terms := Terms{Window: &Window{Zone: w, Days: [7]bool{true}, To: dayMS}}
+			terms := Terms{Window: &Window{w, Week{Days: [7]bool{true}, To: dayMS}}}
 			if at, ok := terms.OpensAt(5); ok {
 				if again, ok := terms.OpensAt(at); !ok || at != again {
 					t.Fatalf("opens at %d, then at %d", at, again)

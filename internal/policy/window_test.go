@@ -136,3 +136,25 @@ func TestPinZone(t *testing.T) {
 		}
 	}
 }
+
+func TestParseWeek(t *testing.T) {
+	const hour = 60 * minuteMS
+	office := [7]bool{1: true, 2: true, 3: true, 4: true, 5: true}
+	for text, want := range map[string]Week{
+		"09:00-18:00":                 {everyDay, 9 * hour, 18 * hour},
+		"22:30-06:00":                 {everyDay, 22*hour + 30*minuteMS, 30 * hour},
+		"00:00-24:00":                 {everyDay, 0, 24 * hour},
+		"mon-fri 09:00-18:00":         {office, 9 * hour, 18 * hour},
+		"mon,tue wed-fri 09:00-18:00": {office, 9 * hour, 18 * hour},
+		"sat, mon 09:00-18:00":        {[7]bool{1: true, 6: true}, 9 * hour, 18 * hour},
+	} {
+		if got, err := ParseWeek(text); err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "mon-fri", "9-18", "9:00-18:00", "09:00", "09:00-09:00", "09:00-25:00", "09:61-18:00", "09:00-18:00x", "-9:00-18:00", "someday 09:00-18:00", "mon-fri, 09:00 - 18:00"} {
+		if got, err := ParseWeek(text); err == nil {
+			t.Errorf("%q is taken for %v", text, got)
+		}
+	}
+}

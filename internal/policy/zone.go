@@ -37,9 +37,47 @@ var days = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} // day 0 of
 
 // A Window is open on some days of a week between two local times.
 type Window struct {
-	Zone     *Zone
+	Zone *Zone
+	Week
+}
+
+// A Week says on which days something is open, and when, on any clock.
+type Week struct {
 	Days     [7]bool // from Sunday
 	From, To int64   // milliseconds after local midnight; To > From, and may lie in the next day
+}
+
+var everyDay = [7]bool{true, true, true, true, true, true, true}
+
+// ParseWeek reads "mon-fri 09:00-18:00". Without days it is every day; what ends
+// before it begins goes over midnight.
+func ParseWeek(text string) (Week, error) {
+	fields := strings.Fields(text)
+	w := Week{Days: everyDay}
+	if len(fields) == 0 || !w.setHours(fields[len(fields)-1]) {
+		return w, fmt.Errorf("window %q: want one like 09:00-18:00, or mon-fri 09:00-18:00", text)
+	}
+	if len(fields) > 1 {
+		w.Days = [7]bool{}
+	}
+	for _, f := range fields[:len(fields)-1] {
+		for _, d := range strings.Split(strings.TrimSuffix(f, ","), ",") {
+			if wrong := w.addDays(d); wrong != "" {
+				return w, fmt.Errorf("window %q: %s", text, wrong)
+			}
+		}
+	}
+	return w, nil
+}
+
+func (w *Week) setHours(text string) bool {
+	from, to, _ := strings.Cut(text, "-")
+	f, ok1 := parseClock(from)
+	t, ok2 := parseClock(to)
+	if w.From, w.To = f, t; t < f {
+		w.To += dayMS
+	}
+	return ok1 && ok2 && f != t && f != dayMS
 }
 
 // next returns the first moment at or after ms that the window is open,
@@ -180,7 +218,7 @@ func (d *document) window(n *yaml.Node, zones map[string]*Zone) *Window {
 	if !ok || !m.need("zone", "a name under zones, or UTC") {
 		return nil
 	}
-	w := &Window{Zone: zones[m.text("zone")], To: dayMS, Days: [7]bool{true, true, true, true, true, true, true}}
+	w := &Window{zones[m.text("zone")], Week{everyDay, 0, dayMS}}
 	if name := m.text("zone"); w.Zone == nil && name != "" {
 		var known []string
 		for k := range zones {
@@ -195,15 +233,9 @@ func (d *document) window(n *yaml.Node, zones map[string]*Zone) *Window {
 		m.words("days", func(s string) string { return w.addDays(s) })
 	}
 	if m.has("hours") {
-		from, to, _ := strings.Cut(m.text("hours"), "-")
-		f, ok1 := parseClock(from)
-		t, ok2 := parseClock(to)
-		if !ok1 || !ok2 || f == t || f == dayMS {
+		if !w.setHours(m.text("hours")) {
 			d.add(m.pos("hours"), "hours must be two different times: write 09:00-17:00, or 22:00-06:00 over midnight")
 			return nil
-		}
-		if w.From, w.To = f, t; t < f {
-			w.To += dayMS
 		}
 	}
 	if w.Days == [7]bool{} {
@@ -213,7 +245,7 @@ func (d *document) window(n *yaml.Node, zones map[string]*Zone) *Window {
 }
 
 // addDays reads mon or mon-fri.
-func (w *Window) addDays(s string) string {
+func (w *Week) addDays(s string) string {
 	first, last, ranged := strings.Cut(s, "-")
 	if !ranged {
 		last = first
