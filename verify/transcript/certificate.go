@@ -3,6 +3,8 @@ package transcript
 import (
 	"errors"
 	"fmt"
+	"math/big"
+	"slices"
 )
 
 // certificate is that of a ceremony among thousands.
@@ -22,30 +24,63 @@ func readCertificate(r *reader) (*certificate, error) {
 		return nil, err
 	}
 	c := &certificate{params: p, roster: r.digest(), block: r.digest(), headers: map[int]*header{}}
-	last := 0
-	for range r.count(mostDeal, 2+headerSize) {
-		i := r.number(2)
-		if i <= last || i > c.n {
-			r.fail(errOrder)
-		}
-		last, c.qual = i, append(c.qual, i)
-		c.headers[i] = readHeader(r)
+	c.qual = readSeats(r, c.n)
+	if len(c.qual) > mostDeal {
+		r.fail(errors.New("more dealers than may deal"))
+	}
+	for _, i := range c.qual {
+		c.headers[i] = readShortHeader(r, c.roster, i, c.hybrid)
 	}
 	c.points = r.take((c.n + 1) * curve.size())
-	for at, b := range r.take((c.n + 7) / 8) {
-		for bit := range 8 {
-			if b>>bit&1 == 1 {
-				c.holders = append(c.holders, 8*at+bit+1)
-			}
-		}
-	}
-	for _, i := range c.holders {
-		if i > c.n {
-			r.fail(errors.New("a holder that has no seat"))
-		}
+	c.holders = readSeats(r, c.n)
+	for range c.holders {
 		c.attestations = append(c.attestations, r.take(96))
 	}
 	return c, r.end()
+}
+
+// readSeats reads a set: bit i-1 is for seat i.
+func readSeats(r *reader, n int) (seats []int) {
+	for at, b := range r.take((n + 7) / 8) {
+		for bit := range 8 {
+			if b>>bit&1 == 1 {
+				seats = append(seats, 8*at+bit+1)
+			}
+		}
+	}
+	if len(seats) > 0 && seats[len(seats)-1] > n {
+		r.fail(errors.New("a seat that there is not"))
+	}
+	return seats
+}
+
+// readShortHeader reads a header that has challenge and answer of the proof of
+// f(0), and computes its commitment, of which the challenge has to be the hash.
+func readShortHeader(r *reader, roster digest, dealer int, hybrid bool) *header {
+	constant, key, challenge, answer, root := r.take(48), r.take(32), r.take(challengeSize), r.take(32), r.take(32)
+	mail := make([]byte, 32)
+	if hybrid {
+		mail = r.take(32)
+	}
+	rho := r.take(64)
+	if r.err != nil {
+		return nil
+	}
+	v, ok1 := curve.element(constant)
+	z, ok2 := curve.scalar(answer)
+	if !ok1 || !ok2 {
+		r.fail(fmt.Errorf("the proof of dealer %d is none", dealer))
+		return nil
+	}
+	commitment := curve.base(z).minus(curve.sum([]element{v}, []*big.Int{little(challenge)}))
+	full := &reader{all: slices.Concat(constant, key, commitment.bytes(), answer, root, mail, rho)}
+	x := readHeader(full)
+	if full.err != nil {
+		r.fail(full.err)
+	} else if x.challenge(roster, dealer).Cmp(little(challenge)) != 0 {
+		r.fail(fmt.Errorf("the proof of dealer %d is false", dealer))
+	}
+	return x
 }
 
 func (c *certificate) key() []byte { return c.points[:curve.size()] }

@@ -117,9 +117,16 @@ func (x *header) valid(roster digest, dealer int) bool {
 	if bad >= 0 || !ok {
 		return false
 	}
-	c := curve.reduce(wide(prefix+"/pok-secret", append(context, x.constant, x.r, x.root, x.mail, x.commitment)...))
+	c := x.challenge(roster, dealer)
 	right := curve.sum(points[:1], []*big.Int{c}).plus(points[1])
 	return curve.base(z).minus(right).identity()
+}
+
+const challengeSize = 16
+
+// challenge is that of the proof of f(0).
+func (x *header) challenge(roster digest, dealer int) *big.Int {
+	return little(wide(prefix+"/pok-secret", roster[:], u16(dealer), x.constant, x.r, x.root, x.mail, x.commitment)[:challengeSize])
 }
 
 // name names a set of dealings.

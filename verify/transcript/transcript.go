@@ -63,7 +63,7 @@ func magics() []magic {
 }
 
 const (
-	certificateLine = "quorate ceremony certificate v1\n"
+	certificateLine = "quorate ceremony certificate v2\n"
 
 	mostArchive     = 512 << 20
 	mostFederation  = 64 << 20

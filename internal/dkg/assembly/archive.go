@@ -44,7 +44,7 @@ func (r Roster) CheckMessage(seat int, message, signature []byte) (Message, erro
 // The first lines of the two kinds of files.
 const (
 	archiveMagic     = "quorate ceremony archive v1\n"
-	certificateMagic = "quorate ceremony certificate v1\n"
+	certificateMagic = "quorate ceremony certificate v2\n"
 )
 
 // Kinds of an archive's entries; numbers are never used again.

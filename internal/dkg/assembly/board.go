@@ -75,9 +75,10 @@ type Board struct {
 	pending     []claim
 	postings    map[[2]int]*Letter // dealer and recipient
 	accusations []charge
-	agreed      *Vote  // what n-f voted
-	sums        []byte // encoded Y_0, …, Y_n over QUAL
-	have        Seats  // which chunks of it are there
+	finding     *Finding // of whoever follows and examines; nil if nobody does
+	agreed      *Vote    // what n-f voted
+	sums        []byte   // encoded Y_0, …, Y_n over QUAL
+	have        Seats    // which chunks of it are there
 	block       [32]byte
 	points      []bls.G1Point // Y_j + δ·G
 	result      digest

@@ -74,14 +74,25 @@ func (b *Board) takeSums(from int, m *Chunk) error {
 	if len(b.have.List()) < chunks(leaves) {
 		return nil
 	}
-	points := make([]bls.G1Point, leaves)
-	if readPoints(points, func(j int) []byte { return b.sums[j*pointSize : (j+1)*pointSize] }) >= 0 || len(g1.Outside(points)) > 0 {
+	points, good := b.sumPoints()
+	if !good || slices.ContainsFunc(points, func(p bls.G1Point) bool { return g1.IsIdentity(&p) }) {
 		b.abort() // n-f agreed on this root, so that it takes more than f liars
 		return nil
 	}
 	b.points = points
 	b.enter(PhaseFreeze, 0)
 	return nil
+}
+
+// sumPoints returns the points of the sums, and whether all are of the subgroup:
+// those of an own finding are, if it came to the same.
+func (b *Board) sumPoints() ([]bls.G1Point, bool) {
+	if f := b.finding; f != nil && f.root == b.agreed.Sums {
+		return slices.Clone(f.points), true
+	}
+	points := make([]bls.G1Point, int(b.params.N)+1)
+	at := readPoints(points, func(j int) []byte { return b.sums[j*pointSize : (j+1)*pointSize] })
+	return points, at < 0 && len(g1.Outside(points)) == 0
 }
 
 // unbias shifts the key by what nobody could know while dealing.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -17,9 +18,13 @@ type Certificate struct {
 	block   [32]byte // randomness after the freeze
 	qual    []int
 	headers map[int]*Header
-	points  []byte // encoded Y_0, …, Y_n
-	holders Seats
-	proofs  []byte // attestations of the holders
+	// What a certificate has of each proof of f(0) instead of its commitment,
+	// which follows from it and is longer. Of a parsed one, Verify fills in the
+	// headers.
+	challenges map[int][challengeSize]byte
+	points     []byte // encoded Y_0, …, Y_n
+	holders    Seats
+	proofs     []byte // attestations of the holders
 }
 
 // Certificate returns that of a ceremony that is done.
@@ -28,9 +33,10 @@ func (b *Board) Certificate() (*Certificate, error) {
 		return nil, fmt.Errorf("certify ceremony in phase %s: %w", b.phase, ErrPhase)
 	}
 	c := &Certificate{params: b.params, roster: b.roster, block: b.block, qual: b.set, headers: map[int]*Header{},
-		points: g1.AppendPoints(nil, b.points), holders: b.holders}
+		challenges: map[int][challengeSize]byte{}, points: g1.AppendPoints(nil, b.points), holders: b.holders}
 	for _, d := range b.set {
-		c.headers[d] = b.header(d)
+		h := *b.header(d)
+		c.headers[d], c.challenges[d] = &h, h.challengeBytes(b.roster, d)
 	}
 	for _, i := range b.Holders() {
 		c.proofs = append(c.proofs, b.at(i).confirm.Attestation[:]...)
@@ -45,10 +51,22 @@ func (c *Certificate) Encode() []byte {
 	e.Fixed(c.params.Encode())
 	e.Fixed(c.roster[:])
 	e.Fixed(c.block[:])
-	e.Count(len(c.qual))
+	qual := newSeats(int(c.params.N))
 	for _, d := range c.qual {
-		e.U16(uint16(d))
-		e.Fixed(c.headers[d].fields())
+		qual.add(d)
+	}
+	e.Fixed(qual)
+	for _, d := range c.qual {
+		h, challenge := c.headers[d], c.challenges[d]
+		e.Fixed(h.Constant[:])
+		e.Fixed(h.R.Bytes())
+		e.Fixed(challenge[:])
+		e.Fixed(h.Knowledge[pointSize:])
+		e.Fixed(h.Root[:])
+		if c.params.Hybrid {
+			e.Fixed(h.Mail[:])
+		}
+		e.Fixed(h.Rho[:])
 	}
 	e.Fixed(c.points)
 	e.Fixed(c.holders)
@@ -63,31 +81,54 @@ func ParseCertificate(raw []byte) (*Certificate, error) {
 	}
 	d := wire.NewDecoder(raw)
 	d.Fixed(make([]byte, len(certificateMagic)))
-	c := &Certificate{params: readParams(d), headers: map[int]*Header{}}
+	c := &Certificate{params: readParams(d), headers: map[int]*Header{}, challenges: map[int][challengeSize]byte{}}
 	if d.Err() != nil {
 		return nil, fmt.Errorf("parse certificate: %w", d.Err())
 	}
 	d.Fixed(c.roster[:])
 	d.Fixed(c.block[:])
 	n, cid := int(c.params.N), c.params.ID()
-	for range d.Count(wire.MaxDealers, 2+headerSize) {
-		i := int(d.U16())
-		if i < 1 || i > n || len(c.qual) > 0 && i <= c.qual[len(c.qual)-1] {
-			d.Fail(errOrder)
+	qual := takeSeats(d, n)
+	if c.qual = qual.List(); len(c.qual) > wire.MaxDealers {
+		d.Fail(errQual)
+	}
+	for _, i := range c.qual {
+		if d.Err() != nil {
+			break
 		}
-		c.qual = append(c.qual, i)
-		c.headers[i] = readHeader(d, cid)
+		c.readDealer(d, i, cid)
 	}
 	c.points = take(d, (n+1)*pointSize)
-	c.holders = Seats(take(d, (n+7)/8))
+	c.holders = takeSeats(d, n)
 	c.proofs = take(d, len(c.holders.List())*attestationSize)
-	if held := c.holders.List(); len(held) > 0 && held[len(held)-1] > n {
-		d.Fail(errSeat)
-	}
 	if err := d.Finish(); err != nil {
 		return nil, fmt.Errorf("parse certificate: %w", err)
 	}
 	return c, nil
+}
+
+func (c *Certificate) readDealer(d *wire.Decoder, i int, cid [32]byte) {
+	h := &Header{CID: cid}
+	var challenge [challengeSize]byte
+	d.Fixed(h.Constant[:])
+	h.R = kem.ReadPublicKey(d)
+	d.Fixed(challenge[:])
+	d.Fixed(h.Knowledge[pointSize:])
+	d.Fixed(h.Root[:])
+	if c.params.Hybrid {
+		d.Fixed(h.Mail[:])
+	}
+	d.Fixed(h.Rho[:])
+	c.headers[i], c.challenges[i] = h, challenge
+}
+
+// takeSeats reads a set of seats up to n.
+func takeSeats(d *wire.Decoder, n int) Seats {
+	s := Seats(take(d, (n+7)/8))
+	if all := s.List(); len(all) > 0 && all[len(all)-1] > n {
+		d.Fail(errSeat)
+	}
+	return s
 }
 
 // take reads a field of known size, which what is left bounds.
@@ -128,17 +169,9 @@ func (c *Certificate) verify() error {
 	case len(held) < p.quorum():
 		return errHolders
 	}
-	var constants bls.G1Point
-	for _, d := range c.qual {
-		h := c.headers[d]
-		if (h.Mail != digest{}) != p.Hybrid || !h.valid(c.roster, d) {
-			return fmt.Errorf("dealer %d: %w", d, errProofs)
-		}
-		var v bls.G1Point
-		if err := g1.SetPoint(&v, h.Constant[:]); err != nil {
-			return fmt.Errorf("dealer %d: %w", d, err)
-		}
-		g1.AddPoint(&constants, &v)
+	constants, err := c.known()
+	if err != nil {
+		return err
 	}
 	points := make([]bls.G1Point, int(p.N)+1)
 	if j := readPoints(points, func(j int) []byte { return c.points[j*pointSize : (j+1)*pointSize] }); j >= 0 {
@@ -164,6 +197,35 @@ func (c *Certificate) verify() error {
 		return fmt.Errorf("confirmation of participant %d is false", held[bad[0]])
 	}
 	return nil
+}
+
+// known checks the proofs of the headers, and returns the sum of the constants.
+// The commitment of a proof of f(0) is z·G - c·V_0, and is right if c is its
+// hash; one inversion serves all of them.
+func (c *Certificate) known() (constants bls.G1Point, err error) {
+	commitments, constant := make([]bls.G1Point, len(c.qual)), make([]bls.G1Point, 1)
+	for k, d := range c.qual {
+		h, challenge := c.headers[d], c.challenges[d]
+		var z, x bls.G1Scalar
+		if readPoints(constant, func(int) []byte { return h.Constant[:] }) >= 0 || g1.SetScalar(&z, h.Knowledge[pointSize:]) != nil {
+			return constants, fmt.Errorf("dealer %d: %w", d, errProofs)
+		}
+		g1.AddPoint(&constants, &constant[0])
+		g1.SetWeight(&x, &challenge)
+		by := g1.VarTimeMultiMult(constant, []bls.G1Scalar{x}, challengeBits)
+		g1.BaseMult(&commitments[k], &z)
+		g1.SubPoint(&commitments[k], &by)
+	}
+	encoded := g1.AppendPoints(nil, commitments)
+	for k, d := range c.qual {
+		h := c.headers[d]
+		copy(h.Knowledge[:pointSize], encoded[k*pointSize:])
+		if g1.IsIdentity(&commitments[k]) || h.challengeBytes(c.roster, d) != c.challenges[d] ||
+			(h.Mail != digest{}) != c.params.Hybrid || !h.provesRho(c.roster, d) {
+			return constants, fmt.Errorf("dealer %d: %w", d, errProofs)
+		}
+	}
+	return constants, nil
 }
 
 // unbiased checks that Y_0 = Σ V_0 + δ·G. δ comes out of a hash of the points

@@ -16,6 +16,7 @@ type Finding struct {
 	Faulty []int // dealers
 	Liars  []int // participants that accused a dealer of what is not so
 	Sums   []byte
+	points []bls.G1Point // of Sums, in the subgroup
 	root   digest
 }
 
@@ -118,6 +119,7 @@ func (b *Board) Examine() (*Finding, error) {
 		set = slices.DeleteFunc(slices.Clone(set), bad.Has)
 	}
 	if len(set) > 0 {
+		f.points = sums
 		f.Sums, f.root = rootOf(sums)
 	}
 	f.Faulty = bad.List()

@@ -23,7 +23,6 @@ type Follower struct {
 	board   *Board
 	link    [32]byte
 	entries uint64
-	finding *Finding
 	pace    Pace
 }
 
@@ -173,7 +172,7 @@ func (f *Follower) apply(seat int, m Message) error {
 	if err := f.board.Apply(seat, m); err != nil {
 		return err
 	}
-	if v := f.board.agreed; v != nil && f.finding != nil && !f.finding.supports(v) {
+	if v := f.board.agreed; v != nil && f.board.finding != nil && !f.board.finding.supports(v) {
 		return errVotes
 	}
 	return nil
@@ -182,14 +181,14 @@ func (f *Follower) apply(seat int, m Message) error {
 // Finding returns what the follower's own replay of the dealings comes to. It
 // is made once, in the phase of the votes, and the votes are compared with it.
 func (f *Follower) Finding() (*Finding, error) {
-	if f.finding == nil {
+	if f.board.finding == nil {
 		found, err := f.board.Examine()
 		if err != nil {
 			return nil, err
 		}
-		f.finding = found
+		f.board.finding = found
 	}
-	return f.finding, nil
+	return f.board.finding, nil
 }
 
 // Board returns the board as it is now. It changes with the next entry, and is

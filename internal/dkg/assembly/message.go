@@ -54,9 +54,6 @@ type Header struct {
 	Rho       kem.Proof
 }
 
-// headerSize is that of an encoded header without kind and cid.
-const headerSize = pointSize + kem.PointSize + knowledgeSize + 32 + 32 + kem.ProofSize
-
 // Chunk carries leaves of the poster's dealing or, with Sums, of the points
 // Y_0, …, Y_n over QUAL, which anyone may post.
 type Chunk struct {

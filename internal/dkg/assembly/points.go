@@ -68,18 +68,19 @@ func lowDegree(points []bls.G1Point, t int, statement ...[]byte) bool {
 // fullDegree reports whether points of degree below t have degree t-1: the
 // (t-1)-th difference is not zero. Otherwise fewer than t shares would do.
 func fullDegree(points []bls.G1Point, t int) bool {
-	c, binomial := make([]bls.G1Scalar, t), big.NewInt(1)
+	c, signed, binomial := make([]bls.G1Scalar, t), make([]bls.G1Point, t), big.NewInt(1)
 	var m, x big.Int
 	for j := range c {
-		m.Mod(binomial, order)
-		if j%2 == 1 {
-			m.Mod(m.Neg(&m), order)
+		c[j] = scalar(m.Mod(binomial, order))
+		if j%2 == 0 {
+			signed[j] = points[j]
+		} else {
+			g1.SubPoint(&signed[j], &points[j]) // the factor stays short
 		}
-		c[j] = scalar(&m)
 		binomial.Mul(binomial, x.SetInt64(int64(t-1-j)))
 		binomial.Quo(binomial, x.SetInt64(int64(j+1)))
 	}
-	sum := g1.VarTimeMultiMult(points[:t], c, 255)
+	sum := g1.VarTimeMultiMult(signed, c, min(t, 255))
 	return !g1.IsIdentity(&sum)
 }
 
@@ -107,23 +108,39 @@ func (h *Header) knows(roster [32]byte, dealer int) bool {
 		return false
 	}
 	c := h.challenge(roster, dealer)
-	right := g1.VarTimeMultiMult(points[1:], []bls.G1Scalar{c}, 255)
+	right := g1.VarTimeMultiMult(points[1:], []bls.G1Scalar{c}, challengeBits)
 	g1.AddPoint(&right, &points[0])
 	var left bls.G1Point
 	g1.BaseMult(&left, &z)
 	return g1.Equal(&left, &right)
 }
 
-func (h *Header) challenge(roster [32]byte, dealer int) (c bls.G1Scalar) {
+// challengeSize is short: a false proof passes once in 2^128 hashes, and c·V_0
+// costs half as much.
+const (
+	challengeSize = 16
+	challengeBits = 8 * challengeSize
+)
+
+func (h *Header) challengeBytes(roster [32]byte, dealer int) [challengeSize]byte {
 	wide := wire.HashWide(wire.TagAssemblyPoKSecret, roster[:], be16(dealer), h.Constant[:], h.R.Bytes(), h.Root[:], h.Mail[:], h.Knowledge[:pointSize])
-	g1.SetWide(&c, &wide)
+	return [challengeSize]byte(wide[:])
+}
+
+func (h *Header) challenge(roster [32]byte, dealer int) (c bls.G1Scalar) {
+	b := h.challengeBytes(roster, dealer)
+	g1.SetWeight(&c, &b)
 	return c
 }
 
 // valid checks both proofs of a header. Whoever could post another's R would
 // learn that dealer's shares from the complaints against himself.
 func (h *Header) valid(roster [32]byte, dealer int) bool {
-	return h.R.VerifyProof(h.Rho, wire.TagAssemblyPoKRho, headerContext(roster, dealer, h)...) && h.knows(roster, dealer)
+	return h.provesRho(roster, dealer) && h.knows(roster, dealer)
+}
+
+func (h *Header) provesRho(roster [32]byte, dealer int) bool {
+	return h.R.VerifyProof(h.Rho, wire.TagAssemblyPoKRho, headerContext(roster, dealer, h)...)
 }
 
 func headerContext(roster [32]byte, dealer int, h *Header) [][]byte {
