@@ -286,6 +286,7 @@ func TestConcurrent(t *testing.T) {
 	key, shares := deal(t, 4, 3)
 	c := newCluster(t, key, shares, honest, honest, wrongRoot, honest)
 	defer c.Close()
+	c.config.Timeout = time.Minute // all at once, on a busy machine
 	var wg sync.WaitGroup
 	for i := range 32 {
 		wg.Go(func() {

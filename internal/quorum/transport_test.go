@@ -63,7 +63,7 @@ func network(t testing.TB, shares []bls.Share) *Signer {
 		}
 		peers[i].Address = listeners[i].Addr().String()
 	}
-	var config Config
+	config := Config{Timeout: time.Minute}
 	var mesh *peer.Mesh
 	for i, share := range shares {
 		custody, err := net.Listen("unix", fmt.Sprintf("%s/%d", dir, i))

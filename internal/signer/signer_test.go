@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/custody"
@@ -20,180 +21,190 @@ import (
 
 // TestSign: every node signs every kind, with partials of real shares.
 func TestSign(t *testing.T) {
-	c := newCluster(t, 4, nil)
-	key := c.deal()
-	for i, n := range c.nodes {
-		at := uint64(i + 1)
-		for _, d := range []eth.Duty{
-			c.block(at), c.vote(at), c.randao(at),
-			c.duty(&eth.VoluntaryExit{Epoch: at, ValidatorIndex: 1}),
-			{Message: &eth.ValidatorRegistration{Pubkey: eth.BLSPubkey(key)}},
-			{Message: &eth.Deposit{DepositMessage: eth.DepositMessage{Amount: at}}},
-		} {
-			c.signed(n, key, d)
+	synctest.Test(t, func(t *testing.T) { // where a busy machine makes nobody slow
+		c := newCluster(t, 4, nil)
+		key := c.deal()
+		for i, n := range c.nodes {
+			at := uint64(i + 1)
+			for _, d := range []eth.Duty{
+				c.block(at), c.vote(at), c.randao(at),
+				c.duty(&eth.VoluntaryExit{Epoch: at, ValidatorIndex: 1}),
+				{Message: &eth.ValidatorRegistration{Pubkey: eth.BLSPubkey(key)}},
+				{Message: &eth.Deposit{DepositMessage: eth.DepositMessage{Amount: at}}},
+			} {
+				c.signed(n, key, d)
+			}
+			if n.rounds.Load() != 6 || n.blamed.Load() != 0 {
+				t.Errorf("%s: %d rounds, %d blamed", n.name, n.rounds.Load(), n.blamed.Load())
+			}
 		}
-		if n.rounds.Load() != 6 || n.blamed.Load() != 0 {
-			t.Errorf("%s: %d rounds, %d blamed", n.name, n.rounds.Load(), n.blamed.Load())
-		}
-	}
-	// With one node down, too, whichever node is asked.
-	c.nodes[1].down = true
-	c.signed(c.nodes[0], key, c.block(9))
-	c.signed(c.nodes[3], key, c.vote(9))
+		// With one node down, too, whichever node is asked.
+		c.nodes[1].down = true
+		c.signed(c.nodes[0], key, c.block(9))
+		c.signed(c.nodes[3], key, c.vote(9))
+	})
 }
 
 // TestLeaders: who asks which node does not matter, and no holder is always
 // first.
 func TestLeaders(t *testing.T) {
-	for _, size := range []int{4, 7} {
-		c := newCluster(t, size, nil)
-		var key Key
-		for trial := range uint64(200) {
-			binary.BigEndian.PutUint64(key[40:], rand.Uint64())
-			at := rand.Uint64N(1 << 63)
-			if trial < 20 {
-				at = ^uint64(0) - trial // where the sum wraps
-			}
-			first := map[uint16]bool{}
-			for step := range uint64(size) {
-				for _, d := range []eth.Duty{c.block(at + step), c.vote(at + step)} {
-					ranks := c.nodes[0].leaders(key, d)
-					for _, n := range c.nodes[1:] {
-						if other := n.leaders(key, d); !slices.Equal(other, ranks) {
-							t.Fatalf("%s ranks %v, node0 %v", n.name, other, ranks)
+	synctest.Test(t, func(t *testing.T) { // where a busy machine makes nobody slow
+		for _, size := range []int{4, 7} {
+			c := newCluster(t, size, nil)
+			var key Key
+			for trial := range uint64(200) {
+				binary.BigEndian.PutUint64(key[40:], rand.Uint64())
+				at := rand.Uint64N(1 << 63)
+				if trial < 20 {
+					at = ^uint64(0) - trial // where the sum wraps
+				}
+				first := map[uint16]bool{}
+				for step := range uint64(size) {
+					for _, d := range []eth.Duty{c.block(at + step), c.vote(at + step)} {
+						ranks := c.nodes[0].leaders(key, d)
+						for _, n := range c.nodes[1:] {
+							if other := n.leaders(key, d); !slices.Equal(other, ranks) {
+								t.Fatalf("%s ranks %v, node0 %v", n.name, other, ranks)
+							}
 						}
+						if all := slices.Sorted(slices.Values(ranks)); len(all) != size || all[0] != 1 || all[size-1] != uint16(size) || len(slices.Compact(all)) != size {
+							t.Fatalf("ranks %v are not all of %d holders", ranks, size)
+						}
+						first[ranks[0]] = true
 					}
-					if all := slices.Sorted(slices.Values(ranks)); len(all) != size || all[0] != 1 || all[size-1] != uint16(size) || len(slices.Compact(all)) != size {
-						t.Fatalf("ranks %v are not all of %d holders", ranks, size)
-					}
-					first[ranks[0]] = true
+				}
+				// The sum may wrap anywhere, and there the rotation has a seam.
+				if len(first) < size-1 {
+					t.Errorf("of %d holders only %d lead in as many slots", size, len(first))
 				}
 			}
-			// The sum may wrap anywhere, and there the rotation has a seam.
-			if len(first) < size-1 {
-				t.Errorf("of %d holders only %d lead in as many slots", size, len(first))
+			// One slot, many keys: about the same for each.
+			led := map[uint16]int{}
+			for i := range uint64(100 * size) {
+				binary.BigEndian.PutUint64(key[40:], i*0x9e3779b97f4a7c15)
+				led[c.nodes[0].leaders(key, c.block(5))[0]]++
+			}
+			for index := range uint16(size) {
+				if n := led[index+1]; n < 60 || n > 140 {
+					t.Errorf("holder %d of %d leads %d of %d keys", index+1, size, n, 100*size)
+				}
+			}
+			// Votes of one target meet, whatever their slot and content; what
+			// cannot be slashed has no leader.
+			vote, other := c.vote(9), c.vote(9)
+			m := other.Message.(*eth.AttestationData)
+			m.Slot, m.BeaconBlockRoot, m.Source.Epoch = m.Slot+1, eth.Root{1}, 3
+			if a, b := c.nodes[0].leaders(key, vote), c.nodes[1].leaders(key, other); !slices.Equal(a, b) {
+				t.Errorf("two votes of one target: %v, %v", a, b)
+			}
+			if ranks := c.nodes[0].leaders(key, c.randao(1)); ranks != nil {
+				t.Errorf("a RANDAO reveal has leaders %v", ranks)
 			}
 		}
-		// One slot, many keys: about the same for each.
-		led := map[uint16]int{}
-		for i := range uint64(100 * size) {
-			binary.BigEndian.PutUint64(key[40:], i*0x9e3779b97f4a7c15)
-			led[c.nodes[0].leaders(key, c.block(5))[0]]++
-		}
-		for index := range uint16(size) {
-			if n := led[index+1]; n < 60 || n > 140 {
-				t.Errorf("holder %d of %d leads %d of %d keys", index+1, size, n, 100*size)
-			}
-		}
-		// Votes of one target meet, whatever their slot and content; what
-		// cannot be slashed has no leader.
-		vote, other := c.vote(9), c.vote(9)
-		m := other.Message.(*eth.AttestationData)
-		m.Slot, m.BeaconBlockRoot, m.Source.Epoch = m.Slot+1, eth.Root{1}, 3
-		if a, b := c.nodes[0].leaders(key, vote), c.nodes[1].leaders(key, other); !slices.Equal(a, b) {
-			t.Errorf("two votes of one target: %v, %v", a, b)
-		}
-		if ranks := c.nodes[0].leaders(key, c.randao(1)); ranks != nil {
-			t.Errorf("a RANDAO reveal has leaders %v", ranks)
-		}
-	}
+	})
 }
 
 // TestLeaderGoesFirst: the first in rank has recorded a duty before anybody
 // else is asked, on whichever node the request arrives.
 func TestLeaderGoesFirst(t *testing.T) {
-	c := newCluster(t, 4, nil)
-	key := c.deal()
-	var mu sync.Mutex
-	seen := map[string]uint16{} // duty -> who was asked first
-	for i, n := range c.nodes {
-		n.refuse = func(req custody.SignRequest) error {
-			mu.Lock()
-			defer mu.Unlock()
-			if seen[string(req.Duty)] == 0 {
-				seen[string(req.Duty)] = uint16(i + 1)
+	synctest.Test(t, func(t *testing.T) { // where a busy machine makes nobody slow
+		c := newCluster(t, 4, nil)
+		key := c.deal()
+		var mu sync.Mutex
+		seen := map[string]uint16{} // duty -> who was asked first
+		for i, n := range c.nodes {
+			n.refuse = func(req custody.SignRequest) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if seen[string(req.Duty)] == 0 {
+					seen[string(req.Duty)] = uint16(i + 1)
+				}
+				return nil
 			}
-			return nil
 		}
-	}
-	for slot := range uint64(16) {
-		n, d := c.nodes[slot/4], c.block(slot)
-		c.signed(n, key, d)
-		mu.Lock()
-		got, want := seen[string(eth.EncodeDuty(d))], n.leaders(key, d)[0]
-		mu.Unlock()
-		if got != want {
-			t.Errorf("slot %d: holder %d was asked first, not %d", slot, got, want)
+		for slot := range uint64(16) {
+			n, d := c.nodes[slot/4], c.block(slot)
+			c.signed(n, key, d)
+			mu.Lock()
+			got, want := seen[string(eth.EncodeDuty(d))], n.leaders(key, d)[0]
+			mu.Unlock()
+			if got != want {
+				t.Errorf("slot %d: holder %d was asked first, not %d", slot, got, want)
+			}
 		}
-	}
+	})
 }
 
 // TestOldIncarnation: a holder that answers under another life than the ledger
 // knows may be a clone; what it says counts only where two answers do no harm.
 func TestOldIncarnation(t *testing.T) {
-	c := newCluster(t, 4, nil)
-	key := c.deal()
-	clone := func(i int) { c.nodes[i].set(func(n *node) { n.life = [32]byte{0xee} }) }
-	clone(2)
-	for _, n := range c.nodes {
-		c.signed(n, key, c.block(5)) // three are left
-		c.signed(n, key, c.randao(5))
-	}
-	clone(3)
-	for _, n := range c.nodes {
-		for _, d := range []eth.Duty{c.block(6), c.vote(6)} {
-			c.refused(n, key, d, rpc.CodeFenced)
+	synctest.Test(t, func(t *testing.T) { // where a busy machine makes nobody slow
+		c := newCluster(t, 4, nil)
+		key := c.deal()
+		clone := func(i int) { c.nodes[i].set(func(n *node) { n.life = [32]byte{0xee} }) }
+		clone(2)
+		for _, n := range c.nodes {
+			c.signed(n, key, c.block(5)) // three are left
+			c.signed(n, key, c.randao(5))
 		}
-		c.signed(n, key, c.randao(6))
-		c.signed(n, key, c.duty(&eth.VoluntaryExit{Epoch: 1}))
-	}
+		clone(3)
+		for _, n := range c.nodes {
+			for _, d := range []eth.Duty{c.block(6), c.vote(6)} {
+				c.refused(n, key, d, rpc.CodeFenced)
+			}
+			c.signed(n, key, c.randao(6))
+			c.signed(n, key, c.duty(&eth.VoluntaryExit{Epoch: 1}))
+		}
 
-	// Of one holder alone.
-	q, err := c.nodes[0].key(key, action.UseDuties)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := holder{c.nodes[0].cfg.Roster[2], c.nodes[2].Partial, c.nodes[0]}
-	for _, e := range []struct {
-		duty eth.Duty
-		life [32]byte
-		want rpc.Code
-	}{
-		{c.block(1), registered(2), rpc.CodeOK},
-		{c.block(1), registered(1), rpc.CodeFenced},
-		{c.vote(1), [32]byte{}, rpc.CodeFenced},
-		{c.vote(1), registered(2), rpc.CodeOK},
-		{c.randao(1), registered(1), rpc.CodeOK},
-		{c.duty(&eth.SyncCommitteeMessage{Slot: 1}), [32]byte{}, rpc.CodeOK},
-	} {
-		c.nodes[2].set(func(n *node) { n.life = e.life })
-		p, err := h.SignPartial(t.Context(), quorum.Request{Key: q.PublicKey, Duty: eth.EncodeDuty(e.duty)})
-		if rpc.CodeOf(err) != e.want || err == nil && p.Index() != 3 {
-			t.Errorf("%s under life %x: %v, want %s", e.duty.Kind(), e.life[:1], err, e.want)
+		// Of one holder alone.
+		q, err := c.nodes[0].key(key, action.UseDuties)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		h := holder{c.nodes[0].cfg.Roster[2], c.nodes[2].Partial, c.nodes[0]}
+		for _, e := range []struct {
+			duty eth.Duty
+			life [32]byte
+			want rpc.Code
+		}{
+			{c.block(1), registered(2), rpc.CodeOK},
+			{c.block(1), registered(1), rpc.CodeFenced},
+			{c.vote(1), [32]byte{}, rpc.CodeFenced},
+			{c.vote(1), registered(2), rpc.CodeOK},
+			{c.randao(1), registered(1), rpc.CodeOK},
+			{c.duty(&eth.SyncCommitteeMessage{Slot: 1}), [32]byte{}, rpc.CodeOK},
+		} {
+			c.nodes[2].set(func(n *node) { n.life = e.life })
+			p, err := h.SignPartial(t.Context(), quorum.Request{Key: q.PublicKey, Duty: eth.EncodeDuty(e.duty)})
+			if rpc.CodeOf(err) != e.want || err == nil && p.Index() != 3 {
+				t.Errorf("%s under life %x: %v, want %s", e.duty.Kind(), e.life[:1], err, e.want)
+			}
+		}
+	})
 }
 
 // TestHolderAnswers: what a peer sends is parsed before it counts, and a false
 // partial is blamed.
 func TestHolderAnswers(t *testing.T) {
-	c := newCluster(t, 4, nil)
-	key := c.deal()
-	q, err := c.nodes[0].key(key, action.UseDuties)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, answer := range [][]byte{nil, {1}, make([]byte, 4096), custody.SignResponse{}.Encode()} {
-		h := holder{c.nodes[0].cfg.Roster[1], func(context.Context, []byte) ([]byte, error) { return answer, nil }, c.nodes[0]}
-		if _, err := h.SignPartial(t.Context(), quorum.Request{Key: q.PublicKey, Duty: eth.EncodeDuty(c.randao(1))}); err == nil {
-			t.Errorf("%d bytes were taken for a partial", len(answer))
+	synctest.Test(t, func(t *testing.T) { // where a busy machine makes nobody slow
+		c := newCluster(t, 4, nil)
+		key := c.deal()
+		q, err := c.nodes[0].key(key, action.UseDuties)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	c.nodes[1].set(func(n *node) { n.shares[key] = c.nodes[2].shares[key] })
-	c.signed(c.nodes[1], key, c.randao(2)) // a node asks its own custody first
-	if got := c.nodes[1].blamed.Load(); got != 1 {
-		t.Errorf("%d blamed, want 1", got)
-	}
+		for _, answer := range [][]byte{nil, {1}, make([]byte, 4096), custody.SignResponse{}.Encode()} {
+			h := holder{c.nodes[0].cfg.Roster[1], func(context.Context, []byte) ([]byte, error) { return answer, nil }, c.nodes[0]}
+			if _, err := h.SignPartial(t.Context(), quorum.Request{Key: q.PublicKey, Duty: eth.EncodeDuty(c.randao(1))}); err == nil {
+				t.Errorf("%d bytes were taken for a partial", len(answer))
+			}
+		}
+		c.nodes[1].set(func(n *node) { n.shares[key] = c.nodes[2].shares[key] })
+		c.signed(c.nodes[1], key, c.randao(2)) // a node asks its own custody first
+		if got := c.nodes[1].blamed.Load(); got != 1 {
+			t.Errorf("%d blamed, want 1", got)
+		}
+	})
 }
 
 // TestPartialProves: custody gets the proof that it wants, made by its own
@@ -338,72 +349,74 @@ func TestLeaseIsExtendedOnce(t *testing.T) {
 // TestRefusals: each error carries the code by which a client is answered, and
 // what is refused early asks no holder.
 func TestRefusals(t *testing.T) {
-	c := newCluster(t, 4, nil)
-	key := c.deal()
-	n := c.nodes[0]
-	stranger := key
-	stranger[47]++
-	c.refused(n, stranger, c.randao(1), rpc.CodeUnknownKey)
+	synctest.Test(t, func(t *testing.T) { // where a busy machine makes nobody slow
+		c := newCluster(t, 4, nil)
+		key := c.deal()
+		n := c.nodes[0]
+		stranger := key
+		stranger[47]++
+		c.refused(n, stranger, c.randao(1), rpc.CodeUnknownKey)
 
-	record, _ := n.Record(key)
-	archived := *record
-	archived.State = action.KeyArchived
-	n.SetKey(&archived)
-	c.refused(n, key, c.randao(1), rpc.CodeUnknownKey)
-	n.SetKey(record)
-	c.refused(n, key, eth.Duty{Message: &eth.RandaoReveal{}, Fork: eth.ForkInfo{GenesisValidatorsRoot: eth.Root{1}}}, rpc.CodeMalformed)
+		record, _ := n.Record(key)
+		archived := *record
+		archived.State = action.KeyArchived
+		n.SetKey(&archived)
+		c.refused(n, key, c.randao(1), rpc.CodeUnknownKey)
+		n.SetKey(record)
+		c.refused(n, key, eth.Duty{Message: &eth.RandaoReveal{}, Fork: eth.ForkInfo{GenesisValidatorsRoot: eth.Root{1}}}, rpc.CodeMalformed)
 
-	// The ledger's answer to what is no duty is the client's.
-	exit := c.duty(&eth.VoluntaryExit{Epoch: 1, ValidatorIndex: 3})
-	for _, code := range []rpc.Code{rpc.CodeNotGranted, rpc.CodeUnavailable} {
-		n.grantErr = rpc.Errorf(code, "said the ledger")
-		c.refused(n, key, exit, code)
-	}
-	n.grantErr = nil
-	for _, nd := range c.nodes {
-		if asked := nd.requests(); len(asked) != 0 {
-			t.Errorf("%s was asked for what was refused before: %v", nd.name, asked)
+		// The ledger's answer to what is no duty is the client's.
+		exit := c.duty(&eth.VoluntaryExit{Epoch: 1, ValidatorIndex: 3})
+		for _, code := range []rpc.Code{rpc.CodeNotGranted, rpc.CodeUnavailable} {
+			n.grantErr = rpc.Errorf(code, "said the ledger")
+			c.refused(n, key, exit, code)
 		}
-	}
-	if a := n.actions[0]; a.Rule != action.RuleExit || !bytes.Equal(a.PublicKey, key[:]) || !bytes.Equal(a.Duty, eth.EncodeDuty(exit)) {
-		t.Errorf("the ledger was asked for %+v", a)
-	}
+		n.grantErr = nil
+		for _, nd := range c.nodes {
+			if asked := nd.requests(); len(asked) != 0 {
+				t.Errorf("%s was asked for what was refused before: %v", nd.name, asked)
+			}
+		}
+		if a := n.actions[0]; a.Rule != action.RuleExit || !bytes.Equal(a.PublicKey, key[:]) || !bytes.Equal(a.Duty, eth.EncodeDuty(exit)) {
+			t.Errorf("the ledger was asked for %+v", a)
+		}
 
-	// Holders: a refusal counts when it bars a quorum.
-	const ok, slashable, gone, denied = rpc.CodeOK, rpc.CodeSlashable, rpc.CodeUnavailable, rpc.CodeNotGranted
-	say := func(codes ...rpc.Code) {
-		for i, nd := range c.nodes {
-			nd.set(func(nd *node) {
-				nd.refuse = func(custody.SignRequest) error {
-					if codes[i] == ok {
-						return nil
+		// Holders: a refusal counts when it bars a quorum.
+		const ok, slashable, gone, denied = rpc.CodeOK, rpc.CodeSlashable, rpc.CodeUnavailable, rpc.CodeNotGranted
+		say := func(codes ...rpc.Code) {
+			for i, nd := range c.nodes {
+				nd.set(func(nd *node) {
+					nd.refuse = func(custody.SignRequest) error {
+						if codes[i] == ok {
+							return nil
+						}
+						return rpc.Errorf(codes[i], "says %s", nd.name)
 					}
-					return rpc.Errorf(codes[i], "says %s", nd.name)
-				}
-			})
+				})
+			}
 		}
-	}
-	say(ok, slashable, ok, ok)
-	c.signed(n, key, c.block(1))
-	say(ok, slashable, slashable, ok)
-	c.refused(n, key, c.block(2), slashable)
-	say(slashable, slashable, slashable, slashable)
-	c.refused(n, key, c.vote(2), slashable)
-	say(ok, gone, gone, ok)
-	c.refused(n, key, c.randao(2), gone)
-	say(denied, denied, ok, ok)
-	c.refused(n, key, exit, denied)
-	say(ok, ok, ok, ok)
+		say(ok, slashable, ok, ok)
+		c.signed(n, key, c.block(1))
+		say(ok, slashable, slashable, ok)
+		c.refused(n, key, c.block(2), slashable)
+		say(slashable, slashable, slashable, slashable)
+		c.refused(n, key, c.vote(2), slashable)
+		say(ok, gone, gone, ok)
+		c.refused(n, key, c.randao(2), gone)
+		say(denied, denied, ok, ok)
+		c.refused(n, key, exit, denied)
+		say(ok, ok, ok, ok)
 
-	// A record that contradicts itself is a fault of ours, not the client's.
-	broken := *record
-	broken.Commitment = broken.Commitment[1:]
-	n.SetKey(&broken)
-	c.refused(n, key, c.randao(3), rpc.CodeInternal)
-	foreign := *record
-	foreign.Curve = action.CurveRistretto255
-	n.SetKey(&foreign)
-	c.refused(n, key, c.randao(3), rpc.CodeInternal)
+		// A record that contradicts itself is a fault of ours, not the client's.
+		broken := *record
+		broken.Commitment = broken.Commitment[1:]
+		n.SetKey(&broken)
+		c.refused(n, key, c.randao(3), rpc.CodeInternal)
+		foreign := *record
+		foreign.Curve = action.CurveRistretto255
+		n.SetKey(&foreign)
+		c.refused(n, key, c.randao(3), rpc.CodeInternal)
+	})
 }
 
 // TestLearn: an exit needs the validator's index and the chain, which duties
