@@ -2,6 +2,7 @@ package signer
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
@@ -11,35 +12,37 @@ import (
 // Every node comes to the same output, whoever lies or is down, as long as t
 // holders do neither; who lied is blamed.
 func TestRound(t *testing.T) {
-	c := newCluster(t, 4, nil)
-	key := c.dealFor(action.UseBeacon)
-	pk, err := bls.ParsePublicKey(key[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var first [bls.SignatureSize]byte
-	for i, n := range c.nodes {
-		raw, err := n.Round(t.Context(), key, 9)
+	synctest.Test(t, func(t *testing.T) { // where a busy machine makes nobody slow
+		c := newCluster(t, 4, nil)
+		key := c.dealFor(action.UseBeacon)
+		pk, err := bls.ParsePublicKey(key[:])
 		if err != nil {
-			t.Fatalf("%s: %v", n.name, err)
+			t.Fatal(err)
 		}
-		if sig, err := bls.ParseSignature(raw[:]); err != nil || !bls.Verify(pk, bls.NewRound(c.id, 9), sig) {
-			t.Fatalf("%s: it does not verify: %v", n.name, err)
+		var first [bls.SignatureSize]byte
+		for i, n := range c.nodes {
+			raw, err := n.Round(t.Context(), key, 9)
+			if err != nil {
+				t.Fatalf("%s: %v", n.name, err)
+			}
+			if sig, err := bls.ParseSignature(raw[:]); err != nil || !bls.Verify(pk, bls.NewRound(c.id, 9), sig) {
+				t.Fatalf("%s: it does not verify: %v", n.name, err)
+			}
+			if i == 0 {
+				first = raw
+			} else if raw != first {
+				t.Errorf("%s makes another output", n.name)
+			}
 		}
-		if i == 0 {
-			first = raw
-		} else if raw != first {
-			t.Errorf("%s makes another output", n.name)
+		c.nodes[0].set(func(n *node) { n.lies = true }) // asked first, for it is its own
+		if got, err := c.nodes[0].Round(t.Context(), key, 9); err != nil || got != first || c.nodes[0].blamed.Load() == 0 {
+			t.Errorf("with a liar: %v, %d blamed", err, c.nodes[0].blamed.Load())
 		}
-	}
-	c.nodes[0].set(func(n *node) { n.lies = true }) // asked first, for it is its own
-	if got, err := c.nodes[0].Round(t.Context(), key, 9); err != nil || got != first || c.nodes[0].blamed.Load() == 0 {
-		t.Errorf("with a liar: %v, %d blamed", err, c.nodes[0].blamed.Load())
-	}
-	c.nodes[3].down = true
-	if _, err := c.nodes[1].Round(t.Context(), key, 9); err == nil {
-		t.Error("two holders of four made an output")
-	}
+		c.nodes[3].down = true
+		if _, err := c.nodes[1].Round(t.Context(), key, 9); err == nil {
+			t.Error("two holders of four made an output")
+		}
+	})
 }
 
 // Neither kind of key is asked for what is the other's.
