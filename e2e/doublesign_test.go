@@ -324,8 +324,9 @@ func kills(t *testing.T) {
 }
 
 // turnAway is how long a duty may take while a node is away: a signer gives up
-// after four seconds, and then a validator client asks another one.
-const turnAway = 8 * time.Second
+// after four seconds, and then a validator client asks another one, on a busy
+// machine a third. Who waits for a floor waits for up to two epochs, 16 s.
+const turnAway = 12 * time.Second
 
 // reveals is how many RANDAO reveals a client asks for in a slot.
 const reveals = 4
