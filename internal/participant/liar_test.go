@@ -201,6 +201,37 @@ func TestLetters(t *testing.T) {
 	}
 }
 
+// TestLostLetter loses a letter between report and share: it is fetched again.
+func TestLostLetter(t *testing.T) {
+	h, dir := newHall(t, shapes["hybrid"]), t.TempDir()
+	var seats []*Seat
+	for i := 1; i <= 5; i++ {
+		seats = append(seats, h.seat(dir, i))
+		defer seats[i-1].Close()
+	}
+	for h.board.Board().Phase() < assembly.PhaseConfirm {
+		for _, s := range seats {
+			if h.board.Board().Phase() < assembly.PhaseConfirm {
+				h.post(h.turn(s))
+			}
+		}
+		h.block(time.Second)
+	}
+	s := seats[0]
+	if err := os.Remove(s.path(fileLetter + "3")); err != nil {
+		t.Fatal(err)
+	}
+	mail := h.mail[3]
+	delete(h.mail, 3)
+	if r := h.turn(s); len(r.Posts) > 0 || s.HasShare() || !slices.Equal(s.Missing(), []int{3}) {
+		t.Fatalf("without a letter: %d messages, misses %v", len(r.Posts), s.Missing())
+	}
+	h.mail[3] = mail
+	if r := h.turn(s); len(r.Posts) != 1 || !s.HasShare() || len(s.Missing()) > 0 {
+		t.Fatalf("with the letter: %d messages, misses %v", len(r.Posts), s.Missing())
+	}
+}
+
 // TestDamagedLog cuts and flips what a dealer keeps at many places. Whatever
 // is left, the seat comes to where it was, and says what it said, byte by byte.
 func TestDamagedLog(t *testing.T) {

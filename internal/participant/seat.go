@@ -421,10 +421,11 @@ func (s *Seat) letter(dealer int) *assembly.Letter {
 	return l
 }
 
-// Missing returns the dealers whose letters the seat waits for.
+// Missing returns the dealers whose letters the seat waits for: those that it is
+// to report on, and those that it makes its share of, if the disk lost one.
 func (s *Seat) Missing() (dealers []int) {
 	b := s.Board()
-	if b == nil || !b.Params().Hybrid || !b.MayReport(s.me) {
+	if b == nil || !b.Params().Hybrid || !b.MayReport(s.me) && (b.Phase() != assembly.PhaseConfirm || s.HasShare()) {
 		return nil
 	}
 	for _, d := range b.Qualified() {
