@@ -3,6 +3,7 @@ package kem
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/gtank/ristretto255"
 
@@ -48,11 +49,12 @@ type Shared [PointSize]byte
 // Proof is a non-interactive Schnorr or Chaum-Pedersen proof.
 type Proof [ProofSize]byte
 
-// SecretKey is a ristretto255 scalar other than 0. The field is a function
+// SecretKey is a ristretto255 scalar other than 0. The fields are functions
 // so that nothing can print it.
 type SecretKey struct {
 	secret.Redacted
-	open func() *ristretto255.Scalar
+	open   func() *ristretto255.Scalar
+	public func() PublicKey
 }
 
 // NewSecretKey reduces 64 uniform bytes.
@@ -61,13 +63,22 @@ func NewSecretKey(uniform *[64]byte) SecretKey {
 	if s.Equal(ristretto255.NewScalar()) == 1 {
 		panic("kem: a secret key of 0, which uniform bytes do not yield")
 	}
-	return SecretKey{open: func() *ristretto255.Scalar { return s }}
+	return secretKey(s)
+}
+
+// secretKey multiplies the base once, when first asked for the public half:
+// every proof names it.
+func secretKey(s *ristretto255.Scalar) SecretKey {
+	return SecretKey{
+		open: func() *ristretto255.Scalar { return s },
+		public: sync.OnceValue(func() PublicKey {
+			return publicKey(ristretto255.NewElement().ScalarBaseMult(s))
+		}),
+	}
 }
 
 // Public returns s·B.
-func (sk SecretKey) Public() PublicKey {
-	return publicKey(ristretto255.NewElement().ScalarBaseMult(sk.open()))
-}
+func (sk SecretKey) Public() PublicKey { return sk.public() }
 
 // Shared returns s·peer.
 func (sk SecretKey) Shared(peer PublicKey) Shared {

@@ -123,7 +123,7 @@ func (Ristretto) VarTimeMultiMult(points []Point, scalars []Scalar, _ int) Point
 
 // Attest proves knowledge of s, bound to msg.
 func (Ristretto) Attest(s *Scalar, msg []byte) []byte {
-	proof := SecretKey{open: func() *ristretto255.Scalar { return &s.s }}.Prove(wire.TagConfirm, msg)
+	proof := secretKey(&s.s).Prove(wire.TagConfirm, msg)
 	return proof[:]
 }
 
