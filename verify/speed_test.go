@@ -44,10 +44,10 @@ func cpu(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// A large log verifies at more than 100 MB for each second of processor time,
-// however busy the machine, in memory that does not depend on its size.
-// Everything is on: tree, checkpoints, cosignatures, transactions.
-func TestSpeedAndMemory(t *testing.T) {
+// A large log verifies in memory that does not depend on its size. Everything
+// is on: tree, checkpoints, cosignatures, transactions. How fast, BenchmarkLog
+// measures and this only says.
+func TestConstantMemory(t *testing.T) {
 	size := int64(64 << 20)
 	if os.Getenv("QUORATE_CHECK") != "" {
 		size = 1 << 30
@@ -67,9 +67,6 @@ func TestSpeedAndMemory(t *testing.T) {
 		r.Events, r.Checkpoints, r.Cosignatures, rate, spent, passed, (int64(after.HeapSys)-int64(before.HeapSys))>>10)
 	if r.Checkpoints < uint64(size>>20)*9/10 || r.Cosignatures != r.Checkpoints {
 		t.Errorf("the log has %d checkpoints", r.Checkpoints)
-	}
-	if rate < 100 {
-		t.Errorf("%.0f MB/s, want more than 100", rate)
 	}
 	if more := int64(after.HeapSys) - int64(before.HeapSys); more > 8<<20 {
 		t.Errorf("the heap grew by %d bytes", more)
