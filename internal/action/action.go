@@ -16,6 +16,7 @@ const (
 	RuleRefresh  Rule = "ceremony.refresh"
 	RuleReshare  Rule = "ceremony.reshare"
 	RuleAssembly Rule = "ceremony.assembly" // among participants that are not nodes
+	RuleHandover Rule = "ceremony.handover" // from whom nodes take their key over
 
 	RuleExit    Rule = "sign.voluntary_exit"
 	RuleDeposit Rule = "sign.deposit"

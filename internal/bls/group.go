@@ -51,13 +51,6 @@ func (G1) SetWeight(s *G1Scalar, weight *[16]byte) {
 	s.s.FromLEndian(b[:])
 }
 
-// SetRatio sets s to num/den modulo r, in a time that depends on them.
-func (G1) SetRatio(s *G1Scalar, num, den *big.Int) {
-	r, _ := new(big.Int).SetString("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001", 16)
-	v := new(big.Int).ModInverse(new(big.Int).Mod(den, r), r)
-	s.s.FromBEndian(v.Mul(v, num).Mod(v, r).FillBytes(make([]byte, scalarSize)))
-}
-
 // SetScalar reads 32 big-endian bytes below r.
 func (G1) SetScalar(s *G1Scalar, b []byte) error {
 	if len(b) != scalarSize {
@@ -82,6 +75,13 @@ func (G1) AppendScalar(dst []byte, s *G1Scalar) []byte { return append(dst, s.s.
 func (G1) AddScalar(a, b *G1Scalar) { a.s.AddAssign(&b.s) }
 func (G1) SubScalar(a, b *G1Scalar) { a.s.SubAssign(&b.s) }
 func (G1) MulScalar(a, b *G1Scalar) { a.s.MulAssign(&b.s) }
+
+// InvertScalar sets s to 1/s, in a time that depends on it: it is public.
+func (G1) InvertScalar(s *G1Scalar) {
+	r, _ := new(big.Int).SetString("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001", 16)
+	v := new(big.Int).SetBytes(s.s.ToBEndian())
+	s.s.FromBEndian(v.ModInverse(v, r).FillBytes(make([]byte, scalarSize)))
+}
 
 // BaseMult sets p = s·G in constant time.
 func (G1) BaseMult(p *G1Point, s *G1Scalar) { generatorComb().multiply(&p.p, &s.s) }

@@ -165,7 +165,7 @@ func (p *Process) ceremonyGranted(v proof.Verified, id [32]byte, approvals [][]b
 		return err
 	}
 	params, err := dkg.ParseParams(a.Ceremony.Params)
-	if err != nil || a.Rule != params.Mode.Rule() || params.ID() != id {
+	if err != nil || a.Rule != params.Rule() || params.ID() != id {
 		return rpc.Errorf(rpc.CodeNotGranted, "the ledger has granted something else than ceremony %x", id[:8])
 	}
 	return nil

@@ -68,7 +68,7 @@ func (s *stage) set(board *dkg.Board) {
 	s.board = board
 	s.ledger.Set(ns.Ceremony(id[:]), board.Encode())
 	p := board.Params()
-	a := action.Action{Rule: p.Mode.Rule(), Ceremony: action.Ceremony{Params: p.Encode()}}
+	a := action.Action{Rule: p.Rule(), Ceremony: action.Ceremony{Params: p.Encode()}}
 	g := action.Grant{Request: action.Request{Action: a.Encode(), By: "node/node0"}}
 	s.ledger.Set(ns.Grant(id[:]), g.Encode())
 	if s.paths = append(s.paths[:0], ns.Ceremony(id[:]), ns.Grant(id[:])); board.Phase() == dkg.PhaseDone && p.Mode == dkg.ModeReshare {

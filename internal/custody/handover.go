@@ -128,7 +128,7 @@ func (p *Process) handOver(params dkg.Params, handover action.Handover, keys [][
 		}
 		mine = append(mine, k)
 		h := p.header(seal.KindRetired, k)
-		h.Curve, h.N, h.T, h.X, h.Epoch = action.CurveBLS12381G1, uint16(params.N), uint16(params.Old.T), p.seat.Index, held.epoch
+		h.Curve, h.N, h.T, h.X, h.Epoch = action.CurveBLS12381G1, uint16(params.N), params.Old.T, p.seat.Index, held.epoch
 		if p.safe.Has(h.Slot()) {
 			continue
 		}

@@ -33,14 +33,10 @@ func (p *Process) keep(board *dkg.Board, s *seat) error {
 	if err != nil {
 		return err
 	}
-	keys, err := params.PriorKeys(s.source)
-	if err != nil {
-		return err
-	}
 	var stale []seal.Slot
 	var entries []seal.Entry
 	for _, out := range shares {
-		h := p.header(seal.KindNext, keys[out.Key])
+		h := p.header(seal.KindNext, out.PublicKey)
 		h.Curve, h.N, h.T, h.X, h.Epoch = action.CurveBLS12381G1, uint16(params.N), uint16(params.T), s.me, params.Epoch
 		e := seal.Entry{Header: h, Secret: labelled(out.Secret, id)}
 		out.Secret.Destroy()
@@ -140,10 +136,14 @@ func (p *Process) settle(board *dkg.Board, c circumstances) (result StepResult, 
 		s = newSeat(p.seat.Index)
 		p.seats[id] = s
 	}
-	if need := s.lacks(slices.Concat(params.PriorChunks(), p.marksToTake(params, c))); len(need) > 0 {
+	if need := s.lacks(slices.Concat(board.ResultChunks(), p.marksToTake(params, c))); len(need) > 0 {
 		return StepResult{Need: need}, true, nil
 	}
-	keys, err := params.PriorKeys(s.source)
+	var keys [][]byte
+	made, err := dkg.ReadResult(board, s.source)
+	if err == nil {
+		keys = made.PublicKeys()
+	}
 	if err == nil && holds {
 		err = p.relax(params, c, keys, s)
 	}

@@ -136,7 +136,7 @@ func (w *world) renew(last *stage, edit func(*dkg.Params)) *stage {
 	was := last.board.Params()
 	p := w.params(dkg.ModeRefresh, int(was.Keys))
 	p.Hybrid, p.T, p.Without, p.Epoch = false, was.T, was.Without, was.Epoch+1
-	p.Old = dkg.Old{T: was.T, Dealers: was.Members(), Epoch: was.Epoch}
+	p.Old = dkg.Old{T: uint16(was.T), Dealers: was.Members(), Epoch: was.Epoch}
 	if edit != nil {
 		edit(&p)
 	}

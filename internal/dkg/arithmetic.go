@@ -155,7 +155,7 @@ func (e engine[S, P]) attested(acc []byte, t int, seats []int, msg []byte, attes
 // challenge is the Fiat-Shamir challenge of a dealer's proof of knowledge.
 // The root binds every V_0.
 func (e engine[S, P]) challenge(roster [32]byte, dealer int, root [32]byte, commitment []byte) (c S) {
-	wide := wire.HashWide(wire.TagPoKSecret, roster[:], []byte{byte(dealer)}, root[:], commitment)
+	wide := wire.HashWide(wire.TagPoKSecret, roster[:], be16(dealer), root[:], commitment)
 	e.g.SetWide(&c, &wide)
 	return c
 }

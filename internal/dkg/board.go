@@ -90,11 +90,30 @@ func (k FaultKind) String() string {
 	return fmt.Sprintf("fault %d", uint8(k))
 }
 
-// Fault names a seat, what it did, and the verification round (0 before).
+// OfDealer reports whether the fault is one of dealing.
+func (k FaultKind) OfDealer() bool {
+	switch k {
+	case AbsentDeal, AbsentAnswer, BadHeader, Equivocation, BadDealing, BadShare, BadAnswer:
+		return true
+	}
+	return false
+}
+
+// Fault names who did what in which verification round (0 before): a seat or,
+// where an assembly hands over and the fault is one of dealing, a participant
+// of that assembly. See [Params.Blames].
 type Fault struct {
-	Seat  uint8
+	Seat  uint16
 	Kind  FaultKind
 	Round uint8
+}
+
+// Blames names whom a fault is about.
+func (p *Params) Blames(f Fault) string {
+	if p.FromAssembly() && f.Kind.OfDealer() {
+		return fmt.Sprintf("participant %d", f.Seat)
+	}
+	return fmt.Sprintf("seat %d", f.Seat)
 }
 
 // EventKind numbers are never used again.
@@ -114,7 +133,7 @@ type Event struct {
 	Phase Phase
 	Name  [32]byte
 	Fault Fault
-	Seat  uint8
+	Seat  uint8 // EventConfirmed
 }
 
 // Reasons why a message is refused. A refused message leaves no trace.
@@ -139,8 +158,10 @@ type Board struct {
 	round    uint8
 	seats    []place // seat i at i-1
 
-	set       Seats // dealers of the current round; QUAL after the freeze
-	excluded  Seats // dealers that are out
+	dealt     Dealers    // participants that have dealt; seats have a place
+	order     wire.Range // over their dealings, as they came
+	set       Dealers    // of the current round; QUAL after the freeze
+	excluded  Dealers    // that are out
 	pending   []claim
 	sums      [32]byte // agreed root of the sums over set
 	delta     [32]byte // block hash after the freeze; zero for δ = 0
@@ -155,7 +176,7 @@ type Board struct {
 // place is what one seat has posted.
 type place struct {
 	joined  bool
-	blamed  bool // any attributable fault
+	blamed  bool // it joined with a key that it does not hold
 	key     [kem.PointSize]byte
 	hybrid  [32]byte // hash of its X-Wing key
 	join    [32]byte // name of its Join
@@ -165,7 +186,7 @@ type place struct {
 	encaps  [32]byte // root over its X-Wing ciphertexts
 	chunks  []byte   // bit c: chunk c is there
 	spoke   bool     // verdict of this round is there
-	faulty  Seats
+	faulty  Dealers
 	sums    [32]byte
 	result  [32]byte
 	attests []byte // its confirmation; nil when there is none
@@ -175,11 +196,14 @@ type place struct {
 
 // claim is a complaint whose ciphertext the dealer has yet to open (hybrid).
 type claim struct {
-	dealer, from uint8
-	key          uint32
-	shared       kem.Shared
-	point        []byte // V_from
-	ciphertext   [32]byte
+	dealer     uint16
+	from       uint8
+	key        uint32
+	shared     kem.Shared
+	point      []byte // V_from
+	ciphertext [32]byte
+	r          [kem.PointSize]byte // of the dealing
+	encaps     [32]byte            // root over its X-Wing ciphertexts
 }
 
 // NewBoard opens a ceremony at a block time in milliseconds.
@@ -216,7 +240,9 @@ func (b *Board) Apply(now uint64, from int, m Message) (*Board, []Event, error) 
 	case *Verdict:
 		err = next.takeVerdict(now, from, m)
 	case *Answer:
-		err = next.takeAnswer(now, from, m)
+		if err = ErrSender; !b.params.FromAssembly() {
+			err = next.takeAnswer(now, from, m)
+		}
 	case *Confirm:
 		err = next.takeConfirm(now, from, m)
 	default:
@@ -283,17 +309,14 @@ func (b *Board) store(name [32]byte) {
 
 // blame records a fault, once for each seat, kind and round.
 func (b *Board) blame(i int, kind FaultKind) {
-	f := Fault{uint8(i), kind, b.round}
+	f := Fault{uint16(i), kind, b.round}
 	for _, g := range b.faults {
 		if g == f {
 			return
 		}
 	}
-	if kind.Attributable() {
-		b.at(i).blamed = true
-	}
 	b.faults = append(b.faults, f)
-	b.events = append(b.events, Event{Kind: EventFault, Fault: f, Seat: uint8(i)})
+	b.events = append(b.events, Event{Kind: EventFault, Fault: f})
 }
 
 // blameAbsent records the receivers that did not do what absent looks for.
@@ -372,7 +395,7 @@ func (b *Board) dealing() shape { return b.params.dealing(b.receivers()) }
 
 // Dealers returns the dealers whose dealings count so far; QUAL from the
 // freeze on.
-func (b *Board) Dealers() Seats { return b.set }
+func (b *Board) Dealers() Dealers { return b.set }
 
 // Faults returns who did what, oldest first.
 func (b *Board) Faults() []Fault { return append([]Fault(nil), b.faults...) }
@@ -412,11 +435,16 @@ func (b *Board) roster() [32]byte {
 }
 
 // transcript names the dealings of a set of dealers.
-func (b *Board) transcript(set Seats) [32]byte {
+func (b *Board) transcript(set Dealers) [32]byte {
 	roster := b.roster()
 	parts := [][]byte{roster[:]}
+	if b.params.FromAssembly() {
+		root := b.order.Root()
+		parts = append(parts, root[:], be32(b.dealt.Len()), []byte(set))
+		return wire.Hash(wire.TagVerdict, parts...)
+	}
 	for i := range set.All() {
-		parts = append(parts, []byte{byte(i)}, b.at(i).header[:])
+		parts = append(parts, be16(i), b.at(i).header[:])
 	}
 	return wire.Hash(wire.TagVerdict, parts...)
 }

@@ -3,16 +3,18 @@ package dkg
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/wire"
 )
 
 // boardVersion opens every encoded board.
-const boardVersion = 1
+const boardVersion = 2
 
-// maxBoardFaults bounds the list: every kind once a round for every seat.
-const maxBoardFaults = wire.MaxNodes * wire.MaxNodes * 16
+// maxBoardFaults bounds the list: a dealer is excluded once, and a seat has
+// few kinds of faults in a round.
+const maxBoardFaults = wire.MaxParticipants + wire.MaxNodes*4*256
 
 var errBoard = errors.New("not a board")
 
@@ -28,16 +30,20 @@ func (b *Board) Encode() []byte {
 	for i := range b.seats {
 		b.seats[i].encode(&e)
 	}
-	e.U32(uint32(b.set))
-	e.U32(uint32(b.excluded))
+	e.Bytes([]byte(b.dealt))
+	e.Path(b.order)
+	e.Bytes([]byte(b.set))
+	e.Bytes([]byte(b.excluded))
 	e.Count(len(b.pending))
 	for _, c := range b.pending {
-		e.U8(c.dealer)
+		e.U16(c.dealer)
 		e.U8(c.from)
 		e.U32(c.key)
 		e.Fixed(c.shared[:])
 		e.Bytes(c.point)
 		e.Fixed(c.ciphertext[:])
+		e.Fixed(c.r[:])
+		e.Fixed(c.encaps[:])
 	}
 	e.Fixed(b.sums[:])
 	e.Fixed(b.delta[:])
@@ -46,7 +52,7 @@ func (b *Board) Encode() []byte {
 	e.Bytes(b.weighted)
 	e.Count(len(b.faults))
 	for _, f := range b.faults {
-		e.U8(f.Seat)
+		e.U16(f.Seat)
 		e.U8(uint8(f.Kind))
 		e.U8(f.Round)
 	}
@@ -65,7 +71,7 @@ func (s *place) encode(e *wire.Encoder) {
 	e.Fixed(s.encaps[:])
 	e.Bytes(s.chunks)
 	e.Bool(s.spoke)
-	e.U32(uint32(s.faulty))
+	e.Bytes([]byte(s.faulty))
 	e.Fixed(s.sums[:])
 	e.Fixed(s.result[:])
 	e.Bytes(s.attests)
@@ -87,20 +93,30 @@ func ParseBoard(raw []byte) (*Board, error) {
 		return nil, fmt.Errorf("parse board: %w", d.Err())
 	}
 	b := &Board{params: p, cid: p.ID(), phase: Phase(d.U8()), deadline: d.U64(), arming: d.U32(), round: d.U8(), seats: make([]place, p.N)}
+	most := p.mostDealers()
 	if b.phase < PhaseJoin || b.phase > PhaseAborted {
 		d.Fail(errBoard)
 	}
 	for i := range b.seats {
-		b.seats[i].read(d, p.seats())
+		b.seats[i].read(d, most)
 	}
-	b.set = readSeats(d, p.seats())
-	b.excluded = readSeats(d, p.seats())
-	for range d.Count(wire.MaxNodes*wire.MaxNodes, 1+1+4+kem.PointSize+4+32) {
-		c := claim{dealer: d.U8(), from: d.U8(), key: d.U32()}
+	if b.dealt = readDealers(d, most); !p.FromAssembly() && b.dealt != "" {
+		d.Fail(errBoard)
+	}
+	b.order = d.Path(bits.OnesCount(uint(b.dealt.Len())))
+	if len(b.order) != bits.OnesCount(uint(b.dealt.Len())) {
+		d.Fail(errBoard)
+	}
+	b.set = readDealers(d, most)
+	b.excluded = readDealers(d, most)
+	for range d.Count(wire.MaxNodes*wire.MaxComplaints, 2+1+4+kem.PointSize+4+3*32) {
+		c := claim{dealer: d.U16(), from: d.U8(), key: d.U32()}
 		d.Fixed(c.shared[:])
 		c.point = d.Bytes(maxPoint)
 		d.Fixed(c.ciphertext[:])
-		if !p.seats().Has(int(c.dealer)) || !p.seats().Has(int(c.from)) {
+		d.Fixed(c.r[:])
+		d.Fixed(c.encaps[:])
+		if c.dealer < 1 || int(c.dealer) > most || !p.seats().Has(int(c.from)) {
 			d.Fail(errSeat)
 		}
 		b.pending = append(b.pending, c)
@@ -110,9 +126,9 @@ func ParseBoard(raw []byte) (*Board, error) {
 	d.Fixed(b.result[:])
 	b.published = d.Bytes((wire.MaxKeysPerBatch + 7) / 8)
 	b.weighted = d.Bytes(maxPoint * wire.MaxNodes)
-	for range d.Count(maxBoardFaults, 3) {
-		f := Fault{Seat: d.U8(), Kind: FaultKind(d.U8()), Round: d.U8()}
-		if !p.seats().Has(int(f.Seat)) {
+	for range d.Count(maxBoardFaults, 4) {
+		f := Fault{Seat: d.U16(), Kind: FaultKind(d.U8()), Round: d.U8()}
+		if f.Seat < 1 || int(f.Seat) > most || !f.Kind.OfDealer() && !p.seats().Has(int(f.Seat)) {
 			d.Fail(errSeat)
 		}
 		b.faults = append(b.faults, f)
@@ -123,7 +139,7 @@ func ParseBoard(raw []byte) (*Board, error) {
 	return b, nil
 }
 
-func (s *place) read(d *wire.Decoder, all Seats) {
+func (s *place) read(d *wire.Decoder, dealers int) {
 	s.joined = d.Bool()
 	s.blamed = d.Bool()
 	d.Fixed(s.key[:])
@@ -135,7 +151,7 @@ func (s *place) read(d *wire.Decoder, all Seats) {
 	d.Fixed(s.encaps[:])
 	s.chunks = d.Bytes((wire.MaxKeysPerBatch + 7) / 8)
 	s.spoke = d.Bool()
-	s.faulty = readSeats(d, all)
+	s.faulty = readDealers(d, dealers)
 	d.Fixed(s.sums[:])
 	d.Fixed(s.result[:])
 	s.attests = d.Bytes(maxAttestation)

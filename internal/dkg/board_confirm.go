@@ -149,4 +149,5 @@ func attestMessage(cid, result [32]byte) []byte {
 	return m[:]
 }
 
+func be16(v int) []byte { return []byte{byte(v >> 8), byte(v)} }
 func be32(v int) []byte { return []byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)} }

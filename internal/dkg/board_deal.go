@@ -26,6 +26,7 @@ func (b *Board) takeJoin(now uint64, from int, m *Join) error {
 		s.join = blobName(m.Encode())
 		b.store(s.join)
 	} else {
+		s.blamed = true
 		b.blame(from, BadPossession)
 	}
 	if b.which(func(s *place) bool { return s.joined || s.blamed }) == b.params.Parties() {
@@ -48,7 +49,7 @@ func (b *Board) endJoin(now uint64) {
 			b.blame(i, AbsentJoin)
 		}
 	}
-	if b.receivers().Len() < b.params.quorum() || b.dealers().Len() < b.params.minDealers() {
+	if b.receivers().Len() < b.params.quorum() || !b.params.FromAssembly() && b.dealers().Len() < b.params.minDealers() {
 		b.abort()
 		return
 	}
@@ -81,18 +82,16 @@ func (b *Board) takeHeader(now uint64, from int, m *Header) error {
 		b.exclude(from, BadHeader)
 	default:
 		s.header, s.root, s.r = name, m.Root, [kem.PointSize]byte(m.R.Bytes())
-		if b.params.Hybrid {
-			s.encaps = m.encapsulations().Root()
-		}
+		s.encaps = b.params.encapsRoot(m)
 		b.store(name)
 	}
-	b.dealt(now)
+	b.move(now)
 	return nil
 }
 
 // headerContext makes the proof of ρ a signature over the header.
 func headerContext(cid, roster [32]byte, dealer int, m *Header) [][]byte {
-	return [][]byte{cid[:], roster[:], {byte(dealer)}, m.Knowledge, m.Root[:], m.Encapsulations}
+	return [][]byte{cid[:], roster[:], be16(dealer), m.Knowledge, m.Root[:], m.Encapsulations}
 }
 
 func (b *Board) takeChunk(now uint64, from int, m *Chunk) error {
@@ -109,28 +108,32 @@ func (b *Board) takeChunk(now uint64, from int, m *Chunk) error {
 	}
 	s.chunks = withBit(s.chunks, int(m.Index), shape.chunks())
 	b.store(chunkName(s.root, int(m.Index)))
-	b.dealt(now)
+	b.move(now)
 	return nil
 }
 
 // complete returns the dealers whose dealing is all there.
-func (b *Board) complete() Seats {
+func (b *Board) complete() Dealers {
+	if b.params.FromAssembly() {
+		return b.dealt
+	}
 	chunks := b.dealing().chunks()
 	return b.which(func(s *place) bool {
 		return s.header != [32]byte{} && countBits(s.chunks, chunks) == chunks
-	}).Without(b.excluded)
+	}).Dealers().Without(b.excluded)
 }
 
-// dealt ends the phase early when nobody is waited for.
-func (b *Board) dealt(now uint64) {
-	if b.dealers().Without(b.complete()|b.excluded) == 0 {
+// move ends the phase early when nobody is waited for.
+func (b *Board) move(now uint64) {
+	if b.dealers().Dealers().Without(b.complete().Union(b.excluded)) == "" {
 		b.endDeal(now)
 	}
 }
 
+// endDeal names the seats that are absent. Of an assembly anybody may be.
 func (b *Board) endDeal(now uint64) {
 	complete := b.complete()
-	for i := range b.dealers().Without(complete | b.excluded).All() {
+	for i := range b.dealers().Dealers().Without(complete.Union(b.excluded)).All() {
 		b.blame(i, AbsentDeal)
 	}
 	b.beginRound(now, complete)

@@ -1,6 +1,7 @@
 package dkg
 
 import (
+	"math"
 	"slices"
 
 	"github.com/quorate/quorate/internal/kem"
@@ -11,16 +12,18 @@ import (
 // round judges one set of dealings; a set that lost a dealer to a complaint
 // is judged again, because sums over another set are other sums.
 
-func (b *Board) beginRound(now uint64, set Seats) {
+func (b *Board) beginRound(now uint64, set Dealers) {
 	b.set = set
-	if set.Len() < b.params.minDealers() {
+	// Thousands of dealers that are found out one by one could go on longer
+	// than a round has numbers.
+	if set.Len() < b.params.minDealers() || b.round == math.MaxUint8 {
 		b.abort()
 		return
 	}
 	b.round++
 	for i := range b.seats {
 		s := &b.seats[i]
-		s.spoke, s.faulty, s.sums = false, 0, [32]byte{}
+		s.spoke, s.faulty, s.sums = false, "", [32]byte{}
 	}
 	b.enter(PhaseVerify, now, b.params.Deadlines.Verify)
 }
@@ -34,11 +37,12 @@ func (b *Board) takeVerdict(now uint64, from int, m *Verdict) error {
 		return ErrSender
 	case s.spoke:
 		return ErrDuplicate
-	case m.Transcript != b.transcript(b.set) || m.Faulty.Without(b.set) != 0:
+	case m.Transcript != b.transcript(b.set) || m.Faulty.Without(b.set) != "":
 		return ErrShape
 	}
+	others := b.set.Without(m.Faulty)
 	for _, c := range m.Complaints {
-		if !b.set.Without(m.Faulty).Has(int(c.Dealer)) {
+		if !others.Has(int(c.Dealer)) {
 			return ErrShape
 		}
 	}
@@ -52,6 +56,32 @@ func (b *Board) takeVerdict(now uint64, from int, m *Verdict) error {
 	return nil
 }
 
+// accused is the dealing of one key that a complaint is about.
+type accused struct {
+	leaf   []byte
+	key    int
+	r      [kem.PointSize]byte
+	encaps [32]byte
+}
+
+// accused finds it: the complaint has to bring the leaf, and of a participant
+// all of its dealing, for the board has only what the path leads to.
+func (b *Board) accused(c *Complaint) (a accused, ok bool) {
+	if b.params.FromAssembly() {
+		root, ok := wire.PathRoot(wire.LeafHash(c.Leaf), int(c.At), b.dealt.Len(), c.Path)
+		parsed, err := ParseMessage(c.Leaf)
+		m, is := parsed.(*Dealing)
+		if !ok || root != b.order.Root() || err != nil || !is || m.Dealer != c.Dealer {
+			return a, false
+		}
+		h := m.header()
+		return accused{m.Leaf, 0, [kem.PointSize]byte(h.R.Bytes()), b.params.encapsRoot(h)}, true
+	}
+	d, shape := b.at(int(c.Dealer)), b.dealing()
+	root, ok := wire.PathRoot(wire.LeafHash(c.Leaf), int(c.At), shape.leaves, c.Path)
+	return accused{c.Leaf, int(c.At), d.r, d.encaps}, ok && root == d.root && len(c.Leaf) == shape.leaf
+}
+
 // judge decides a complaint, or leaves it pending until the dealer opens the
 // hybrid leg, which the complainant cannot.
 func (b *Board) judge(from int, c *Complaint) {
@@ -59,19 +89,18 @@ func (b *Board) judge(from int, c *Complaint) {
 	if b.excluded.Has(dealer) {
 		return
 	}
-	d, shape := b.at(dealer), b.dealing()
-	root, ok := wire.PathRoot(wire.LeafHash(c.Leaf), int(c.Key), shape.leaves, c.Path)
-	if !ok || root != d.root || len(c.Leaf) != shape.leaf || !b.opens(from, dealer, c) {
+	a, ok := b.accused(c)
+	if !ok || !b.opens(from, a.r, c) {
 		b.blame(from, FalseComplaint)
 		return
 	}
-	point, ok := b.params.Suite.arithmetic().commitment(c.Leaf, int(b.params.T), from)
+	point, ok := b.params.Suite.arithmetic().commitment(a.leaf, int(b.params.T), from)
 	if !ok {
 		b.exclude(dealer, BadDealing)
 		return
 	}
 	at := int(b.params.T)*b.params.Suite.pointSize() + 32*b.receivers().before(from)
-	open := claim{c.Dealer, uint8(from), c.Key, c.Shared, point, [32]byte(c.Leaf[at:])}
+	open := claim{c.Dealer, uint8(from), uint32(a.key), c.Shared, point, [32]byte(a.leaf[at:]), a.r, a.encaps}
 	if b.params.Hybrid {
 		b.pending = append(b.pending, open)
 		return
@@ -79,25 +108,22 @@ func (b *Board) judge(from int, c *Complaint) {
 	b.decide(open, nil)
 }
 
-func (b *Board) opens(from, dealer int, c *Complaint) bool {
-	key, r, ok := b.keys(from, dealer)
-	return ok && key.VerifyShared(r, c.Shared, c.Proof, wire.TagDLEQ, complaintContext(b.cid, dealer, from)...)
+// opens reports whether a complaint shows what the seat shares with whoever
+// made R. Both keys were parsed when they came.
+func (b *Board) opens(from int, r [kem.PointSize]byte, c *Complaint) bool {
+	key, err1 := kem.ParsePublicKey(b.at(from).key[:])
+	theirs, err2 := kem.ParsePublicKey(r[:])
+	return err1 == nil && err2 == nil &&
+		key.VerifyShared(theirs, c.Shared, c.Proof, wire.TagDLEQ, complaintContext(b.cid, int(c.Dealer), from)...)
 }
 
 func complaintContext(cid [32]byte, dealer, from int) [][]byte {
-	return [][]byte{cid[:], {byte(dealer)}, {byte(from)}}
-}
-
-// keys returns EK_i and a dealer's R, which were parsed when they came.
-func (b *Board) keys(i, dealer int) (key, r kem.PublicKey, ok bool) {
-	key, err1 := kem.ParsePublicKey(b.at(i).key[:])
-	r, err2 := kem.ParsePublicKey(b.at(dealer).r[:])
-	return key, r, err1 == nil && err2 == nil
+	return [][]byte{cid[:], be16(dealer), {byte(from)}}
 }
 
 // decide blames the dealer or the complainant, given all that went into the mask.
 func (b *Board) decide(c claim, hybrid []byte) {
-	mask := b.maskKey(int(c.dealer), int(c.from), c.shared, hybrid)
+	mask := maskKey(b.roster(), int(c.dealer), int(c.from), c.r[:], b.at(int(c.from)).key[:], c.shared, hybrid)
 	if b.params.Suite.arithmetic().matches(c.point, c.ciphertext[:], mask, int(c.key)) {
 		b.blame(int(c.from), FalseComplaint)
 		return
@@ -105,13 +131,8 @@ func (b *Board) decide(c claim, hybrid []byte) {
 	b.exclude(int(c.dealer), BadShare)
 }
 
-// maskKey derives the key of a dealer's masks for one recipient.
-func (b *Board) maskKey(dealer, i int, shared kem.Shared, hybrid []byte) [32]byte {
-	return maskKey(b.roster(), dealer, i, b.at(dealer).r[:], b.at(i).key[:], shared, hybrid)
-}
-
 func maskKey(roster [32]byte, dealer, i int, r, key []byte, shared kem.Shared, hybrid []byte) [32]byte {
-	return wire.Hash(wire.TagMaskKey, roster[:], []byte{byte(dealer)}, []byte{byte(i)}, r, key, shared[:], hybrid)
+	return wire.Hash(wire.TagMaskKey, roster[:], be16(dealer), []byte{byte(i)}, r, key, shared[:], hybrid)
 }
 
 func (b *Board) takeAnswer(now uint64, from int, m *Answer) error {
@@ -133,7 +154,7 @@ func (b *Board) takeAnswer(now uint64, from int, m *Answer) error {
 	}
 	receivers := b.receivers()
 	root, ok := wire.PathRoot(wire.LeafHash(ciphertext), receivers.before(int(c.from)), receivers.Len(), m.Path)
-	if ok && root == b.at(from).encaps {
+	if ok && root == c.encaps {
 		b.decide(c, shared[:])
 	} else {
 		b.exclude(from, BadAnswer)
@@ -145,7 +166,7 @@ func (b *Board) takeAnswer(now uint64, from int, m *Answer) error {
 }
 
 // agreed returns what most seats say of the round, and who says it.
-func (b *Board) agreed() (faulty Seats, sums [32]byte, by Seats) {
+func (b *Board) agreed() (faulty Dealers, sums [32]byte, by Seats) {
 	for i := range b.seats {
 		s := &b.seats[i]
 		if !s.spoke {

@@ -13,11 +13,14 @@ func (b *Board) Bodies() [][32]byte {
 			names = append(names, b.at(i).join)
 		}
 	}
-	if b.params.Mode.Renews() && b.phase >= PhaseDeal && b.phase <= PhaseDone {
-		names = append(names, b.params.PriorChunks()...)
+	if b.phase >= PhaseDeal && b.phase <= PhaseDone {
+		names = append(names, b.params.priorChunks()...)
 	}
-	chunks := b.dealing().chunks()
-	for d := range b.set.All() {
+	chunks, set := b.dealing().chunks(), b.set
+	if b.params.FromAssembly() && set != "" {
+		names, set = append(names, b.dealings()...), ""
+	}
+	for d := range set.All() {
 		s := b.at(d)
 		names = append(names, s.header)
 		for c := range chunks {

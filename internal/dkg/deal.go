@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/secret"
 )
 
@@ -16,6 +17,57 @@ type dealJob struct {
 	coins     coins
 	masks     [][32]byte     // mask key of each receiver
 	constants []secret.Bytes // import, reshare: f_k(0); nil: drawn, or 0 in a refresh
+}
+
+// open begins a dealing: R, and what goes into the masks of each receiver.
+func (c coins) open(b *Board, src Source, me int) (h *Header, rho kem.SecretKey, masks [][32]byte, err error) {
+	roster := b.roster()
+	wide := c.draw("rho", roster[:])
+	rho = kem.NewSecretKey(&wide)
+	h = &Header{CID: b.cid, R: rho.Public()}
+	for i := range b.receivers().All() {
+		key, err := kem.ParsePublicKey(b.at(i).key[:])
+		if err != nil {
+			return nil, rho, nil, fmt.Errorf("deal to seat %d: %w", i, err)
+		}
+		var hybrid []byte
+		if b.params.Hybrid {
+			ciphertext, shared, err := c.encapsulate(b, src, i)
+			if err != nil {
+				return nil, rho, nil, fmt.Errorf("deal to seat %d: %w", i, err)
+			}
+			h.Encapsulations = append(h.Encapsulations, ciphertext...)
+			hybrid = shared[:]
+		}
+		masks = append(masks, maskKey(roster, me, i, h.R.Bytes(), key.Bytes(), rho.Shared(key), hybrid))
+	}
+	return h, rho, masks, nil
+}
+
+// hybridCoins are what a dealer encapsulates to seat i with: opening them opens
+// nothing else.
+func (c coins) hybridCoins(roster [32]byte, i int) [kem.CoinsSize]byte {
+	return c.draw("encapsulate", roster[:], []byte{byte(i)})
+}
+
+func (c coins) encapsulate(b *Board, src Source, i int) ([]byte, [kem.HybridSecret]byte, error) {
+	key, err := hybridKey(b, src, i)
+	if err != nil {
+		return nil, [kem.HybridSecret]byte{}, err
+	}
+	coins := c.hybridCoins(b.roster(), i)
+	return kem.Encapsulate(key, &coins)
+}
+
+// answer opens what these coins sealed to a recipient, in a dealing of theirs.
+func (c coins) answer(b *Board, recipient int, key []byte, h *Header) *Answer {
+	return &Answer{
+		CID:       b.cid,
+		Recipient: uint8(recipient),
+		Coins:     c.hybridCoins(b.roster(), recipient),
+		HybridKey: key,
+		Path:      h.encapsulations().Path(0, b.receivers().before(recipient)),
+	}
 }
 
 func (e engine[S, P]) deal(j *dealJob) ([]byte, func([32]byte) []byte, error) {

@@ -116,6 +116,8 @@ func TestParams(t *testing.T) {
 		"no importer":      func(p *Params) { p.Mode, p.Expected = ModeImport, [32]byte{1} },
 		"importer outside": func(p *Params) { p.Mode, p.Expected, p.Importer = ModeImport, [32]byte{1}, 5 },
 		"expects nothing":  func(p *Params) { p.Mode, p.Importer = ModeImport, 1 },
+		"an assembly's":    func(p *Params) { p.Old.Assembly[0] = 1 },
+		"its size":         func(p *Params) { p.Old.N = 4 },
 		"no time":          func(p *Params) { p.Deadlines.Answer = 0 },
 	} {
 		p := testParams()
@@ -186,7 +188,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			}
 		}
 	}
-	secrettest.Check(t, ShareOut{1, secret.New(bytes.Clone(canary))}.Secret, canary)
+	secrettest.Check(t, ShareOut{1, nil, secret.New(bytes.Clone(canary))}.Secret, canary)
 }
 
 func TestCoins(t *testing.T) {

@@ -104,7 +104,7 @@ func Forge(q *Participant, b *Board, src Source, edit func(*Editor)) []Message {
 		key, _ := kem.ParsePublicKey(b.at(i).key[:])
 		var hybrid []byte
 		if q.params.Hybrid {
-			_, ss, err := q.encapsulate(b, src, i)
+			_, ss, err := q.coins.encapsulate(b, src, i)
 			if err != nil {
 				panic(err)
 			}

@@ -1,8 +1,6 @@
 package dkg
 
 import (
-	"math/big"
-
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/kem"
 )
@@ -16,12 +14,12 @@ type group[S, P any] interface {
 
 	SetWide(s *S, uniform *[64]byte)
 	SetWeight(s *S, weight *[16]byte)
-	SetRatio(s *S, num, den *big.Int) // public
-	SetScalar(s *S, b []byte) error   // canonical
+	SetScalar(s *S, b []byte) error // canonical
 	AppendScalar(dst []byte, s *S) []byte
 	AddScalar(a, b *S) // a += b
 	SubScalar(a, b *S) // a -= b
 	MulScalar(a, b *S) // a *= b
+	InvertScalar(s *S) // public and not 0
 
 	BaseMult(p *P, s *S)
 	SetPoint(p *P, b []byte) error // canonical; perhaps outside the prime-order subgroup

@@ -25,6 +25,7 @@ const (
 	kindAnswer
 	kindConfirm
 	kindResult
+	kindDealing
 )
 
 // Join brings a seat's keys for this ceremony alone.
@@ -58,16 +59,20 @@ type Chunk struct {
 type Verdict struct {
 	CID        [32]byte
 	Transcript [32]byte // of the round's dealings
-	Faulty     Seats    // dealers that anyone can see to be faulty
+	Faulty     Dealers  // that anyone can see to be faulty
 	Sums       [32]byte // root of the sums over the others' dealings
 	Complaints []Complaint
 }
 
 // Complaint opens one ciphertext of the poster's, and with it all that the
 // dealer sent to that seat.
+//
+// The board has the root of a seat's dealing, whose leaves are the keys'. Of
+// what participants deal it has one root over all dealings: there the leaf is
+// the whole dealing, and At its position.
 type Complaint struct {
-	Dealer uint8
-	Key    uint32
+	Dealer uint16
+	At     uint32
 	Shared kem.Shared // K_i
 	Proof  kem.Proof  // that it is
 	Leaf   []byte
@@ -96,6 +101,9 @@ const (
 	maxKnowledge   = maxPoint + 32
 	maxAttestation = 96
 	maxLeaf        = maxPoint*wire.MaxNodes + 32*wire.MaxNodes
+	// maxDealing bounds a participant's dealing; the rest of its fields,
+	// its path among them, stay below a kilobyte.
+	maxDealing = maxLeaf + wire.MaxNodes*kem.CiphertextSize + 1<<10
 )
 
 var (
@@ -119,6 +127,8 @@ func ParseMessage(b []byte) (Message, error) {
 		m = readChunk(d, cid, kind == kindResult)
 	case kindVerdict:
 		m = readVerdict(d, cid)
+	case kindDealing:
+		m = readDealing(d, cid)
 	case kindAnswer:
 		m = readAnswer(d, cid)
 	case kindConfirm:
@@ -165,6 +175,14 @@ func (m *Header) encapsulations() wire.Tree {
 	return wire.CutTree(m.Encapsulations, kem.CiphertextSize)
 }
 
+// encapsRoot is what the board keeps of them: zeros where there are none.
+func (p *Params) encapsRoot(m *Header) (root [32]byte) {
+	if p.Hybrid {
+		root = m.encapsulations().Root()
+	}
+	return root
+}
+
 func (m *Chunk) Encode() []byte {
 	kind := kindChunk
 	if m.Result {
@@ -184,12 +202,12 @@ func readChunk(d *wire.Decoder, cid [32]byte, result bool) *Chunk {
 func (m *Verdict) Encode() []byte {
 	e := wire.NewMessage(kindVerdict, m.CID)
 	e.Fixed(m.Transcript[:])
-	e.U32(uint32(m.Faulty))
+	e.Bytes([]byte(m.Faulty))
 	e.Fixed(m.Sums[:])
 	e.Count(len(m.Complaints))
 	for _, c := range m.Complaints {
-		e.U8(c.Dealer)
-		e.U32(c.Key)
+		e.U16(c.Dealer)
+		e.U32(c.At)
 		e.Fixed(c.Shared[:])
 		e.Fixed(c.Proof[:])
 		e.Bytes(c.Leaf)
@@ -201,20 +219,18 @@ func (m *Verdict) Encode() []byte {
 func readVerdict(d *wire.Decoder, cid [32]byte) *Verdict {
 	m := &Verdict{CID: cid}
 	d.Fixed(m.Transcript[:])
-	m.Faulty = readSeats(d, AllSeats(wire.MaxNodes))
+	m.Faulty = readDealers(d, wire.MaxParticipants)
 	d.Fixed(m.Sums[:])
-	var accused Seats
-	for range d.Count(wire.MaxNodes, 1+4+kem.PointSize+kem.ProofSize) {
-		c := Complaint{Dealer: d.U8(), Key: d.U32()}
+	for range d.Count(wire.MaxComplaints, 2+4+kem.PointSize+kem.ProofSize+4+4) {
+		c := Complaint{Dealer: d.U16(), At: d.U32()}
 		d.Fixed(c.Shared[:])
 		d.Fixed(c.Proof[:])
-		c.Leaf = d.Bytes(maxLeaf)
+		c.Leaf = d.Bytes(maxDealing)
 		c.Path = d.Path(maxPath)
-		if only(int(c.Dealer)) == 0 || accused.Has(int(c.Dealer)) {
+		if n := len(m.Complaints); c.Dealer == 0 || n > 0 && c.Dealer <= m.Complaints[n-1].Dealer {
 			d.Fail(errSeat)
 			break
 		}
-		accused = accused.With(int(c.Dealer))
 		m.Complaints = append(m.Complaints, c)
 	}
 	return m
@@ -250,3 +266,4 @@ func (m *Chunk) ceremony() [32]byte   { return m.CID }
 func (m *Verdict) ceremony() [32]byte { return m.CID }
 func (m *Answer) ceremony() [32]byte  { return m.CID }
 func (m *Confirm) ceremony() [32]byte { return m.CID }
+func (m *Dealing) ceremony() [32]byte { return m.CID }

@@ -33,10 +33,10 @@ func (m Mode) String() string {
 // Renews reports whether the mode gives existing keys new shares.
 func (m Mode) Renews() bool { return m == ModeRefresh || m == ModeReshare }
 
-// Rule is the action that a ceremony of the mode is: what it may do follows from
-// its parameters, so nobody asks for one under the name of another.
-func (m Mode) Rule() action.Rule {
-	switch m {
+// Rule is the action that the ceremony is: what it may do follows from its
+// parameters, so nobody asks for one under the name of another.
+func (p *Params) Rule() action.Rule {
+	switch p.Mode {
 	case ModeKeygen:
 		return action.RuleKeygen
 	case ModeImport:
@@ -44,6 +44,9 @@ func (m Mode) Rule() action.Rule {
 	case ModeRefresh:
 		return action.RuleRefresh
 	case ModeReshare:
+		if p.FromAssembly() {
+			return action.RuleHandover
+		}
 		return action.RuleReshare
 	}
 	return ""
@@ -71,11 +74,15 @@ type Deadlines struct {
 	Join, Deal, Verify, Answer, Confirm, Publish uint32
 }
 
-// Old is the sharing that a refresh or a reshare replaces.
+// Old is the sharing that a refresh or a reshare replaces. Its holders are
+// seats of the roster or, of a key that an assembly made, that assembly's
+// participants: they deal, and have no seat.
 type Old struct {
-	T       uint8
-	Dealers Seats  // who holds a share and deals; of a reshare not all need to
-	Epoch   uint32 // of those shares
+	T        uint16
+	Dealers  Seats    // seats that hold a share and deal; of a reshare not all need to
+	Epoch    uint32   // of those shares
+	Assembly [32]byte // cid of the assembly; zeros where seats deal
+	N        uint16   // its participants
 }
 
 // Params is all that participants agree on before a ceremony. It is hashed
@@ -96,14 +103,14 @@ type Params struct {
 	Roster  [32]byte // hash of the document that says who sits where
 
 	Importer uint8    // import: the seat that deals
-	Expected [32]byte // import: ExpectedKeys of the existing keys; refresh, reshare: the root of [Params.Prior]
+	Expected [32]byte // import: ExpectedKeys of the existing keys; refresh, reshare: the root of [Params.Prior], or the assembly's result
 	Old      Old      // refresh, reshare
 
 	Deadlines Deadlines
 }
 
 // paramsSize is the length of every encoding of Params.
-const paramsSize = 1 + 1 + 1 + 1 + 1 + 4 + 4 + 4 + 3*32 + 1 + 32 + 1 + 4 + 4 + 6*4
+const paramsSize = 1 + 1 + 1 + 1 + 1 + 4 + 4 + 4 + 3*32 + 1 + 32 + 2 + 4 + 4 + 32 + 2 + 6*4
 
 // Encode returns the canonical bytes.
 func (p Params) Encode() []byte {
@@ -121,9 +128,11 @@ func (p Params) Encode() []byte {
 	e.Fixed(p.Roster[:])
 	e.U8(p.Importer)
 	e.Fixed(p.Expected[:])
-	e.U8(p.Old.T)
+	e.U16(p.Old.T)
 	e.U32(uint32(p.Old.Dealers))
 	e.U32(p.Old.Epoch)
+	e.Fixed(p.Old.Assembly[:])
+	e.U16(p.Old.N)
 	d := p.Deadlines
 	for _, v := range [...]uint32{d.Join, d.Deal, d.Verify, d.Answer, d.Confirm, d.Publish} {
 		e.U32(v)
@@ -161,7 +170,9 @@ func readParams(d *wire.Decoder) Params {
 	d.Fixed(p.Roster[:])
 	p.Importer = d.U8()
 	d.Fixed(p.Expected[:])
-	p.Old = Old{T: d.U8(), Dealers: Seats(d.U32()), Epoch: d.U32()}
+	p.Old = Old{T: d.U16(), Dealers: Seats(d.U32()), Epoch: d.U32()}
+	d.Fixed(p.Old.Assembly[:])
+	p.Old.N = d.U16()
 	for _, v := range [...]*uint32{&p.Deadlines.Join, &p.Deadlines.Deal, &p.Deadlines.Verify,
 		&p.Deadlines.Answer, &p.Deadlines.Confirm, &p.Deadlines.Publish} {
 		*v = d.U32()
@@ -219,13 +230,32 @@ func (p Params) checkMode() error {
 		return nil
 	case uint64(p.Epoch) != uint64(o.Epoch)+1:
 		return fmt.Errorf("epoch %d cannot follow %d", p.Epoch, o.Epoch)
-	case o.T < 1 || o.Dealers.Without(p.seats()) != 0 || o.Dealers.Len() < int(o.T):
+	case p.FromAssembly():
+		return p.checkAssembly()
+	case o.N != 0 || o.T < 1 || o.Dealers.Without(p.seats()) != 0 || o.Dealers.Len() < int(o.T):
 		return fmt.Errorf("%d shares that dealers %s do not have", o.T, o.Dealers)
-	case p.Mode == ModeRefresh && (o.Dealers != p.Members() || o.T != p.T):
+	case p.Mode == ModeRefresh && (o.Dealers != p.Members() || o.T != uint16(p.T)):
 		return errors.New("a refresh changes neither holders nor threshold")
 	}
 	return nil
 }
+
+// checkAssembly refuses what participants cannot hand over: they have one key
+// of one curve, and its first sharing.
+func (p Params) checkAssembly() error {
+	o := p.Old
+	if p.Mode != ModeReshare || p.Suite != SuiteG1 || p.Keys != 1 || o.Epoch != 0 || o.Dealers != 0 || p.Use != action.UseDuties {
+		return errors.New("an assembly hands over the one key that it made, by a reshare in which no seat deals")
+	}
+	if o.N < 4 || o.N > wire.MaxParticipants {
+		return fmt.Errorf("an assembly of %d participants, want 4 to %d", o.N, wire.MaxParticipants)
+	}
+	_, err := action.NewThreshold(int(o.T), int(o.N))
+	return err
+}
+
+// FromAssembly reports whether those who deal are participants of an assembly.
+func (p *Params) FromAssembly() bool { return p.Old.Assembly != [32]byte{} }
 
 // ID returns cid, the name of the one ceremony with these parameters.
 func (p Params) ID() [32]byte { return wire.Hash(wire.TagCeremony, p.Encode()) }
@@ -250,7 +280,7 @@ func (p *Params) quorum() int  { return p.Members().Len() - p.faults() }
 // receives.
 func (p *Params) Parties() Seats { return p.Members() | p.dealers() }
 
-// dealers returns who may deal.
+// dealers returns the seats that may deal, none where participants do.
 func (p *Params) dealers() Seats {
 	switch p.Mode {
 	case ModeImport:
@@ -259,6 +289,14 @@ func (p *Params) dealers() Seats {
 		return p.Old.Dealers
 	}
 	return p.Members()
+}
+
+// mostDealers is the highest number that a dealer can have.
+func (p *Params) mostDealers() int {
+	if p.FromAssembly() {
+		return int(p.Old.N)
+	}
+	return int(p.N)
 }
 
 // minDealers is the smallest QUAL.

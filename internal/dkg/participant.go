@@ -3,6 +3,8 @@ package dkg
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/secret"
@@ -30,6 +32,10 @@ type Participant struct {
 		roster [32]byte
 		header *Header
 		chunks []*Chunk
+	}
+	read struct { // what participants dealt
+		root  [32]byte
+		dealt *dealt
 	}
 	found struct {
 		transcript [32]byte
@@ -125,7 +131,7 @@ func (q *Participant) Next(b *Board, src Source) ([]Message, error) {
 			add(q.Join(), nil)
 		}
 	case PhaseDeal:
-		if b.dealers().Without(b.excluded | b.complete()).Has(q.me) {
+		if b.dealers().Has(q.me) && !b.excluded.Has(q.me) && !b.complete().Has(q.me) {
 			out, err := q.deal(b, src)
 			if errors.Is(err, errNothingHeld) {
 				return nil, nil // absent from the deal; its receiving goes on
@@ -133,9 +139,9 @@ func (q *Participant) Next(b *Board, src Source) ([]Message, error) {
 			return out, err
 		}
 	case PhaseVerify, PhaseAnswer:
-		for _, c := range b.pending {
-			if int(c.dealer) == q.me {
-				add(q.Answer(b, src, int(c.from)))
+		if b.dealers().Has(q.me) {
+			for _, i := range b.Claims(q.me) {
+				add(q.Answer(b, src, i))
 			}
 		}
 		if b.phase == PhaseVerify && receives && !s.spoke {
@@ -203,26 +209,9 @@ func (q *Participant) Deal(b *Board, src Source) (*Header, []*Chunk, error) {
 	if q.dealt.header != nil && q.dealt.roster == roster {
 		return q.dealt.header, q.dealt.chunks, nil
 	}
-	wide := q.coins.draw("rho", roster[:])
-	rho := kem.NewSecretKey(&wide)
-	h := &Header{CID: q.cid, R: rho.Public()}
-
-	masks := make([][32]byte, 0, receivers.Len())
-	for i := range receivers.All() {
-		key, err := kem.ParsePublicKey(b.at(i).key[:])
-		if err != nil {
-			return nil, nil, fmt.Errorf("deal to seat %d: %w", i, err)
-		}
-		var hybrid []byte
-		if q.params.Hybrid {
-			ciphertext, shared, err := q.encapsulate(b, src, i)
-			if err != nil {
-				return nil, nil, fmt.Errorf("deal to seat %d: %w", i, err)
-			}
-			h.Encapsulations = append(h.Encapsulations, ciphertext...)
-			hybrid = shared[:]
-		}
-		masks = append(masks, maskKey(roster, q.me, i, h.R.Bytes(), key.Bytes(), rho.Shared(key), hybrid))
+	h, rho, masks, err := q.coins.open(b, src, q.me)
+	if err != nil {
+		return nil, nil, err
 	}
 	constants, err := q.constants(src)
 	if err != nil {
@@ -252,21 +241,6 @@ func (q *Participant) chunks(result bool, bodies [][]byte, paths [][]digest) []*
 		out[c] = &Chunk{CID: q.cid, Result: result, Index: uint32(c), Path: paths[c], Body: bodies[c]}
 	}
 	return out
-}
-
-// hybridCoins are what this seat, as a dealer, encapsulates to seat i with:
-// opening them opens nothing else.
-func (q *Participant) hybridCoins(roster [32]byte, i int) [kem.CoinsSize]byte {
-	return q.coins.draw("encapsulate", roster[:], []byte{byte(i)})
-}
-
-func (q *Participant) encapsulate(b *Board, src Source, i int) ([]byte, [kem.HybridSecret]byte, error) {
-	key, err := hybridKey(b, src, i)
-	if err != nil {
-		return nil, [kem.HybridSecret]byte{}, err
-	}
-	coins := q.hybridCoins(b.roster(), i)
-	return kem.Encapsulate(key, &coins)
 }
 
 // hybridKey fetches the X-Wing key that seat i joined with.
@@ -299,7 +273,7 @@ func fetch[M Message](src Source, name [32]byte) (m M, err error) {
 }
 
 // receive judges a set of dealings, or remembers that it did.
-func (q *Participant) receive(b *Board, src Source, set Seats) (*received, error) {
+func (q *Participant) receive(b *Board, src Source, set Dealers) (*received, error) {
 	transcript := b.transcript(set)
 	if q.found.received != nil && q.found.transcript == transcript {
 		return q.found.received, nil
@@ -309,14 +283,23 @@ func (q *Participant) receive(b *Board, src Source, set Seats) (*received, error
 		headers: make(map[int]*Header), masks: make(map[int][32]byte), chunk: cached(b, src),
 		prior: q.params.readPrior(src), old: q.old,
 	}
-	for d := range set.All() {
-		h, err := fetch[*Header](src, b.at(d).header)
+	header := func(d int) (*Header, error) { return fetch[*Header](src, b.at(d).header) }
+	if q.params.FromAssembly() {
+		all, err := q.dealings(b, src)
 		if err != nil {
-			return nil, fmt.Errorf("receive dealing of seat %d: %w", d, err)
+			return nil, err
+		}
+		header = func(d int) (*Header, error) { return all.by[d].header(), nil }
+		j.chunk = func(d, _ int) ([]byte, error) { return all.by[d].Leaf, nil }
+	}
+	for d := range set.All() {
+		h, err := header(d)
+		if err != nil {
+			return nil, fmt.Errorf("receive dealing of %d: %w", d, err)
 		}
 		j.headers[d] = h
 		if j.masks[d], err = q.unmask(b, d, h); err != nil {
-			return nil, fmt.Errorf("receive dealing of seat %d: %w", d, err)
+			return nil, fmt.Errorf("receive dealing of %d: %w", d, err)
 		}
 	}
 	r, err := q.params.Suite.arithmetic().receive(j)
@@ -325,6 +308,19 @@ func (q *Participant) receive(b *Board, src Source, set Seats) (*received, error
 	}
 	q.found.transcript, q.found.received = transcript, r
 	return r, nil
+}
+
+// dealings returns what participants dealt, or remembers it.
+func (q *Participant) dealings(b *Board, src Source) (*dealt, error) {
+	root := b.order.Root()
+	if q.read.dealt != nil && q.read.root == root {
+		return q.read.dealt, nil
+	}
+	all, err := b.readDealt(src)
+	if err == nil {
+		q.read.root, q.read.dealt = root, all
+	}
+	return all, err
 }
 
 // cached fetches chunks and keeps the last of each dealer.
@@ -358,7 +354,7 @@ func (q *Participant) unmask(b *Board, dealer int, h *Header) ([32]byte, error) 
 		}
 		hybrid = shared[:]
 	}
-	return b.maskKey(dealer, q.me, q.key.Shared(h.R), hybrid), nil
+	return maskKey(b.roster(), dealer, q.me, h.R.Bytes(), b.at(q.me).key[:], q.key.Shared(h.R), hybrid), nil
 }
 
 // Verify returns this seat's verdict on the current round's dealings.
@@ -368,43 +364,61 @@ func (q *Participant) Verify(b *Board, src Source) (*Verdict, error) {
 		return nil, err
 	}
 	v := &Verdict{CID: q.cid, Transcript: b.transcript(b.set), Faulty: r.faulty, Sums: r.sums}
-	for d := range b.set.All() {
-		if key, ok := r.accused[d]; ok {
-			c, err := q.complain(b, src, d, key)
-			if err != nil {
-				return nil, fmt.Errorf("complain about seat %d: %w", d, err)
-			}
-			v.Complaints = append(v.Complaints, c)
+	// Some thousand dealings may be false. Those that one message does not
+	// hold are complained of when the others are out.
+	size := 0
+	for _, d := range slices.Sorted(maps.Keys(r.accused)) {
+		c, err := q.complain(b, src, d, r.accused[d])
+		if err != nil {
+			return nil, fmt.Errorf("complain about %d: %w", d, err)
 		}
+		if size += len(c.Leaf) + 32*len(c.Path); len(v.Complaints) == wire.MaxComplaints || size > maxComplaints {
+			break
+		}
+		v.Complaints = append(v.Complaints, c)
 	}
 	return v, nil
 }
 
+// maxComplaints bounds the dealings that one verdict brings, so that it fits
+// into a transaction.
+const maxComplaints = wire.MaxTx / 2
+
+// complain opens what a dealer sent to this seat for a key.
 func (q *Participant) complain(b *Board, src Source, dealer, key int) (Complaint, error) {
-	shape := b.dealing()
-	root := b.at(dealer).root
-	raw, err := src(chunkName(root, key/shape.perChunk))
+	at, leaf, path, r, err := q.evidence(b, src, dealer, key)
 	if err != nil {
 		return Complaint{}, err
 	}
-	m, err := ParseMessage(raw)
-	if err != nil {
-		return Complaint{}, err
-	}
-	chunk, ok := m.(*Chunk)
-	if !ok || !shape.check(root, key/shape.perChunk, chunk.Path, chunk.Body) {
-		return Complaint{}, errBody
-	}
-	at := key % shape.perChunk
-	_, r, _ := b.keys(q.me, dealer)
 	return Complaint{
-		Dealer: uint8(dealer),
-		Key:    uint32(key),
+		Dealer: uint16(dealer),
+		At:     uint32(at),
 		Shared: q.key.Shared(r),
 		Proof:  q.key.ProveShared(r, wire.TagDLEQ, complaintContext(q.cid, dealer, q.me)...),
-		Leaf:   chunk.Body[at*shape.leaf : (at+1)*shape.leaf],
-		Path:   append(wire.CutTree(chunk.Body, shape.leaf).Path(0, at), chunk.Path...),
+		Leaf:   leaf,
+		Path:   path,
 	}, nil
+}
+
+// evidence returns the leaf that a complaint brings, where it is and how it
+// leads to what the board has, and the dealer's R.
+func (q *Participant) evidence(b *Board, src Source, dealer, key int) (at int, leaf []byte, path []digest, r kem.PublicKey, err error) {
+	if q.params.FromAssembly() {
+		all, err := q.dealings(b, src)
+		if err != nil {
+			return 0, nil, nil, r, err
+		}
+		at = all.at[dealer]
+		return at, all.raw[dealer], all.tree.Path(0, at), all.by[dealer].R, nil
+	}
+	d, shape := b.at(dealer), b.dealing()
+	chunk, err := readChunkOf(src, shape, d.root, key/shape.perChunk)
+	if err != nil {
+		return 0, nil, nil, r, err
+	}
+	i := key % shape.perChunk
+	r, err = kem.ParsePublicKey(d.r[:])
+	return key, chunk.Body[i*shape.leaf : (i+1)*shape.leaf], append(wire.CutTree(chunk.Body, shape.leaf).Path(0, i), chunk.Path...), r, err
 }
 
 // Answer opens the hybrid leg of this seat's dealing to a seat that complains.
@@ -417,13 +431,7 @@ func (q *Participant) Answer(b *Board, src Source, recipient int) (*Answer, erro
 	if err != nil {
 		return nil, fmt.Errorf("answer seat %d: %w", recipient, err)
 	}
-	return &Answer{
-		CID:       q.cid,
-		Recipient: uint8(recipient),
-		Coins:     q.hybridCoins(b.roster(), recipient),
-		HybridKey: key,
-		Path:      h.encapsulations().Path(0, b.receivers().before(recipient)),
-	}, nil
+	return q.coins.answer(b, recipient, key, h), nil
 }
 
 // finish returns this seat's holding of the final keys.

@@ -11,6 +11,10 @@ import (
 // ceremony, as chunks under the root in the parameters, so that receivers who
 // hold nothing yet can check V_0 = Y_i.
 
+// posted reports whether the ledger posts how the keys are shared. Participants
+// of an assembly bring, each, the one commitment that is theirs.
+func (p *Params) posted() bool { return p.Mode.Renews() && !p.FromAssembly() }
+
 // prior returns the shape of the commitments that are replaced.
 func (p *Params) prior() shape {
 	return newShape(int(p.Old.T)*p.Suite.pointSize(), int(p.Keys))
@@ -45,30 +49,20 @@ func (p Params) Prior(commitments [][]byte) (root [32]byte, bodies []Posted, err
 	return root, bodies, nil
 }
 
-// PriorChunks returns the names of the bodies of [Params.Prior].
-func (p *Params) PriorChunks() (names [][32]byte) {
+// priorChunks returns the names of the bodies of [Params.Prior].
+func (p *Params) priorChunks() (names [][32]byte) {
+	if !p.posted() {
+		return nil
+	}
 	for c := range p.prior().chunks() {
 		names = append(names, chunkName(p.Expected, c))
 	}
 	return names
 }
 
-// PriorKeys reads the public keys that a refresh or a reshare is about.
-func (p *Params) PriorKeys(src Source) (keys [][]byte, err error) {
-	read, size := p.readPrior(src), p.Suite.pointSize()
-	for k := range int(p.Keys) {
-		leaf, err := read(k)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, leaf[:size:size])
-	}
-	return keys, nil
-}
-
 // readPrior returns a reader of old commitments that keeps the last chunk.
 func (p *Params) readPrior(src Source) func(key int) ([]byte, error) {
-	if !p.Mode.Renews() {
+	if !p.posted() {
 		return nil
 	}
 	shape, last := p.prior(), -1

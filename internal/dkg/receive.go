@@ -2,8 +2,10 @@ package dkg
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
-	"math/big"
+	"math"
+	"slices"
 
 	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
@@ -15,7 +17,7 @@ type receiveJob struct {
 	me        int
 	roster    [32]byte
 	receivers Seats
-	set       Seats
+	set       Dealers
 	headers   map[int]*Header
 	masks     map[int][32]byte                        // this seat's mask key of each dealer
 	chunk     func(dealer, index int) ([]byte, error) // leaves, checked against the dealer's root
@@ -37,7 +39,7 @@ func (j *receiveJob) leaf(dealer, key int) ([]byte, error) {
 
 // received is what a seat found.
 type received struct {
-	faulty  Seats       // dealers that anyone can see to be faulty
+	faulty  Dealers     // that anyone can see to be faulty
 	sums    [32]byte    // root of the sums over the others
 	accused map[int]int // dealer to a key of which it sent this seat a false share
 	held    held        // nil when some dealer is accused, none is left, or the share to refresh is missing
@@ -62,13 +64,13 @@ func (e engine[S, P]) receive(j *receiveJob) (*received, error) {
 		sum := e.summation(j.params, set)
 		h, bad, err := e.gather(j, set, sum)
 		var mine []P
-		if err == nil && bad == 0 {
+		if err == nil && bad == "" {
 			mine, bad, err = e.inspect(j, sum, h)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if bad == 0 {
+		if bad == "" {
 			r.sums = h.root()
 			if h.lacks {
 				return r, nil
@@ -80,7 +82,7 @@ func (e engine[S, P]) receive(j *receiveJob) (*received, error) {
 			return r, err
 		}
 		// All honest seats loop alike, for all of this is public.
-		r.faulty |= bad
+		r.faulty = r.faulty.Union(bad)
 		set = set.Without(bad)
 	}
 	return r, nil
@@ -88,30 +90,71 @@ func (e engine[S, P]) receive(j *receiveJob) (*received, error) {
 
 // summation says how dealings become shares: Σ λ_d·f_d over some dealers.
 type summation[S any] struct {
-	over    Seats
+	over    Dealers
 	weights map[int]S // λ_d; nil: all 1
 }
 
 // summation of a reshare interpolates, at 0, the first so many of a set that
 // the old polynomial needs; elsewhere it adds all of them up.
-func (e engine[S, P]) summation(p *Params, set Seats) summation[S] {
+func (e engine[S, P]) summation(p *Params, set Dealers) summation[S] {
 	if p.Mode != ModeReshare {
 		return summation[S]{over: set}
 	}
-	s := summation[S]{set.First(p.minDealers()), make(map[int]S)}
-	for i := range s.over.All() {
-		num, den := big.NewInt(1), big.NewInt(1)
-		for j := range s.over.All() {
-			if j != i {
-				num.Mul(num, big.NewInt(int64(j)))
-				den.Mul(den, big.NewInt(int64(j-i)))
+	over := set.First(p.minDealers())
+	return summation[S]{over, e.lagrange(slices.Collect(over.All()))}
+}
+
+// lagrange returns, for each of some numbers in ascending order, what the value
+// there weighs at 0: λ_i = Π j/(j-i) over the others. They are public, and may
+// be thousands: factors below 2^13 are joined before they are multiplied in
+// the field.
+func (e engine[S, P]) lagrange(at []int) map[int]S {
+	all := e.product(len(at), func(k int) int { return at[k] })
+	out := make(map[int]S, len(at))
+	for k, i := range at {
+		// Π j = i·Π of the others; and k of the factors j-i are negative.
+		den := e.product(len(at), func(l int) int {
+			switch {
+			case l < k:
+				return i - at[l]
+			case l > k:
+				return at[l] - i
 			}
+			return i
+		})
+		e.g.InvertScalar(&den)
+		e.g.MulScalar(&den, &all)
+		if k%2 == 1 {
+			var negative S
+			e.g.SubScalar(&negative, &den)
+			den = negative
 		}
-		var weight S
-		e.g.SetRatio(&weight, num, den)
-		s.weights[i] = weight
+		out[i] = den
 	}
-	return s
+	return out
+}
+
+// product multiplies n positive factors.
+func (e engine[S, P]) product(n int, factor func(k int) int) (out S) {
+	few, first := uint64(1), true
+	flush := func() {
+		var b [16]byte
+		var s S
+		binary.LittleEndian.PutUint64(b[:], few)
+		e.g.SetWeight(&s, &b)
+		if few = 1; first {
+			out, first = s, false
+			return
+		}
+		e.g.MulScalar(&out, &s)
+	}
+	for k := range n {
+		if few *= uint64(factor(k)); few > math.MaxUint64>>13 {
+			flush()
+		}
+	}
+	flush()
+	return out
 }
 
 // scale multiplies what a dealer dealt by its weight.
@@ -131,13 +174,14 @@ func (e engine[S, P]) add(s summation[S], sums []P, dealt map[int][]P) {
 		}
 		return
 	}
-	column, weights := make([]P, s.over.Len()), make([]S, 0, s.over.Len())
+	column, weights := make([]P, 0, s.over.Len()), make([]S, 0, s.over.Len())
 	for d := range s.over.All() {
 		weights = append(weights, s.weights[d])
 	}
 	for i := range sums {
+		column = column[:0]
 		for d := range s.over.All() {
-			column[s.over.before(d)] = dealt[d][i]
+			column = append(column, dealt[d][i])
 		}
 		sum := e.g.VarTimeMultiMult(column, weights, 255)
 		e.g.AddPoint(&sums[i], &sum)
@@ -146,17 +190,17 @@ func (e engine[S, P]) add(s summation[S], sums []P, dealt map[int][]P) {
 
 // gather sums the dealings of a set, chunk by chunk, and names the dealers
 // with false points, constant terms or proofs.
-func (e engine[S, P]) gather(j *receiveJob, set Seats, sum summation[S]) (*holding[S, P], Seats, error) {
+func (e engine[S, P]) gather(j *receiveJob, set Dealers, sum summation[S]) (*holding[S, P], Dealers, error) {
 	t, shape, size := int(j.params.T), j.params.dealing(j.receivers), e.g.PointSize()
 	ciphertext := t*size + 32*j.receivers.before(j.me)
 	points, secrets := make([]P, shape.leaves*t), make([]S, shape.leaves)
 	h := &holding[S, P]{e: e, params: j.params, me: j.me, points: points, secrets: func() []S { return secrets }}
 	if err := e.begin(j, h); err != nil {
-		return nil, 0, err
+		return nil, "", err
 	}
 	proofs := make(map[int]*knowledge[S, P])
 	var expected []byte
-	var bad Seats
+	var bad Dealers
 	for d := range set.All() {
 		if proofs[d] = e.openProof(j, d); proofs[d] == nil {
 			bad = bad.With(d)
@@ -168,7 +212,7 @@ func (e engine[S, P]) gather(j *receiveJob, set Seats, sum summation[S]) (*holdi
 		for d := range set.Without(bad).All() {
 			body, err := j.chunk(d, c)
 			if err != nil {
-				return nil, 0, err
+				return nil, "", err
 			}
 			constants := make([]P, hi-lo)
 			dealt[d] = make([]P, (hi-lo)*t)
@@ -176,7 +220,7 @@ func (e engine[S, P]) gather(j *receiveJob, set Seats, sum summation[S]) (*holdi
 				leaf, v := body[(k-lo)*shape.leaf:(k-lo+1)*shape.leaf], dealt[d][(k-lo)*t:(k-lo+1)*t]
 				ok, err := e.readPoints(j, d, k, v, leaf)
 				if err != nil {
-					return nil, 0, err
+					return nil, "", err
 				}
 				if !ok {
 					bad = bad.With(d)
@@ -193,7 +237,7 @@ func (e engine[S, P]) gather(j *receiveJob, set Seats, sum summation[S]) (*holdi
 			}
 			proofs[d].add(e, constants)
 		}
-		if bad == 0 { // else it is all done again without them
+		if bad == "" { // else it is all done again without them
 			e.add(sum, points[lo*t:hi*t], dealt)
 		}
 	}
@@ -202,7 +246,7 @@ func (e engine[S, P]) gather(j *receiveJob, set Seats, sum summation[S]) (*holdi
 			bad = bad.With(d)
 		}
 	}
-	if j.params.Mode == ModeImport && bad == 0 && wire.Hash(wire.TagExpected, expected) != j.params.Expected {
+	if j.params.Mode == ModeImport && bad == "" && wire.Hash(wire.TagExpected, expected) != j.params.Expected {
 		bad = set
 	}
 	return h, bad, nil
@@ -241,8 +285,8 @@ func (e engine[S, P]) readPoints(j *receiveJob, dealer, key int, v []P, leaf []b
 			return false, nil
 		}
 	}
-	if j.params.Mode != ModeReshare {
-		return true, nil
+	if j.prior == nil || j.params.Mode != ModeReshare {
+		return true, nil // new, or checked when it came
 	}
 	prior, err := j.prior(key)
 	if err != nil {
@@ -320,7 +364,7 @@ func (p *knowledge[S, P]) holds(e engine[S, P]) bool {
 // sum has too low a degree, without that its own has. It cannot know that
 // polynomial, so its shares are false and complaints will name it; nobody is
 // blamed here, and settle refuses what no complaint removed.
-func (e engine[S, P]) inspect(j *receiveJob, sum summation[S], h *holding[S, P]) (mine []P, bad Seats, err error) {
+func (e engine[S, P]) inspect(j *receiveJob, sum summation[S], h *holding[S, P]) (mine []P, bad Dealers, err error) {
 	t := int(j.params.T)
 	if outside := e.g.Outside(h.points); len(outside) > 0 {
 		bad, err = e.culprits(j, sum.over, outside[0]/t, func(v []P) bool { return len(e.g.Outside(v)) > 0 })
@@ -336,7 +380,7 @@ func (e engine[S, P]) inspect(j *receiveJob, sum summation[S], h *holding[S, P])
 				lead(v, e.g.SubPoint)
 				return e.g.IsIdentity(&v[0])
 			})
-			if bad != 0 || err != nil {
+			if bad != "" || err != nil {
 				return nil, bad, err
 			}
 		}
@@ -349,17 +393,17 @@ func (e engine[S, P]) inspect(j *receiveJob, sum summation[S], h *holding[S, P])
 		}
 		mine[k] = w[t-1]
 	}
-	return mine, 0, nil
+	return mine, "", nil
 }
 
 // culprits returns the dealers whose own points for a key fail a test that
 // their sum failed.
-func (e engine[S, P]) culprits(j *receiveJob, set Seats, key int, fails func([]P) bool) (Seats, error) {
-	var bad Seats
+func (e engine[S, P]) culprits(j *receiveJob, set Dealers, key int, fails func([]P) bool) (Dealers, error) {
+	var bad Dealers
 	for d := range set.All() {
 		leaf, err := j.leaf(d, key)
 		if err != nil {
-			return 0, err
+			return "", err
 		}
 		if v, err := e.points(leaf, int(j.params.T)); err != nil || fails(v) {
 			bad = bad.With(d)

@@ -38,8 +38,16 @@ func ReadResult(b *Board, src Source) (*Result, error) {
 	return r, nil
 }
 
-// readBody fetches a chunk and checks it against its root.
+// readBody fetches the leaves of a chunk and checks them against their root.
 func readBody(src Source, shape shape, root [32]byte, index int) ([]byte, error) {
+	c, err := readChunkOf(src, shape, root, index)
+	if err != nil {
+		return nil, err
+	}
+	return c.Body, nil
+}
+
+func readChunkOf(src Source, shape shape, root [32]byte, index int) (*Chunk, error) {
 	raw, err := src(chunkName(root, index))
 	if err != nil {
 		return nil, fmt.Errorf("fetch chunk %d: %w", index, err)
@@ -52,7 +60,7 @@ func readBody(src Source, shape shape, root [32]byte, index int) ([]byte, error)
 	if !ok || int(c.Index) != index || !shape.check(root, index, c.Path, c.Body) {
 		return nil, fmt.Errorf("read chunk %d: %w", index, errBody)
 	}
-	return c.Body, nil
+	return c, nil
 }
 
 var errBody = errors.New("not what the board names")
@@ -64,6 +72,14 @@ func (r *Result) Keys() int { return int(r.params.Keys) }
 func (r *Result) PublicKey(k int) []byte {
 	size := r.params.Suite.pointSize()
 	return r.leaf(k)[:size:size]
+}
+
+// PublicKeys returns the encodings of all keys.
+func (r *Result) PublicKeys() (keys [][]byte) {
+	for k := range r.Keys() {
+		keys = append(keys, r.PublicKey(k))
+	}
+	return keys
 }
 
 // Commitments returns the encodings of Y_0, …, Y_n for key k: the public key,

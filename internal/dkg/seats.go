@@ -59,6 +59,14 @@ func (s Seats) First(n int) (out Seats) {
 	return out
 }
 
+// Dealers returns the seats as a set of dealers.
+func (s Seats) Dealers() (out Dealers) {
+	for i := range s.All() {
+		out = out.With(i)
+	}
+	return out
+}
+
 func readSeats(d *wire.Decoder, within Seats) Seats {
 	s := Seats(d.U32())
 	if s.Without(within) != 0 {

@@ -12,8 +12,9 @@ import (
 
 // ShareOut is a seat's share of one key.
 type ShareOut struct {
-	Key    int // position in the result
-	Secret secret.Bytes
+	Key       int // position in the result
+	PublicKey []byte
+	Secret    secret.Bytes
 }
 
 // held is a holding behind its suite.
@@ -74,9 +75,10 @@ func (h *holding[S, P]) attest(weight func(int) [16]byte, msg []byte) []byte {
 }
 
 func (h *holding[S, P]) expose() []ShareOut {
-	out := make([]ShareOut, 0, len(h.secrets()))
+	out, t := make([]ShareOut, 0, len(h.secrets())), int(h.params.T)
 	for k := range h.secrets() {
-		out = append(out, ShareOut{k, secret.New(h.e.g.AppendScalar(nil, &h.secrets()[k]))})
+		key := h.e.g.AppendPoints(nil, h.points[k*t:k*t+1])
+		out = append(out, ShareOut{k, key, secret.New(h.e.g.AppendScalar(nil, &h.secrets()[k]))})
 	}
 	return out
 }

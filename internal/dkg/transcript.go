@@ -31,11 +31,11 @@ type Transcript struct {
 	archive bool
 	delta   [32]byte
 	joined  Seats
-	qual    Seats      // dealers
+	qual    Dealers
 	prior   []byte     // refresh, reshare: old t points of each key, as it was shared before
 	joins   [][]byte   // of who joined
-	headers [][]byte   // of the dealers
-	chunks  [][][]byte // of each
+	headers [][]byte   // of the dealers; of participants the whole dealings
+	chunks  [][][]byte // of each that is a seat
 }
 
 var errTranscript = errors.New("not a transcript of a ceremony on a ledger")
@@ -65,6 +65,19 @@ func ReadTranscript(b *Board, src Source) (*Transcript, error) {
 	for i := range x.joined.All() {
 		fetch(&x.joins, b.at(i).join)
 	}
+	for i := range x.holders.All() {
+		x.attestations = append(x.attestations, b.at(i).attests)
+	}
+	if b.params.FromAssembly() {
+		all, e := b.readDealt(src)
+		if err = errors.Join(err, e); err != nil {
+			return nil, err
+		}
+		for i := range x.qual.All() {
+			x.headers, x.chunks = append(x.headers, all.raw[i]), append(x.chunks, nil)
+		}
+		return x, nil
+	}
 	for i := range x.qual.All() {
 		fetch(&x.headers, b.at(i).header)
 		var chunks [][]byte
@@ -72,9 +85,6 @@ func ReadTranscript(b *Board, src Source) (*Transcript, error) {
 			fetch(&chunks, chunkName(b.at(i).root, c))
 		}
 		x.chunks = append(x.chunks, chunks)
-	}
-	for i := range x.holders.All() {
-		x.attestations = append(x.attestations, b.at(i).attests)
 	}
 	return x, err
 }
@@ -86,7 +96,7 @@ func (x *Transcript) Archive() []byte {
 	x.encode(&e)
 	e.Fixed(x.delta[:])
 	e.U32(uint32(x.joined))
-	e.U32(uint32(x.qual))
+	e.Bytes([]byte(x.qual))
 	e.Fixed(x.prior)
 	for _, m := range x.joins {
 		e.Bytes(m)
@@ -164,23 +174,30 @@ func parseTranscript(raw []byte) (*Transcript, error) {
 	if x.archive {
 		d.Fixed(x.delta[:])
 		x.joined = readSeats(d, x.params.Parties())
-		x.qual = readSeats(d, x.joined&x.params.dealers())
-		if x.params.Mode.Renews() {
+		x.qual = readDealers(d, x.params.mostDealers())
+		if seats := (x.joined & x.params.dealers()).Dealers(); !x.params.FromAssembly() && x.qual.Without(seats) != "" {
+			d.Fail(errSeat)
+		}
+		if x.params.posted() {
 			x.prior = readLeaves(d, x.params.prior())
 		}
 		for range x.joined.Len() {
 			x.joins = append(x.joins, d.Bytes(wire.MaxTx))
 		}
+		chunks := x.params.dealing(x.receivers()).chunks()
+		if x.params.FromAssembly() {
+			chunks = 0
+		}
 		for range x.qual.Len() {
 			x.headers = append(x.headers, d.Bytes(wire.MaxTx))
-			var chunks [][]byte
-			for range x.params.dealing(x.receivers()).chunks() {
-				chunks = append(chunks, d.Bytes(wire.MaxTx))
-				if d.Err() != nil {
-					return nil, d.Err()
-				}
+			var bodies [][]byte
+			for range chunks {
+				bodies = append(bodies, d.Bytes(wire.MaxTx))
 			}
-			x.chunks = append(x.chunks, chunks)
+			if d.Err() != nil {
+				return nil, d.Err()
+			}
+			x.chunks = append(x.chunks, bodies)
 		}
 	}
 	return x, d.Finish()
@@ -228,7 +245,7 @@ func (x *Transcript) receivers() Seats { return x.joined & x.params.Members() }
 
 // weighed returns the dealers of a QUAL whose dealings the shares are made of.
 // An archive holds no others: nothing in it would depend on them.
-func (p *Params) weighed(qual Seats) Seats {
+func (p *Params) weighed(qual Dealers) Dealers {
 	if p.Mode == ModeReshare {
 		return qual.First(p.minDealers())
 	}
@@ -262,7 +279,7 @@ func (x *Transcript) replay() error {
 	if err != nil {
 		return err
 	}
-	if r.faulty != 0 {
+	if r.faulty != "" {
 		return fmt.Errorf("the dealings of %s are false", r.faulty)
 	}
 	b.sums = r.sums
@@ -282,7 +299,7 @@ func (x *Transcript) replay() error {
 
 // checkPrior holds the sharing before to the root that the parameters name.
 func (x *Transcript) checkPrior(a arithmetic) error {
-	if !x.params.Mode.Renews() {
+	if !x.params.posted() {
 		return nil
 	}
 	if root, _, _ := x.params.prior().cut(x.prior); root != x.params.Expected {
@@ -320,12 +337,16 @@ func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
 	bodies := map[int][][]byte{}
 	job := &receiveJob{params: &x.params, roster: roster, receivers: receivers, set: x.qual, headers: map[int]*Header{},
 		coins: coins{key: func() *[32]byte { return new([32]byte) }},
-		prior: func(key int) ([]byte, error) {
-			size := x.params.prior().leaf
-			return x.prior[key*size : (key+1)*size], nil
-		},
-		old: func([]byte) secret.Bytes { return secret.Bytes{} }}
+		old:   func([]byte) secret.Bytes { return secret.Bytes{} },
+		chunk: func(dealer, index int) ([]byte, error) { return bodies[dealer][index], nil }}
+	if x.params.posted() {
+		size := x.params.prior().leaf
+		job.prior = func(key int) ([]byte, error) { return x.prior[key*size : (key+1)*size], nil }
+	}
 	for job.me = 1; !receivers.Has(job.me); job.me++ {
+	}
+	if x.params.FromAssembly() {
+		return job, x.takeWhole(job, b.cid, bodies)
 	}
 	next := 0
 	for d := range x.qual.All() {
@@ -357,8 +378,28 @@ func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
 		}
 		next++
 	}
-	job.chunk = func(dealer, index int) ([]byte, error) { return bodies[dealer][index], nil }
 	return job, nil
+}
+
+// takeWhole checks what participants of an assembly dealt, each in one piece.
+func (x *Transcript) takeWhole(job *receiveJob, cid [32]byte, bodies map[int][][]byte) error {
+	next := 0
+	for d := range x.qual.All() {
+		parsed, err := ParseMessage(x.headers[next])
+		next++
+		m, ok := parsed.(*Dealing)
+		if err == nil && (!ok || int(m.Dealer) != d) {
+			err = errTranscript
+		}
+		if err == nil {
+			err = m.fits(&x.params, cid, job.roster, job.receivers)
+		}
+		if err != nil {
+			return fmt.Errorf("dealing of participant %d: %w", d, err)
+		}
+		job.headers[d], bodies[d] = m.header(), [][]byte{m.Leaf}
+	}
+	return nil
 }
 
 // Params returns the parameters of the ceremony.
@@ -368,12 +409,8 @@ func (x *Transcript) Params() Params { return x.params }
 func (x *Transcript) Holders() Seats { return x.holders }
 
 // PublicKeys returns the keys.
-func (x *Transcript) PublicKeys() (keys [][]byte) {
-	r := Result{params: x.params, leaves: x.leaves}
-	for k := range r.Keys() {
-		keys = append(keys, r.PublicKey(k))
-	}
-	return keys
+func (x *Transcript) PublicKeys() [][]byte {
+	return (&Result{params: x.params, leaves: x.leaves}).PublicKeys()
 }
 
 // DepositSafe reports whether t+f seats hold their shares.
@@ -390,6 +427,7 @@ type TranscriptOutcome struct {
 	Epoch       uint32   `json:"epoch"` // of the shares
 	Hybrid      bool     `json:"hybrid"`
 	Beacon      bool     `json:"beacon,omitempty"` // its key is a randomness beacon's
+	Assembly    string   `json:"assembly,omitempty"` // the ceremony whose participants handed the key over
 	Threshold   int      `json:"threshold"`
 	Seats       int      `json:"seats"`
 	PublicKeys  []string `json:"public_keys"`
@@ -404,6 +442,9 @@ func (x *Transcript) Outcome() *TranscriptOutcome {
 		Threshold: int(p.T), Seats: int(p.N), Confirmed: x.holders.Len(), DepositSafe: x.DepositSafe()}
 	if x.archive {
 		o.File = "archive"
+	}
+	if p.FromAssembly() {
+		o.Assembly = hex.EncodeToString(p.Old.Assembly[:])
 	}
 	for _, key := range x.PublicKeys() {
 		o.PublicKeys = append(o.PublicKeys, "0x"+hex.EncodeToString(key))

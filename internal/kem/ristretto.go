@@ -3,8 +3,6 @@ package kem
 import (
 	"errors"
 	"fmt"
-	"math/big"
-	"slices"
 
 	"github.com/gtank/ristretto255"
 
@@ -45,16 +43,6 @@ func (Ristretto) SetWeight(s *Scalar, weight *[16]byte) {
 	s.s.FromUniformBytes(b[:])
 }
 
-// SetRatio sets s to num/den modulo the order, in a time that depends on them.
-func (Ristretto) SetRatio(s *Scalar, num, den *big.Int) {
-	order, _ := new(big.Int).SetString("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed", 16)
-	v := new(big.Int).ModInverse(new(big.Int).Mod(den, order), order)
-	var wide [64]byte
-	v.Mul(v, num).Mod(v, order).FillBytes(wide[:32])
-	slices.Reverse(wide[:32])
-	s.s.FromUniformBytes(wide[:])
-}
-
 // SetScalar reads 32 little-endian bytes below the order.
 func (Ristretto) SetScalar(s *Scalar, b []byte) error {
 	if len(b) != 32 || s.s.Decode(b) != nil {
@@ -70,6 +58,9 @@ func (Ristretto) AppendScalar(dst []byte, s *Scalar) []byte { return s.s.Encode(
 func (Ristretto) AddScalar(a, b *Scalar) { a.s.Add(&a.s, &b.s) }
 func (Ristretto) SubScalar(a, b *Scalar) { a.s.Subtract(&a.s, &b.s) }
 func (Ristretto) MulScalar(a, b *Scalar) { a.s.Multiply(&a.s, &b.s) }
+
+// InvertScalar sets s to 1/s.
+func (Ristretto) InvertScalar(s *Scalar) { s.s.Invert(&s.s) }
 
 // BaseMult sets p = s·B in constant time.
 func (Ristretto) BaseMult(p *Point, s *Scalar) {

@@ -145,7 +145,7 @@ type CeremonyOpen struct {
 
 // Ask returns what is asked for.
 func (b CeremonyOpen) Ask() Ask {
-	a := &action.Action{Rule: b.Params.Mode.Rule(), Ceremony: action.Ceremony{Params: b.Params.Encode(), Purpose: b.Purpose}}
+	a := &action.Action{Rule: b.Params.Rule(), Ceremony: action.Ceremony{Params: b.Params.Encode(), Purpose: b.Purpose}}
 	return Ask{Action: a, Purpose: b.Purpose, Keys: b.Keys}
 }
 
@@ -161,7 +161,7 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 	roster := s.Roster(action.DomainValidator)
 	id, d := p.ID(), p.Deadlines
 	switch {
-	case p.Mode.Rule() != a.Rule:
+	case p.Rule() != a.Rule:
 		return refuse(CodeMalformed, "parameters of another kind of ceremony than %s", a.Rule)
 	case p.Suite != dkg.SuiteG1:
 		return refuse(CodeMalformed, "keys of the %s domain are of another curve", action.DomainValidator)

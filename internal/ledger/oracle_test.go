@@ -277,7 +277,7 @@ func (o *oracle) rotate(keys, commitments [][]byte) {
 	p := s.params
 	p.Mode, p.Keys, p.Epoch, p.Hybrid = dkg.ModeRefresh, uint32(len(keys)), 1, true
 	p.Nonce = wire.Hash(wire.TagRequest, o.cluster[:], []byte("timer/rotation"), s.ceremony[:], eb(o.now))
-	p.Old = dkg.Old{T: p.T, Dealers: p.Members()}
+	p.Old = dkg.Old{T: uint16(p.T), Dealers: p.Members()}
 	p.Deadlines = dkg.Deadlines{Join: 30 * 60000, Deal: 30 * 60000, Verify: 30 * 60000, Answer: 30 * 60000, Confirm: 30 * 60000, Publish: 30 * 60000}
 	p.Expected, _, _ = p.Prior(commitments)
 	a := &action.Action{Rule: action.RuleRefresh, Ceremony: action.Ceremony{Params: p.Encode(), Purpose: "rotation"}}

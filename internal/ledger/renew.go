@@ -108,7 +108,7 @@ func planOne(r Renewal, p dkg.Params, keys []*action.KeyRecord) (CeremonyOpen, e
 	holders := HoldersOf(first)
 	p.Mode, p.Keys, p.T, p.Without = r.Mode, uint32(len(keys)), uint8(first.T), dkg.Seats(first.Without)
 	p.Use, p.Epoch = first.Use, first.Epoch+1
-	p.Old = dkg.Old{T: uint8(first.T), Dealers: holders.Without(r.Lost), Epoch: first.Epoch}
+	p.Old = dkg.Old{T: first.T, Dealers: holders.Without(r.Lost), Epoch: first.Epoch}
 	if r.Holders != 0 {
 		p.Without = dkg.AllSeats(int(p.N)).Without(r.Holders)
 	}
@@ -177,7 +177,7 @@ func (s *State) checkRenewal(p dkg.Params, keys [][]byte) error {
 			return refuse(CodeConflict, "key 0x%x is %s", k, rec.State)
 		case rec.Use != p.Use:
 			return refuse(CodeConflict, "key 0x%x is for %s, the ceremony's are for %s", k, rec.Use, p.Use)
-		case rec.T != uint16(p.Old.T) || rec.Epoch != p.Old.Epoch || HoldersOf(rec) != holders:
+		case rec.T != p.Old.T || rec.Epoch != p.Old.Epoch || HoldersOf(rec) != holders:
 			return refuse(CodeConflict, "key 0x%x is shared %d of %s in epoch %d", k, rec.T, HoldersOf(rec), rec.Epoch)
 		}
 		commitments = append(commitments, rec.Commitment)

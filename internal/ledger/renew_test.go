@@ -24,7 +24,7 @@ func (w *world) renewing(nonce byte, keys [][]byte, edit func(*dkg.Params)) Cere
 			w.Fatal(err)
 		}
 		p.Mode, p.T, p.Without, p.Epoch = dkg.ModeRefresh, uint8(rec.T), dkg.Seats(rec.Without), rec.Epoch+1
-		p.Old = dkg.Old{T: uint8(rec.T), Dealers: HoldersOf(rec), Epoch: rec.Epoch}
+		p.Old = dkg.Old{T: rec.T, Dealers: HoldersOf(rec), Epoch: rec.Epoch}
 		commitments = append(commitments, rec.Commitment)
 	}
 	if edit != nil {

@@ -7,6 +7,7 @@ const (
 	MaxNodes        = 16        // seats of a cluster and of a ceremony held by nodes
 	MaxParticipants = 4096      // seats of a large ceremony
 	MaxDealers      = 256       // of them who deal; up to as many participants, everybody does
+	MaxComplaints   = 256       // of one verdict on dealings; more wait for the next round
 	MaxArchive      = 512 << 20 // archive of a large ceremony; 4096 participants of which 128 deal make 50 MB
 	MaxCertificate  = 4 << 20   // its light certificate: 0.63 MB
 	MaxLogPage      = 4 << 20   // one answer with entries of a ceremony's log; the first stands in it whatever its size

@@ -73,6 +73,32 @@ func PathRoot(hash Digest, i, n int, path []Digest) (root Digest, ok bool) {
 	return hash, len(path) == 0
 }
 
+// Range is what a tree that grows keeps of its leaves: the roots of its whole
+// blocks, the largest first. Its root is that of [Tree] over the same leaves.
+type Range []Digest
+
+// Append returns the range with one more leaf, behind n.
+func (r Range) Append(n int, hash Digest) Range {
+	keep := len(r)
+	for ; n&1 == 1; n >>= 1 {
+		keep--
+		hash = nodeHash(&r[keep], &hash)
+	}
+	return append(append(make(Range, 0, keep+1), r[:keep]...), hash)
+}
+
+// Root returns the root, zeros over no leaf.
+func (r Range) Root() (root Digest) {
+	for i := len(r) - 1; i >= 0; i-- {
+		if i == len(r)-1 {
+			root = r[i]
+			continue
+		}
+		root = nodeHash(&r[i], &root)
+	}
+	return root
+}
+
 // LeafHash hashes a leaf.
 func LeafHash(leaf []byte) Digest {
 	h := sha256.New()

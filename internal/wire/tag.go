@@ -46,6 +46,7 @@ const (
 	TagVerdict         Tag = "quorate/v1/ceremony/verdict"  // a set of dealings -> what verdicts are about
 	TagConfirm         Tag = "quorate/v1/ceremony/confirm"
 	TagCeremonyMessage Tag = "quorate/v1/ceremony/message"    // what a custody process says in a ceremony
+	TagDealerMessage   Tag = "quorate/v1/ceremony/dealer"     // what a participant that hands its key over says in one
 	TagPoP             Tag = "quorate/v1/ceremony/pop"        // possession of EK_i
 	TagPoKSecret       Tag = "quorate/v1/ceremony/pok-secret" // knowledge of f(0)
 	TagPoKRho          Tag = "quorate/v1/ceremony/pok-rho"    // knowledge of rho

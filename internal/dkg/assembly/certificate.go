@@ -252,3 +252,14 @@ func (c *Certificate) unbiased(points []bls.G1Point, constants *bls.G1Point) err
 func (c *Certificate) PublicKey() (bls.PublicKey, error) {
 	return bls.ParsePublicKey(c.points[:pointSize])
 }
+
+// Result returns the root over Y_0, …, Y_n of a ceremony that has one.
+func (b *Board) Result() (root [32]byte, ok bool) {
+	return b.result, b.phase == PhaseDone
+}
+
+// Result returns the root over the points, which a hand-over to nodes names.
+func (c *Certificate) Result() [32]byte { return wire.CutTree(c.points, pointSize).Root() }
+
+// Path leads from Y_i to it.
+func (c *Certificate) Path(i int) []wire.Digest { return wire.CutTree(c.points, pointSize).Path(0, i) }

@@ -78,7 +78,7 @@ func Renew(c *Ceremony, edit func(*dkg.Params)) (*Ceremony, error) {
 	}
 	p := c.params
 	p.Mode, p.Importer, p.Expected, p.Epoch = dkg.ModeRefresh, 0, [32]byte{}, p.Epoch+1
-	p.Old = dkg.Old{T: p.T, Dealers: p.Members(), Epoch: p.Epoch - 1}
+	p.Old = dkg.Old{T: uint16(p.T), Dealers: p.Members(), Epoch: p.Epoch - 1}
 	p.Nonce = sha256.Sum256(p.Nonce[:])
 	if edit != nil {
 		edit(&p)
