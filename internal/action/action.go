@@ -43,8 +43,8 @@ const (
 // does not exist.
 var shapes = map[Rule]shape{
 	RuleKeygen: shapeCeremony, RuleImport: shapeCeremony, RuleRefresh: shapeCeremony, RuleReshare: shapeCeremony,
-	RuleAssembly: shapeAssembly,
-	RuleExit:     shapeDuty, RuleDeposit: shapeDuty,
+	RuleAssembly: shapeAssembly, RuleHandover: shapeHandover,
+	RuleExit: shapeDuty, RuleDeposit: shapeDuty,
 	RuleSettings: shapeSettings, RuleArchive: shapeKey, RuleFreeze: shapeKeyUntil, RuleUnfreeze: shapeKey,
 	RuleEnrol: shapeMember, RuleUpdate: shapeMember, RuleRemove: shapeName, RuleSuspend: shapeNameUntil, RuleReinstate: shapeName,
 	RulePolicy:   shapeDocument,
@@ -67,6 +67,7 @@ const (
 	shapeTimer                      // Timer
 	shapeHistory                    // Domain and History
 	shapeAssembly                   // Assembly
+	shapeHandover                   // PublicKey and Ceremony
 )
 
 func (s shape) ofKey() bool { return s >= shapeKey && s <= shapeSettings }
@@ -126,7 +127,7 @@ const (
 func (r Rule) OfKey() bool { return shapes[r].ofKey() }
 
 // OfCeremony reports whether an action of the rule opens a ceremony among nodes.
-func (r Rule) OfCeremony() bool { return shapes[r] == shapeCeremony }
+func (r Rule) OfCeremony() bool { return shapes[r] == shapeCeremony || shapes[r] == shapeHandover }
 
 // Known reports whether there is such a rule.
 func (r Rule) Known() bool { return shapes[r] != 0 }
@@ -149,6 +150,9 @@ func (a *Action) Encode() []byte {
 	case shapeSettings:
 		a.Settings.encode(&e)
 	case shapeCeremony:
+		a.Ceremony.encode(&e)
+	case shapeHandover:
+		e.Bytes(a.PublicKey)
 		a.Ceremony.encode(&e)
 	case shapeAssembly:
 		a.Assembly.encode(&e)
@@ -196,6 +200,9 @@ func ParseAction(b []byte) (*Action, error) {
 	case shapeSettings:
 		a.Settings = decodeSettingsChange(d)
 	case shapeCeremony:
+		a.Ceremony = decodeCeremony(d)
+	case shapeHandover:
+		a.PublicKey = d.Bytes(48)
 		a.Ceremony = decodeCeremony(d)
 	case shapeAssembly:
 		a.Assembly = decodeAssembly(d)

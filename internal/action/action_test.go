@@ -150,6 +150,8 @@ func everyAction(m *MemberRecord) (all []*Action) {
 			a.Settings = SettingsChange{Set: ProposerSettings{FeeRecipient: &Address{1}, GasLimit: new(uint64(30_000_000))}, Open: FieldGraffiti}
 		case shapeCeremony:
 			a.Ceremony = Ceremony{Params: []byte{1, 2, 3}, Purpose: "pool"}
+		case shapeHandover:
+			a.PublicKey, a.Ceremony = key, Ceremony{Params: []byte{1, 2, 3}, Purpose: "pool"}
 		case shapeAssembly:
 			a.Assembly = Assembly{Params: []byte{4, 5}, Purpose: "pool", Seats: [32]byte{6}, Software: "v1"}
 		case shapeMember:
@@ -250,6 +252,7 @@ func FuzzParseRecords(f *testing.F) {
 	f.Add(Participants{{Name: "ana", Region: "lisbon", Member: "ana", Key: g.Nodes[0].Identity}}.Encode())
 	f.Add((&AssemblyRecord{Assembly: Assembly{Params: []byte{1}, Software: "v1"}, By: "node/n", Entries: 2, Phase: 3, Sealed: true, PublicKey: []byte{4}}).Encode())
 	f.Add((&KeyRecord{Curve: CurveBLS12381G1, PublicKey: make([]byte, 48), State: KeyHeld, Provenance: ProvenanceAssembled, T: 2731, N: 4096}).Encode())
+	f.Add((&KeyRecord{Curve: CurveBLS12381G1, PublicKey: make([]byte, 48), State: KeyActive, Provenance: ProvenanceAssembled, Epoch: 1, T: 1, N: 4, Commitment: make([]byte, 48)}).Encode())
 	f.Add((&Grant{Request: Request{Action: []byte{1}, By: "node/n"}, Need: Need{1, 2, 3}, Approvals: make([][32]byte, 2)}).Encode())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if n, err := ParseNodeRecord(in); err == nil && !bytes.Equal(n.Encode(), in) {

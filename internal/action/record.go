@@ -69,7 +69,7 @@ type Provenance uint8
 const (
 	ProvenanceDealt            Provenance = 1
 	ProvenanceImportedWasWhole Provenance = 2
-	ProvenanceAssembled        Provenance = 3 // dealt among participants that are not nodes, who hold it
+	ProvenanceAssembled        Provenance = 3 // dealt among participants that are not nodes
 )
 
 func (p Provenance) String() string {
@@ -279,16 +279,21 @@ type KeyRecord struct {
 	Without  uint32 // bit i: seat i of the N has no share
 	// Commitment is the sharing polynomial in the exponent, t points from
 	// the public key on: from it follows what verifies each holder's partials.
-	// Of an assembled key the ceremony's certificate says that, and this is empty.
+	// Of a key that participants hold the ceremony's certificate says that, and
+	// this is empty.
 	Commitment []byte
 
 	Created  uint64 // height
 	Settings ProposerSettings
 }
 
+// Held reports whether participants that are not nodes hold the shares: an
+// assembly's are those of epoch 0, and nodes take the key over with epoch 1.
+func (k *KeyRecord) Held() bool { return k.Provenance == ProvenanceAssembled && k.Epoch == 0 }
+
 // Holds reports whether a seat of the nodes has a share of the key.
 func (k *KeyRecord) Holds(seat int) bool {
-	return k.Provenance != ProvenanceAssembled && seat >= 1 && seat <= int(k.N) && k.Without>>seat&1 == 0
+	return !k.Held() && seat >= 1 && seat <= int(k.N) && k.Without>>seat&1 == 0
 }
 
 // Holders counts the seats that have a share.
@@ -352,7 +357,7 @@ func ParseKeyRecord(b []byte) (*KeyRecord, error) {
 	k.N = d.U16()
 	k.Without = d.U32()
 	most, points := wire.MaxNodes, int(k.T)
-	if k.Provenance == ProvenanceAssembled {
+	if k.Held() {
 		most, points = wire.MaxParticipants, 0
 	}
 	if int(k.N) > most || k.Without>>(k.N+1) != 0 || k.Without&1 != 0 || int(k.T) > k.Holders() {

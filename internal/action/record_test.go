@@ -44,3 +44,27 @@ func TestSettingsChange(t *testing.T) {
 		}
 	})
 }
+
+// TestHeldKey: thousands hold a key until nodes take it over, and its record
+// says so without a word on its past.
+func TestHeldKey(t *testing.T) {
+	held := KeyRecord{Curve: CurveBLS12381G1, PublicKey: make([]byte, 48), State: KeyHeld, Provenance: ProvenanceAssembled, T: 2731, N: 4096}
+	taken := held
+	taken.State, taken.Epoch, taken.T, taken.N, taken.Commitment = KeyActive, 1, 3, 4, make([]byte, 3*48)
+	many, few := taken, held
+	many.T, many.N, many.Commitment = 2731, 4096, make([]byte, 2731*48)
+	few.Commitment = make([]byte, 3*48)
+	for name, c := range map[string]struct {
+		record KeyRecord
+		reads  bool
+		people bool
+	}{"held": {held, true, true}, "taken over": {taken, true, false}, "taken over by thousands": {many, false, false}, "held with points": {few, false, true}} {
+		got, err := ParseKeyRecord(c.record.Encode())
+		if (err == nil) != c.reads {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && (got.Held() != c.people || got.Holds(1) == c.people) {
+			t.Errorf("%s: held %t, seat 1 holds %t", name, got.Held(), got.Holds(1))
+		}
+	}
+}

@@ -25,6 +25,7 @@ const (
 	KindAssemblySeal    Kind = 11 // or seals what was said, once it ended
 	KindStop            Kind = 14 // a custody process signs no more with shares that a reshare replaced
 	KindOutput          Kind = 15 // a beacon's output of a height, for which a ceremony waits
+	KindDealing         Kind = 16 // a participant says something to the nodes that take its key over
 )
 
 // SignerClass says in which table of the ledger a signer's key stands.

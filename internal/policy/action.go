@@ -24,7 +24,7 @@ func Verbs() []Verb { return []Verb{Request, Approve, Veto, Execute} }
 // actionNames are all kinds of action that a policy can speak of. What is not
 // here nobody may do, so that a misspelt name shows when a policy is written.
 var actionNames = [...]string{
-	"ceremony.assembly", "ceremony.import", "ceremony.keygen", "ceremony.refresh", "ceremony.reshare",
+	"ceremony.assembly", "ceremony.handover", "ceremony.import", "ceremony.keygen", "ceremony.refresh", "ceremony.reshare",
 	"key.archive", "key.freeze", "key.history", "key.settings", "key.unfreeze",
 	"member.enrol", "member.reinstate", "member.remove", "member.suspend", "member.update",
 	"policy.change",

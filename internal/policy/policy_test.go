@@ -83,7 +83,7 @@ func TestTeam(t *testing.T) {
 	if err != nil || exit.Approvals != 2 || exit.Operators != 2 || exit.Delay.Time != 3_600_000 || exit.Delay.Blocks != 60 {
 		t.Errorf("an exit's terms: %+v, %v", exit, err)
 	}
-	for _, rule := range []string{"ceremony.refresh", "ceremony.reshare"} {
+	for _, rule := range []string{"ceremony.refresh", "ceremony.reshare", "ceremony.handover"} {
 		terms, err := p.Terms(Query{Action: rule, Principal: carol, Resource: Resource{Kind: "ceremony", ID: "c"}})
 		if err != nil || terms.Tier != "new-keys" || terms.Approvals != 2 || terms.Operators != 2 {
 			t.Errorf("%s: %+v, %v", rule, terms, err)
