@@ -75,13 +75,19 @@ func (m *Dealing) fits(p *Params, cid, roster [32]byte, receivers Seats) error {
 	case len(m.Leaf) != p.dealing(receivers).leaf || len(m.Knowledge) != p.knowledge() || len(m.Encapsulations) != hybrid:
 		return ErrShape
 	}
-	if root, ok := wire.PathRoot(wire.LeafHash(m.Leaf[:size]), int(m.Dealer), int(p.Old.N)+1, m.Path); !ok || root != p.Expected {
+	if !p.begins(int(m.Dealer), m.Leaf[:size], m.Path) {
 		return ErrConstant
 	}
 	if h := m.header(); !m.R.VerifyProof(m.Rho, wire.TagPoKRho, headerContext(cid, roster, int(m.Dealer), h)...) {
 		return ErrRho
 	}
 	return nil
+}
+
+// begins reports whether V_0 is the Y of a participant.
+func (p *Params) begins(dealer int, constant []byte, path []digest) bool {
+	root, ok := wire.PathRoot(wire.LeafHash(constant), dealer, int(p.Old.N)+1, path)
+	return ok && root == p.Expected
 }
 
 // ApplyDealer takes a message that the ledger knows to come from a participant
@@ -120,14 +126,18 @@ func (b *Board) takeDealing(now uint64, dealer int, m *Dealing) error {
 	if err := m.fits(&b.params, b.cid, b.roster(), b.receivers()); err != nil {
 		return err
 	}
-	at := b.dealt.Len()
-	b.dealt = b.dealt.With(dealer)
-	b.order = b.order.Append(at, wire.LeafHash(m.Encode()))
-	b.store(dealingName(b.cid, at))
-	if at+1 == int(b.params.Old.N) {
+	b.keepDealing(m)
+	if b.dealt.Len() == int(b.params.Old.N) {
 		b.beginRound(now, b.dealt)
 	}
 	return nil
+}
+
+func (b *Board) keepDealing(m *Dealing) {
+	at := b.dealt.Len()
+	b.dealt = b.dealt.With(int(m.Dealer))
+	b.order = b.order.Append(at, wire.LeafHash(m.Encode()))
+	b.store(dealingName(b.cid, at))
 }
 
 // dealingName names a participant's dealing by when it came: what is stored

@@ -1,7 +1,10 @@
 package dkg
 
 import (
+	"bytes"
+
 	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -126,6 +129,41 @@ func Forge(q *Participant, b *Board, src Source, edit func(*Editor)) []Message {
 		out = append(out, c)
 	}
 	return out
+}
+
+// ForgeDealing deals as q would, but for an edit.
+func ForgeDealing(q *Dealer, b *Board, src Source, edit func(*Editor)) *Dealing {
+	honest, err := q.deal(b, src)
+	if err != nil {
+		panic(err)
+	}
+	_, _, masks, err := q.coins.open(b, src, q.me)
+	if err != nil {
+		panic(err)
+	}
+	job := &dealJob{params: &q.params, me: q.me, roster: b.roster(), receivers: b.receivers(), coins: q.coins, masks: masks, constants: []secret.Bytes{q.share}}
+	ed := &Editor{job: job, arith: q.params.Suite.arithmetic().(forger), Leaves: bytes.Clone(honest.Leaf)}
+	edit(ed)
+	m := *honest
+	m.Leaf = ed.Leaves
+	_, prove, _ := q.params.Suite.arithmetic().deal(job)
+	m.Knowledge = prove(wire.LeafHash(m.Leaf))
+	ResignDealing(q, b, &m)
+	return &m
+}
+
+// ResignDealing makes the proof of ρ for an altered dealing.
+func ResignDealing(q *Dealer, b *Board, m *Dealing) {
+	roster := b.roster()
+	wide := q.coins.draw("rho", roster[:])
+	m.Rho = kem.NewSecretKey(&wide).Prove(wire.TagPoKRho, headerContext(q.cid, roster, int(m.Dealer), m.header())...)
+}
+
+// Force takes a dealing as a board would that looks at nothing in it.
+func Force(b *Board, m *Dealing) (*Board, []Event) {
+	next := b.clone()
+	next.keepDealing(m)
+	return next, next.flush()
 }
 
 // Resign makes the proof of ρ for an altered header.

@@ -48,22 +48,29 @@ func golden(t *testing.T) map[string]story {
 	// Seats 1 to 4 hand over to 4 to 7.
 	moved := dkgtest.Params(suite, false, 7, 2)
 	moved.T, moved.Without = threshold(4), seats(5, 6, 7)
+	// Seven participants hand over: one is silent, or two deal falsely.
+	handed, falsely := handOver(t, 4, false, people(7)), handOver(t, 5, true, people(7))
+	handed.People[3] = dkgtest.Silent
+	falsely.People[2], falsely.People[6] = falseDealers[0].act, falseDealers[0].act
 	return map[string]story{
-		"ledger-honest":            honest(open(t, dkgtest.Params(suite, false, 4, 2))),
-		"ledger-hybrid":            with(open(t, dkgtest.Params(suite, true, 4, 1)), 2, dkgtest.Silent, dkg.AbsentJoin),
-		"ledger-ristretto":         honest(open(t, dkgtest.Params(other, false, 7, 3))),
-		"ledger-bad-share":         with(open(t, dkgtest.Params(other, true, 4, 2)), 3, falseShares(1), dkg.BadShare),
-		"ledger-beacon":            honest(open(t, beacon)),
-		"ledger-import":            honest(imported()),
-		"ledger-import-complaint":  with(imported(), 3, falseComplaint(5), dkg.FalseComplaint),
-		"ledger-import-silent":     with(imported(), 3, dkgtest.Silent, dkg.AbsentJoin),
-		"ledger-refresh":           honest(refreshed(false)),
-		"ledger-refresh-bad-share": with(refreshed(true), 3, falseShares(1), dkg.BadShare),
-		"ledger-refresh-silent":    with(refreshed(false), 2, dkgtest.Silent, dkg.AbsentJoin),
-		"ledger-reshare":           honest(reshared(false)),
-		"ledger-reshare-bad-share": with(reshared(true), 3, falseShares(1), dkg.BadShare),
-		"ledger-reshare-silent":    with(reshared(false), 4, dkgtest.Silent, dkg.AbsentJoin),
-		"ledger-reshare-moved":     honest(renew(t, made(t, moved), reshare(seats(1, 2, 3)))),
+		"ledger-handover-silent":    honest(handed),
+		"ledger-handover-bad-share": {falsely, 2, dkg.BadShare},
+		"ledger-handover":           honest(handOver(t, 7, false, people(4))),
+		"ledger-honest":             honest(open(t, dkgtest.Params(suite, false, 4, 2))),
+		"ledger-hybrid":             with(open(t, dkgtest.Params(suite, true, 4, 1)), 2, dkgtest.Silent, dkg.AbsentJoin),
+		"ledger-ristretto":          honest(open(t, dkgtest.Params(other, false, 7, 3))),
+		"ledger-bad-share":          with(open(t, dkgtest.Params(other, true, 4, 2)), 3, falseShares(1), dkg.BadShare),
+		"ledger-beacon":             honest(open(t, beacon)),
+		"ledger-import":             honest(imported()),
+		"ledger-import-complaint":   with(imported(), 3, falseComplaint(5), dkg.FalseComplaint),
+		"ledger-import-silent":      with(imported(), 3, dkgtest.Silent, dkg.AbsentJoin),
+		"ledger-refresh":            honest(refreshed(false)),
+		"ledger-refresh-bad-share":  with(refreshed(true), 3, falseShares(1), dkg.BadShare),
+		"ledger-refresh-silent":     with(refreshed(false), 2, dkgtest.Silent, dkg.AbsentJoin),
+		"ledger-reshare":            honest(reshared(false)),
+		"ledger-reshare-bad-share":  with(reshared(true), 3, falseShares(1), dkg.BadShare),
+		"ledger-reshare-silent":     with(reshared(false), 4, dkgtest.Silent, dkg.AbsentJoin),
+		"ledger-reshare-moved":      honest(renew(t, made(t, moved), reshare(seats(1, 2, 3)))),
 	}
 }
 

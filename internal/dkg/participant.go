@@ -289,7 +289,11 @@ func (q *Participant) receive(b *Board, src Source, set Dealers) (*received, err
 		if err != nil {
 			return nil, err
 		}
-		header = func(d int) (*Header, error) { return all.by[d].header(), nil }
+		j.paths = make(map[int][]digest)
+		header = func(d int) (*Header, error) {
+			j.paths[d] = all.by[d].Path
+			return all.by[d].header(), nil
+		}
 		j.chunk = func(d, _ int) ([]byte, error) { return all.by[d].Leaf, nil }
 	}
 	for d := range set.All() {

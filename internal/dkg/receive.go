@@ -19,6 +19,7 @@ type receiveJob struct {
 	receivers Seats
 	set       Dealers
 	headers   map[int]*Header
+	paths     map[int][]digest                        // of participants of an assembly: from V_0 to its result
 	masks     map[int][32]byte                        // this seat's mask key of each dealer
 	chunk     func(dealer, index int) ([]byte, error) // leaves, checked against the dealer's root
 	prior     func(key int) ([]byte, error)           // refresh, reshare: commitments that are replaced
@@ -285,8 +286,11 @@ func (e engine[S, P]) readPoints(j *receiveJob, dealer, key int, v []P, leaf []b
 			return false, nil
 		}
 	}
-	if j.prior == nil || j.params.Mode != ModeReshare {
-		return true, nil // new, or checked when it came
+	if j.params.Mode != ModeReshare {
+		return true, nil
+	}
+	if j.params.FromAssembly() {
+		return j.params.begins(dealer, leaf[:size], j.paths[dealer]), nil
 	}
 	prior, err := j.prior(key)
 	if err != nil {

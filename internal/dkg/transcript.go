@@ -335,7 +335,7 @@ func (x *Transcript) takeDealings(b *Board) (*receiveJob, error) {
 	roster, receivers := b.roster(), x.receivers()
 	shape := x.params.dealing(receivers)
 	bodies := map[int][][]byte{}
-	job := &receiveJob{params: &x.params, roster: roster, receivers: receivers, set: x.qual, headers: map[int]*Header{},
+	job := &receiveJob{params: &x.params, roster: roster, receivers: receivers, set: x.qual, headers: map[int]*Header{}, paths: map[int][]digest{},
 		coins: coins{key: func() *[32]byte { return new([32]byte) }},
 		old:   func([]byte) secret.Bytes { return secret.Bytes{} },
 		chunk: func(dealer, index int) ([]byte, error) { return bodies[dealer][index], nil }}
@@ -397,7 +397,7 @@ func (x *Transcript) takeWhole(job *receiveJob, cid [32]byte, bodies map[int][][
 		if err != nil {
 			return fmt.Errorf("dealing of participant %d: %w", d, err)
 		}
-		job.headers[d], bodies[d] = m.header(), [][]byte{m.Leaf}
+		job.headers[d], job.paths[d], bodies[d] = m.header(), m.Path, [][]byte{m.Leaf}
 	}
 	return nil
 }
@@ -426,7 +426,7 @@ type TranscriptOutcome struct {
 	Mode        string   `json:"mode"`
 	Epoch       uint32   `json:"epoch"` // of the shares
 	Hybrid      bool     `json:"hybrid"`
-	Beacon      bool     `json:"beacon,omitempty"` // its key is a randomness beacon's
+	Beacon      bool     `json:"beacon,omitempty"`   // its key is a randomness beacon's
 	Assembly    string   `json:"assembly,omitempty"` // the ceremony whose participants handed the key over
 	Threshold   int      `json:"threshold"`
 	Seats       int      `json:"seats"`

@@ -32,15 +32,18 @@ func Silent(*Ceremony, int, []dkg.Message) []dkg.Message { return nil }
 type Ceremony struct {
 	Board   *dkg.Board
 	Events  []dkg.Event
-	Refused map[int][]error // messages that the board did not take, by seat
+	Refused map[int][]error // messages that the board did not take, by seat; by -i of participant i
 
 	Acts    map[int]Behaviour // nil or absent: honest
+	People  map[int]Behaviour // the same of participants of an assembly that deal
 	Restart bool              // make every participant anew from its seed before each step
 
 	params       dkg.Params
 	imports      [][]byte
 	old          map[int]map[string][]byte // seat -> public key -> share
 	participants map[int]*dkg.Participant
+	assembly     *Assembly
+	dealers      map[int]*dkg.Dealer
 	blobs        map[[32]byte][]byte
 	now, height  uint64
 }
@@ -59,7 +62,7 @@ func Params(suite dkg.Suite, hybrid bool, n, keys int) dkg.Params {
 // New opens a ceremony. imports are the importer's secret keys.
 func New(p dkg.Params, imports ...[]byte) (*Ceremony, error) {
 	c := &Ceremony{
-		Refused: make(map[int][]error), Acts: make(map[int]Behaviour),
+		Refused: make(map[int][]error), Acts: make(map[int]Behaviour), People: make(map[int]Behaviour), dealers: make(map[int]*dkg.Dealer),
 		params: p, imports: imports, participants: make(map[int]*dkg.Participant),
 		old:   make(map[int]map[string][]byte),
 		blobs: make(map[[32]byte][]byte), now: 1_700_000_000_000,
@@ -178,6 +181,10 @@ func (c *Ceremony) announced(name [32]byte) ([]byte, error) {
 
 // Post puts a message on the ledger in a seat's name.
 func (c *Ceremony) Post(seat int, m dkg.Message) error {
+	return c.post(m, func(m dkg.Message) (*dkg.Board, []dkg.Event, error) { return c.Board.Apply(c.now, seat, m) })
+}
+
+func (c *Ceremony) post(m dkg.Message, apply func(dkg.Message) (*dkg.Board, []dkg.Event, error)) error {
 	raw := m.Encode()
 	parsed, err := dkg.ParseMessage(raw)
 	if err != nil {
@@ -186,7 +193,7 @@ func (c *Ceremony) Post(seat int, m dkg.Message) error {
 	if !bytes.Equal(parsed.Encode(), raw) {
 		return fmt.Errorf("%T changes when it is parsed", m)
 	}
-	next, events, err := c.Board.Apply(c.now, seat, parsed)
+	next, events, err := apply(parsed)
 	if err != nil {
 		return err
 	}
@@ -243,7 +250,8 @@ func (c *Ceremony) Step() (moved bool, err error) {
 			}
 		}
 	}
-	return moved, nil
+	dealt, err := c.stepPeople()
+	return moved || dealt, err
 }
 
 // Run goes on until the ceremony is over. When nobody has anything to say it
@@ -272,11 +280,21 @@ func (c *Ceremony) Run() error {
 // Blamed returns the seats with an attributable fault.
 func (c *Ceremony) Blamed() (seats dkg.Seats) {
 	for _, f := range c.Board.Faults() {
-		if f.Kind.Attributable() {
+		if f.Kind.Attributable() && !(c.assembly != nil && f.Kind.OfDealer()) {
 			seats = seats.With(int(f.Seat))
 		}
 	}
 	return seats
+}
+
+// BlamedPeople returns the participants with an attributable fault.
+func (c *Ceremony) BlamedPeople() (out dkg.Dealers) {
+	for _, f := range c.Board.Faults() {
+		if f.Kind.Attributable() && c.assembly != nil && f.Kind.OfDealer() {
+			out = out.With(int(f.Seat))
+		}
+	}
+	return out
 }
 
 // Has reports whether the board names a seat for a fault.

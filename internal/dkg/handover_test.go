@@ -1,0 +1,491 @@
+package dkg_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/dkgtest"
+	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/wire"
+)
+
+// people are assemblies by their size, at the threshold that they have by
+// default where they are to hand over: n - f.
+func people(n int) *dkgtest.Assembly { return dkgtest.NewAssembly(n, n-(n-1)/3, "ours") }
+
+func handOver(t testing.TB, nodes int, hybrid bool, a *dkgtest.Assembly) *dkgtest.Ceremony {
+	t.Helper()
+	c, err := dkgtest.HandOver(dkgtest.Params(dkg.SuiteG1, hybrid, nodes, 1), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// handedOver finishes a hand-over: all that every ceremony owes, and the key
+// that it began with.
+func handedOver(t *testing.T, c *dkgtest.Ceremony, a *dkgtest.Assembly) {
+	t.Helper()
+	finish(t, c)
+	result, err := dkg.ReadResult(c.Board, c.Source)
+	if err != nil || !bytes.Equal(result.PublicKey(0), a.PublicKey()) {
+		t.Fatalf("the key changed: %v", err)
+	}
+}
+
+func TestHandOver(t *testing.T) {
+	for _, nodes := range []int{4, 7} {
+		for _, of := range []int{4, 7, 64} {
+			for _, hybrid := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d to %d, hybrid=%t", of, nodes, hybrid), func(t *testing.T) {
+					t.Parallel()
+					a := people(of)
+					c := handOver(t, nodes, hybrid, a)
+					handedOver(t, c, a)
+					if len(c.Board.Faults()) != 0 || !c.Board.DepositSafe() || c.Board.Dealers().Len() != of {
+						t.Fatalf("faults %v, holders %s, dealers %s", c.Board.Faults(), c.Board.Holders(), c.Board.Dealers())
+					}
+					if of <= 7 {
+						proves(t, "hand-over", c)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestHandOverOn: what participants handed over goes on as any other key.
+func TestHandOverOn(t *testing.T) {
+	a := people(4)
+	c := handOver(t, 5, false, a)
+	handedOver(t, c, a)
+	next := renew(t, c, reshare(seats(2)))
+	finish(t, next)
+	sameKeys(t, c, next)
+}
+
+// TestHandOverRestart: a dealer made anew from its seed says the same.
+func TestHandOverRestart(t *testing.T) {
+	a := people(4)
+	var said [2][]byte
+	for i := range said {
+		c := handOver(t, 4, true, a)
+		c.Restart = i == 1
+		c.People[2] = forgeDealing(func(ed *dkg.Editor) { ed.AddToShare(0, 3, 1) })
+		for _, p := range []int{1, 2, 3, 4} {
+			act := c.People[p]
+			c.People[p] = func(c *dkgtest.Ceremony, p int, out []dkg.Message) []dkg.Message {
+				if act != nil {
+					out = act(c, p, out)
+				}
+				for _, m := range out {
+					said[i] = append(said[i], m.Encode()...)
+				}
+				return out
+			}
+		}
+		handedOver(t, c, a)
+	}
+	if len(said[0]) < 5000 || !bytes.Equal(said[0], said[1]) {
+		t.Fatalf("a restarted dealer says something else: %d and %d bytes", len(said[0]), len(said[1]))
+	}
+}
+
+func forgeDealing(edit func(*dkg.Editor)) dkgtest.Behaviour {
+	return onDealing(func(c *dkgtest.Ceremony, q *dkg.Dealer, m *dkg.Dealing) {
+		*m = *dkg.ForgeDealing(q, c.Board, c.Source, edit)
+	})
+}
+
+// onDealing changes a participant's dealing; what is not changed back is signed
+// for again only by the change itself.
+func onDealing(change func(c *dkgtest.Ceremony, q *dkg.Dealer, m *dkg.Dealing)) dkgtest.Behaviour {
+	return func(c *dkgtest.Ceremony, i int, out []dkg.Message) []dkg.Message {
+		q, err := c.Dealer(i)
+		if err != nil {
+			panic(err)
+		}
+		for k := range out {
+			again, err := dkg.ParseMessage(out[k].Encode())
+			if m, ok := again.(*dkg.Dealing); ok && err == nil {
+				change(c, q, m)
+				out[k] = m
+			}
+		}
+		return out
+	}
+}
+
+func onAnswer(change func(*dkg.Answer)) dkgtest.Behaviour {
+	return func(_ *dkgtest.Ceremony, _ int, out []dkg.Message) []dkg.Message {
+		for _, m := range out {
+			if a, ok := m.(*dkg.Answer); ok {
+				change(a)
+			}
+		}
+		return out
+	}
+}
+
+// falseDealers are the ways in which a participant deals falsely, and what it
+// is named for.
+var falseDealers = []struct {
+	name   string
+	fault  dkg.FaultKind
+	hybrid bool
+	act    dkgtest.Behaviour
+}{
+	{"false share to one", dkg.BadShare, false, forgeDealing(func(ed *dkg.Editor) { ed.AddToShare(0, 3, 1) })},
+	{"false shares to f+1", dkg.BadShare, false, forgeDealing(func(ed *dkg.Editor) { ed.AddToShare(0, 3, 1); ed.AddToShare(0, 4, 1) })},
+	{"share that is no scalar", dkg.BadShare, false, forgeDealing(func(ed *dkg.Editor) { copy(ed.Leaves[len(ed.Leaves)-32:], slices.Repeat([]byte{0xff}, 32)) })},
+	{"not a point", dkg.BadDealing, false, forgeDealing(func(ed *dkg.Editor) { ed.SetPoint(0, 1, slices.Repeat([]byte{0xff}, 48)) })},
+	{"identity commitment", dkg.BadDealing, false, forgeDealing(func(ed *dkg.Editor) { ed.SetPoint(0, 1, identity(dkg.SuiteG1)) })},
+	{"outside the subgroup", dkg.BadDealing, false, forgeDealing(func(ed *dkg.Editor) { ed.SetPoint(0, 1, dkg.OutsidePoint(dkg.SuiteG1)) })},
+	{"no knowledge of its share", dkg.BadDealing, false, onDealing(func(c *dkgtest.Ceremony, q *dkg.Dealer, m *dkg.Dealing) {
+		m.Knowledge[60] ^= 1
+		dkg.ResignDealing(q, c.Board, m)
+	})},
+	{"garbage encapsulation", dkg.BadAnswer, true, onDealing(func(c *dkgtest.Ceremony, q *dkg.Dealer, m *dkg.Dealing) {
+		m.Encapsulations[7] ^= 1
+		dkg.ResignDealing(q, c.Board, m)
+	})},
+	{"false answer", dkg.BadAnswer, true, both(forgeDealing(func(ed *dkg.Editor) { ed.AddToShare(0, 3, 1) }), onAnswer(func(a *dkg.Answer) { a.Coins[0] ^= 1 }))},
+	{"no answer", dkg.AbsentAnswer, true, both(forgeDealing(func(ed *dkg.Editor) { ed.AddToShare(0, 3, 1) }), omit(is[*dkg.Answer]))},
+}
+
+// TestHandOverFaults: false dealers are named and out, others take their
+// place, and nobody else is named.
+func TestHandOverFaults(t *testing.T) {
+	for _, f := range falseDealers {
+		for _, hybrid := range []bool{false, true} {
+			if f.hybrid && !hybrid {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, hybrid=%t", f.name, hybrid), func(t *testing.T) {
+				t.Parallel()
+				a := people(7)
+				c := handOver(t, 4, hybrid, a)
+				c.People[2], c.People[5] = f.act, f.act // f of them: exactly t are left
+				handedOver(t, c, a)
+				want := dkg.AllSeats(7).Without(seats(2, 5)).Dealers()
+				if f.fault.Attributable() != (c.BlamedPeople() == seats(2, 5).Dealers()) || c.Blamed() != 0 || c.Board.Dealers() != want {
+					t.Errorf("blamed %s and %s, QUAL %s", c.BlamedPeople(), c.Blamed(), c.Board.Dealers())
+				}
+				for _, g := range c.Board.Faults() {
+					if g.Kind != f.fault || g.Seat != 2 && g.Seat != 5 {
+						t.Errorf("%s is named for %s", new(c.Board.Params()).Blames(g), g.Kind)
+					}
+				}
+				if f.fault.OfDealer() != true {
+					t.Errorf("%s is no fault of a dealer", f.fault)
+				}
+			})
+		}
+	}
+	// A third leaves fewer than t.
+	for _, act := range []dkgtest.Behaviour{dkgtest.Silent, falseDealers[0].act, falseDealers[3].act} {
+		a := people(7)
+		c := handOver(t, 4, false, a)
+		c.People[1], c.People[2], c.People[5] = dkgtest.Silent, act, act
+		if err := c.Run(); err != nil || c.Board.Phase() != dkg.PhaseAborted {
+			t.Fatalf("ended %s: %v", c.Board.Phase(), err)
+		}
+		if _, err := c.Shares(1); err == nil {
+			t.Error("a seat got a share of it all the same")
+		}
+	}
+}
+
+// TestHandOverReceivers: what seats do wrong is named as in every ceremony.
+func TestHandOverReceivers(t *testing.T) {
+	for _, s := range scenarios {
+		if s.fault.OfDealer() || s.fault == dkg.BadPossession || s.fault == dkg.AbsentJoin {
+			continue
+		}
+		for _, hybrid := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, hybrid=%t", s.name, hybrid), func(t *testing.T) {
+				t.Parallel()
+				a := people(4)
+				c := handOver(t, 4, hybrid, a)
+				c.Acts[cheat] = s.act(c.Board.Params())
+				handedOver(t, c, a)
+				if !c.Has(cheat, s.fault) || c.BlamedPeople() != "" || c.Board.Dealers().Len() != 4 {
+					t.Errorf("faults %v", c.Board.Faults())
+				}
+				for _, f := range c.Board.Faults() {
+					if f.Seat != cheat {
+						t.Errorf("honest seat %d is named for %s", f.Seat, f.Kind)
+					}
+				}
+			})
+		}
+	}
+	// A complaint brings the accused's dealing, not another's or one of elsewhere.
+	for name, change := range map[string]func(c *dkgtest.Ceremony, a *dkg.Complaint){
+		"another's dealing": func(c *dkgtest.Ceremony, a *dkg.Complaint) { a.Dealer = 2 },
+		"its chunk alone":   func(c *dkgtest.Ceremony, a *dkg.Complaint) { a.Leaf = a.Leaf[len(a.Leaf)/2:] },
+		"no path":           func(c *dkgtest.Ceremony, a *dkg.Complaint) { a.Path = nil },
+	} {
+		a := people(4)
+		c := handOver(t, 4, false, a)
+		c.People[1] = falseDealers[0].act // so that the complaint would hold
+		c.Acts[3] = alter(func(c *dkgtest.Ceremony, _ *dkg.Participant, m *dkg.Verdict) {
+			for i := range m.Complaints {
+				change(c, &m.Complaints[i])
+			}
+		})
+		if err := c.Run(); err != nil || !c.Has(3, dkg.FalseComplaint) || c.BlamedPeople() != "" {
+			t.Errorf("%s: %v, faults %v", name, err, c.Board.Faults())
+		}
+	}
+}
+
+// TestHandOverRefused: what is no share of the key, or not for the dealer to
+// say, takes no room.
+func TestHandOverRefused(t *testing.T) {
+	a, other := people(7), dkgtest.NewAssembly(7, 5, "theirs")
+	c, elsewhere := handOver(t, 4, true, a), handOver(t, 4, true, other)
+	dealing := func(c *dkgtest.Ceremony, i int) *dkg.Dealing {
+		until(t, c, dkg.PhaseDeal)
+		q, err := c.Dealer(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := q.Next(c.Board, c.Source)
+		if err != nil || len(out) != 1 {
+			t.Fatal(out, err)
+		}
+		return out[0].(*dkg.Dealing)
+	}
+	for i := range 8 {
+		c.People[i], elsewhere.People[i] = dkgtest.Silent, dkgtest.Silent
+	}
+	c.Acts[4] = dkgtest.Silent // seat 4 does not join, nothing is for it
+	for c.Board.Phase() == dkg.PhaseJoin {
+		if _, err := c.Step(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Tick(c.Board.Deadline()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q, _ := c.Dealer(2)
+	good := dealing(c, 2)
+	strangers := dealing(elsewhere, 2)
+	sign := func(m *dkg.Dealing) { dkg.ResignDealing(q, c.Board, m) }
+	for name, try := range map[string]struct {
+		from int
+		want error
+		edit func(m *dkg.Dealing)
+	}{
+		"another's":                {3, dkg.ErrSender, func(m *dkg.Dealing) {}},
+		"another's, renumbered":    {3, dkg.ErrConstant, func(m *dkg.Dealing) { m.Dealer = 3; sign(m) }},
+		"participant 0":            {0, nil, func(m *dkg.Dealing) { m.Dealer = 0 }},
+		"participant n+1":          {8, nil, func(m *dkg.Dealing) { m.Dealer = 8 }},
+		"nobody":                   {-1, nil, func(m *dkg.Dealing) {}},
+		"wrong V_0":                {2, dkg.ErrConstant, func(m *dkg.Dealing) { copy(m.Leaf, m.Leaf[48:96]); sign(m) }},
+		"the key itself as V_0":    {2, dkg.ErrConstant, func(m *dkg.Dealing) { copy(m.Leaf, a.PublicKey()); sign(m) }},
+		"another assembly's":       {2, dkg.ErrConstant, func(m *dkg.Dealing) { copy(m.Leaf, strangers.Leaf[:48]); m.Path = strangers.Path; sign(m) }},
+		"another assembly's path":  {2, dkg.ErrConstant, func(m *dkg.Dealing) { m.Path = strangers.Path }},
+		"a path too long":          {2, dkg.ErrConstant, func(m *dkg.Dealing) { m.Path = append(slices.Clone(m.Path), wire.Digest{}) }},
+		"no path":                  {2, dkg.ErrConstant, func(m *dkg.Dealing) { m.Path = nil }},
+		"no proof of rho":          {2, dkg.ErrRho, func(m *dkg.Dealing) { m.Rho = kem.Proof{} }},
+		"another's R":              {2, dkg.ErrRho, func(m *dkg.Dealing) { m.R = dealing(c, 3).R }},
+		"another's R and proof":    {2, dkg.ErrRho, func(m *dkg.Dealing) { m.R, m.Rho = dealing(c, 3).R, dealing(c, 3).Rho }},
+		"altered ciphertext":       {2, dkg.ErrRho, func(m *dkg.Dealing) { m.Leaf[len(m.Leaf)-1] ^= 1 }},
+		"altered encapsulation":    {2, dkg.ErrRho, func(m *dkg.Dealing) { m.Encapsulations[0] ^= 1 }},
+		"a ciphertext more":        {2, dkg.ErrShape, func(m *dkg.Dealing) { m.Leaf = append(m.Leaf, make([]byte, 32)...); sign(m) }},
+		"a point more":             {2, dkg.ErrShape, func(m *dkg.Dealing) { m.Leaf = append(m.Leaf, m.Leaf[:48]...); sign(m) }},
+		"no encapsulations":        {2, dkg.ErrShape, func(m *dkg.Dealing) { m.Encapsulations = nil; sign(m) }},
+		"no knowledge":             {2, dkg.ErrShape, func(m *dkg.Dealing) { m.Knowledge = nil; sign(m) }},
+		"of another ceremony":      {2, dkg.ErrCeremony, func(m *dkg.Dealing) { m.CID[0] ^= 1 }},
+		"signed for another epoch": {2, dkg.ErrRho, func(m *dkg.Dealing) { m.Rho = strangers.Rho }},
+	} {
+		again, err := dkg.ParseMessage(good.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := again.(*dkg.Dealing)
+		try.edit(m)
+		before := c.Board.Encode()
+		if err := c.PostDealer(try.from, m); err == nil || try.want != nil && !errors.Is(err, try.want) {
+			t.Errorf("%s: %v, want %v", name, err, try.want)
+		}
+		if !bytes.Equal(before, c.Board.Encode()) {
+			t.Errorf("%s: it left a trace", name)
+		}
+	}
+	if err := c.PostDealer(2, good); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PostDealer(2, good); !errors.Is(err, dkg.ErrDuplicate) {
+		t.Errorf("dealt twice: %v", err)
+	}
+	other2 := dkg.ForgeDealing(q, c.Board, c.Source, func(ed *dkg.Editor) { ed.AddToShare(0, 1, 1) })
+	if err := c.PostDealer(2, other2); !errors.Is(err, dkg.ErrDuplicate) {
+		t.Errorf("dealt otherwise, again: %v", err)
+	}
+	// Seats do not deal and do not answer, participants do nothing else.
+	p1, _ := c.Participant(1)
+	if err := c.Post(2, good); err == nil {
+		t.Error("a seat dealt")
+	}
+	if err := c.Post(2, &dkg.Answer{CID: c.Board.ID(), Recipient: 1, HybridKey: make([]byte, kem.HybridKeySize)}); !errors.Is(err, dkg.ErrSender) {
+		t.Errorf("a seat answered: %v", err)
+	}
+	if err := c.PostDealer(3, p1.Join()); !errors.Is(err, dkg.ErrSender) {
+		t.Errorf("a participant joined: %v", err)
+	}
+	if err := open(t, dkgtest.Params(dkg.SuiteG1, true, 4, 1)).PostDealer(2, good); err == nil {
+		t.Error("a keygen took it")
+	}
+	// One that holds nothing, or something else, does not deal.
+	lost := *a
+	lost.Shares = slices.Clone(a.Shares)
+	lost.Shares[2] = other.Shares[2]
+	d := handOver(t, 4, false, &lost)
+	until(t, d, dkg.PhaseDeal)
+	wrong, _ := d.Dealer(3)
+	if out, err := wrong.Next(d.Board, d.Source); err == nil {
+		t.Errorf("dealt %d messages from another share", len(out))
+	}
+}
+
+// TestHandOverBlindBoard: a ledger that looks at nothing takes a stranger's
+// constant; the receivers find it, and the key is what it was.
+func TestHandOverBlindBoard(t *testing.T) {
+	a := people(4)
+	c := handOver(t, 4, false, a)
+	c.People[1] = dkgtest.Silent
+	until(t, c, dkg.PhaseDeal)
+	q, err := c.Dealer(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	false1 := dkg.ForgeDealing(q, c.Board, c.Source, func(ed *dkg.Editor) { ed.SetPoint(0, 0, dkgtest.PublicKey(dkg.SuiteG1, scalar(dkg.SuiteG1, 9))) })
+	if err := c.PostDealer(1, false1); !errors.Is(err, dkg.ErrConstant) {
+		t.Fatalf("a board that looks: %v", err)
+	}
+	if err := c.Force(false1, func() (*dkg.Board, []dkg.Event) { return dkg.Force(c.Board, false1) }); err != nil {
+		t.Fatal(err)
+	}
+	handedOver(t, c, a)
+	if c.BlamedPeople() != seats(1).Dealers() {
+		t.Fatalf("faults %v", c.Board.Faults())
+	}
+}
+
+// TestHandOverManyFalse: dealings that are false to one seat are more than one
+// verdict holds; it complains of the rest when the first are out.
+func TestHandOverManyFalse(t *testing.T) {
+	const n = 720
+	a := people(n)
+	c := handOver(t, 4, false, a)
+	var want dkg.Dealers
+	for i := 1; i <= (n-1)/3; i++ {
+		c.People[3*i] = falseDealers[0].act
+		want = want.With(3 * i)
+	}
+	handedOver(t, c, a)
+	rounds := uint8(0)
+	for _, f := range c.Board.Faults() {
+		rounds = max(rounds, f.Round)
+	}
+	if c.BlamedPeople() != want || c.Blamed() != 0 || rounds < 2 {
+		t.Fatalf("blamed %s in %d rounds, seats %s", c.BlamedPeople(), rounds, c.Blamed())
+	}
+}
+
+// TestRandomHandOver lets participants and up to f seats do what they like.
+func TestRandomHandOver(t *testing.T) {
+	bases := map[int]*dkgtest.Assembly{}
+	for n := 4; n <= 8; n++ {
+		bases[n] = people(n)
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		n, hybrid := rapid.IntRange(4, 8).Draw(r, "n"), rapid.Bool().Draw(r, "hybrid")
+		a := bases[n]
+		c, err := dkgtest.HandOver(dkgtest.Params(dkg.SuiteG1, hybrid, 4, 1), a)
+		if err != nil {
+			r.Fatal(err)
+		}
+		var silent, false1 dkg.Dealers
+		for i := 1; i <= n; i++ {
+			switch kind := rapid.IntRange(-6, len(falseDealers)).Draw(r, fmt.Sprint("participant ", i)); {
+			case kind == len(falseDealers) && i != 1 && i != 3: // seats complain of these
+				c.People[i], silent = dkgtest.Silent, silent.With(i)
+			case kind >= 0 && kind < len(falseDealers) && (hybrid || !falseDealers[kind].hybrid):
+				c.People[i], false1 = falseDealers[kind].act, false1.With(i)
+			}
+		}
+		liar := rapid.IntRange(0, 1).Draw(r, "liar") == 1
+		if liar {
+			fitting := slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return s.fault.OfDealer() || s.fault == dkg.AbsentJoin })
+			c.Acts[2] = rapid.SampledFrom(fitting).Draw(r, "seat").act(c.Board.Params())
+		}
+		if err := c.Run(); err != nil {
+			r.Fatal(err)
+		}
+		good := dkg.AllSeats(n).Dealers().Without(silent).Without(false1)
+		if done := c.Board.Phase() == dkg.PhaseDone; good.Len() >= a.T && !done || false1 != "" && c.BlamedPeople().Without(false1) != "" || c.Blamed().Without(seats(2)) != 0 {
+			r.Fatalf("%d good of %d, want %d: ended %s, faults %v", good.Len(), n, a.T, c.Board.Phase(), c.Board.Faults())
+		} else if !done {
+			return
+		}
+		// Who weighs is good (two errors can cancel), and the key is the one that was.
+		if false1.Len() == 1 && c.Board.Dealers().First(a.T).Without(good) != "" {
+			r.Fatalf("QUAL %s, good %s", c.Board.Dealers(), good)
+		}
+		some := map[int][]byte{}
+		for i := range c.Board.Holders().First(3).All() {
+			shares, err := c.Shares(i)
+			if err != nil {
+				r.Fatal(err)
+			}
+			some[i] = shares[0]
+		}
+		if !bytes.Equal(dkgtest.PublicKey(dkg.SuiteG1, dkgtest.Reconstruct(dkg.SuiteG1, some)), a.PublicKey()) {
+			r.Fatal("t shares do not make the key")
+		}
+		if x, err := dkg.ReadTranscript(c.Board, c.Source); err != nil {
+			r.Fatal(err)
+		} else if _, err := dkg.VerifyTranscript(x.Archive()); err != nil {
+			r.Fatal(err)
+		}
+	})
+}
+
+func TestHandOverParams(t *testing.T) {
+	p := handOver(t, 4, false, people(4)).Board.Params()
+	if again, err := dkg.ParseParams(p.Encode()); err != nil || again != p || p.Rule() != "ceremony.handover" {
+		t.Fatal(again, err, p.Rule())
+	}
+	for name, edit := range map[string]func(*dkg.Params){
+		"refresh":                func(p *dkg.Params) { p.Mode = dkg.ModeRefresh },
+		"keygen":                 func(p *dkg.Params) { p.Mode = dkg.ModeKeygen },
+		"another curve":          func(p *dkg.Params) { p.Suite = dkg.SuiteRistretto },
+		"two keys":               func(p *dkg.Params) { p.Keys = 2 },
+		"a beacon's key":         func(p *dkg.Params) { p.Use = 1 },
+		"seats that deal":        func(p *dkg.Params) { p.Old.Dealers = seats(1) },
+		"a later epoch":          func(p *dkg.Params) { p.Epoch, p.Old.Epoch = 2, 1 },
+		"no participants":        func(p *dkg.Params) { p.Old.N = 0 },
+		"three":                  func(p *dkg.Params) { p.Old.N, p.Old.T = 3, 2 },
+		"4097":                   func(p *dkg.Params) { p.Old.N, p.Old.T = wire.MaxParticipants+1, 2732 },
+		"an unsafe threshold":    func(p *dkg.Params) { p.Old.T = 2 },
+		"all of them":            func(p *dkg.Params) { p.Old.T = 4 },
+		"no result":              func(p *dkg.Params) { p.Expected = [32]byte{} },
+		"seats, and their count": func(p *dkg.Params) { p.Old = dkg.Old{T: 3, N: 4, Dealers: dkg.AllSeats(4)} },
+	} {
+		q := p
+		edit(&q)
+		if q.Check() == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
