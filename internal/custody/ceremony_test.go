@@ -16,6 +16,7 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/dkgtest"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/keystore"
 	"github.com/quorate/quorate/internal/proof"
@@ -35,6 +36,8 @@ type stage struct {
 	time    uint64
 	certs   [][]byte // one of each state so far
 	paths   []proof.Path
+	// people deal where an assembly hands its key over.
+	people *dkgtest.Ceremony
 	// handover is what the ledger says when it commits a reshare.
 	handover action.Handover
 }
@@ -69,6 +72,9 @@ func (s *stage) set(board *dkg.Board) {
 	s.ledger.Set(ns.Ceremony(id[:]), board.Encode())
 	p := board.Params()
 	a := action.Action{Rule: p.Rule(), Ceremony: action.Ceremony{Params: p.Encode()}}
+	if p.FromAssembly() {
+		a.PublicKey = s.handed
+	}
 	g := action.Grant{Request: action.Request{Action: a.Encode(), By: "node/node0"}}
 	s.ledger.Set(ns.Grant(id[:]), g.Encode())
 	if s.paths = append(s.paths[:0], ns.Ceremony(id[:]), ns.Grant(id[:])); board.Phase() == dkg.PhaseDone && p.Mode == dkg.ModeReshare {

@@ -25,12 +25,17 @@ import (
 // this seat. A key without a record is one that this process never held: were
 // no floor set for it, it must not sign what can be slashed. One that was
 // deleted stays so: only whoever handed it over, and has no share of the old
-// epoch, signs with it again.
-func (p *Process) succeedOthers(keys [][]byte, old uint32, handover action.Handover) error {
+// epoch, signs with it again. An assembly's key has signed no duty: nobody asked
+// for one, and its participants' shares sign under tags of our own only.
+func (p *Process) succeedOthers(keys [][]byte, params dkg.Params, handover action.Handover) error {
+	unknown := slashing.HistoryRefuse
+	if params.FromAssembly() {
+		unknown = slashing.HistoryNone
+	}
 	floored := handover.Floored>>p.seat.Index&1 == 1
 	return each(keys, func(key slashing.Key) error {
 		s, _ := p.record.Status(key)
-		_, held := p.shares.at(key, old, action.UseDuties)
+		_, held := p.shares.at(key, params.Old.Epoch, action.UseDuties)
 		switch {
 		case floored && s.Stopped && held:
 			return p.record.Raise(key, slashing.Floor(handover.Floor))
@@ -39,7 +44,7 @@ func (p *Process) succeedOthers(keys [][]byte, old uint32, handover action.Hando
 		case s.Registered:
 			return nil // stopped or not: a new share changes neither
 		}
-		return p.record.Register(key, slashing.History{Mode: slashing.HistoryRefuse})
+		return p.record.Register(key, slashing.History{Mode: unknown})
 	})
 }
 

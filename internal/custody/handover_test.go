@@ -3,11 +3,14 @@ package custody
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/dkgtest"
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/seal"
@@ -92,6 +95,124 @@ func TestHandOver(t *testing.T) {
 		}
 	}
 	w.combined(ps[1:], key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}})
+}
+
+// fromPeople opens a hand-over of a key by participants.
+func (w *world) fromPeople(a *dkgtest.Assembly) *stage {
+	w.t.Helper()
+	people, err := dkgtest.HandOver(w.params(dkg.ModeReshare, 1), a)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.handed = a.PublicKey()
+	s := w.openStage(people.Board.Params())
+	s.people = people
+	return s
+}
+
+// deal lets participants say what they have to.
+func (s *stage) deal(participants ...int) {
+	s.t.Helper()
+	for _, i := range participants {
+		q, err := s.people.Dealer(i)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out, err := q.Next(s.board, s.source)
+		if err != nil {
+			s.t.Fatalf("participant %d: %v", i, err)
+		}
+		for _, m := range out {
+			next, events, err := s.board.ApplyDealer(s.time, i, m)
+			if err != nil {
+				s.t.Fatalf("participant %d: %v", i, err)
+			}
+			for _, e := range events {
+				if e.Kind == dkg.EventStore {
+					s.blobs[e.Name] = m.Encode()
+				}
+			}
+			s.set(next)
+		}
+	}
+}
+
+// TestHandOverByParticipants takes a key from seven participants, of whom two
+// stay away, to four nodes. They sign with it at once: nobody could have
+// before. What they sign they remember. A node that restarts with every step
+// says the same.
+func TestHandOverByParticipants(t *testing.T) {
+	for name, restart := range map[string]bool{"at once": false, "with restarts": true} {
+		t.Run(name, func(t *testing.T) { handOverByParticipants(t, restart) })
+	}
+}
+
+func handOverByParticipants(t *testing.T, restart bool) {
+	w := newWorld(t, 4, nil)
+	ps := w.startAll()
+	a := dkgtest.NewAssembly(7, 5, "people")
+	s := w.fromPeople(a)
+	s.goOn(func(i int, cert []byte) StepResult {
+		if s.board.Phase() == dkg.PhaseDeal && i == 0 {
+			s.deal(1, 3, 4, 6, 7)
+			cert = s.cert()
+		}
+		first := s.plain(ps)(i, cert)
+		if !restart {
+			return first
+		}
+		ps[i] = w.restart(ps[i])
+		second := s.plain(ps)(i, s.cert())
+		if len(first.Active) == 0 && !slices.EqualFunc(messages(first), messages(second), bytes.Equal) {
+			t.Errorf("seat %d says two things in %s", i+1, s.board.Phase())
+		}
+		return second
+	})
+	if s.board.Phase() != dkg.PhaseDone || len(s.board.Faults()) != 0 || !s.board.DepositSafe() {
+		t.Fatalf("ended %s: %v, holders %s", s.board.Phase(), s.board.Faults(), s.board.Holders())
+	}
+	key := [48]byte(a.PublicKey())
+	w.shares = 1
+	w.combined(ps, key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}})
+	for i, p := range ps {
+		if got := kinds(p); got[seal.KindShare] != 1 || len(got) != 1 {
+			t.Errorf("seat %d keeps %v", i+1, got)
+		}
+	}
+	if restart {
+		return // a holder that has just come back signs no blocks yet
+	}
+	slot := w.epoch()*32 + 1
+	w.combined(ps, key, w.block(slot, 1))
+	if r := s.plain(ps)(0, s.cert()); len(r.Posts) != 0 { // the last state once more
+		t.Errorf("it goes on: %+v", r)
+	}
+	for i, p := range ps {
+		_, err := w.sign(p, key, w.block(slot, 2), nil)
+		refused(t, fmt.Sprintf("seat %d, another block of the slot", i+1), err, rpc.CodeSlashable)
+	}
+
+	// An abort leaves nothing behind, and the people have what they had.
+	b := dkgtest.NewAssembly(4, 3, "others")
+	s = w.fromPeople(b)
+	s.goOn(func(i int, cert []byte) StepResult {
+		if s.board.Phase() == dkg.PhaseDeal && i == 0 {
+			s.deal(2, 4)
+			cert = s.cert()
+		}
+		return s.plain(ps)(i, cert)
+	})
+	if s.board.Phase() != dkg.PhaseAborted {
+		t.Fatalf("ended %s", s.board.Phase())
+	}
+	for i, p := range ps {
+		if got := kinds(p); got[seal.KindShare] != 1 || len(got) != 1 {
+			t.Errorf("seat %d keeps %v", i+1, got)
+		}
+		if s, known := p.record.Status(slashing.Key(b.PublicKey())); known {
+			t.Errorf("seat %d has a record of a key that never came: %+v", i+1, s)
+		}
+	}
 }
 
 // keygen makes a key that seats share, some of those of the roster.

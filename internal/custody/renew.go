@@ -104,7 +104,7 @@ func (p *Process) commit(board *dkg.Board, handover action.Handover) ([][]byte, 
 		p.life.inherit(keys)
 	}
 	if recorded(board.Params()) {
-		if err := p.succeedOthers(fresh, board.Params().Old.Epoch, handover); err != nil {
+		if err := p.succeedOthers(fresh, board.Params(), handover); err != nil {
 			return nil, fmt.Errorf("hand over %d keys: %w", len(fresh), err)
 		}
 	}

@@ -34,6 +34,7 @@ import (
 // processes believe what they believe of the real one. The test plays all
 // nodes, in an intruder's hands or not.
 type world struct {
+	handed  []byte // key that an assembly hands over
 	t       testing.TB
 	dir     string
 	doc     []byte

@@ -51,6 +51,25 @@ func (s seats) list() (out []int) {
 	return out
 }
 
+// mostPeople is how many participants of an assembly can deal.
+const mostPeople = 4096
+
+// dealers reads a set of numbers from 1 to most: bit i%8 of byte i/8 for i,
+// without zeros at the end.
+func (r *reader) dealers(most int) (out []int) {
+	raw := r.string(mostPeople/8 + 1)
+	for i := range 8 * len(raw) {
+		if raw[i/8]>>(i%8)&1 == 1 {
+			out = append(out, i)
+		}
+	}
+	if n := len(out); n > 0 && (out[0] == 0 || out[n-1] > most) || len(raw) > 0 && raw[len(raw)-1] == 0 {
+		r.fail(errors.New("dealers that may not be there"))
+		return nil
+	}
+	return out
+}
+
 // ledger is a ceremony on a ledger, as a transcript tells it.
 type ledger struct {
 	raw               []byte // the parameters
@@ -62,13 +81,15 @@ type ledger struct {
 	importer, epoch   int
 	oldT              int
 	oldDealers        seats
+	assembly          digest // whose participants deal, oldN of them; zeros where seats do
+	oldN              int
 	points            []byte // t of each key
 	polynomials       []element
 	holders           seats
 	attestations      [][]byte
 }
 
-const ledgerParamsSize = 5 + 3*4 + 3*32 + 1 + 32 + 1 + 4 + 4 + 6*4
+const ledgerParamsSize = 5 + 3*4 + 3*32 + 1 + 32 + 2 + 4 + 4 + 32 + 2 + 6*4
 
 func readLedger(r *reader) (*ledger, error) {
 	l := &ledger{raw: r.take(ledgerParamsSize)}
@@ -95,8 +116,9 @@ func (l *ledger) params(f *reader) error {
 	l.cluster = f.digest()
 	f.digest() // document
 	l.importer, l.expected = f.number(1), f.digest()
-	l.oldT, l.oldDealers = f.number(1), seats(f.number(4))
+	l.oldT, l.oldDealers = f.number(2), seats(f.number(4))
 	oldEpoch := f.number(4)
+	l.assembly, l.oldN = f.digest(), f.number(2)
 	timeless := false
 	for range 6 {
 		timeless = f.number(4) == 0 || timeless
@@ -109,7 +131,7 @@ func (l *ledger) params(f *reader) error {
 	case suite == 2:
 		l.group = ristretto{}
 	}
-	replaces := l.oldT != 0 || l.oldDealers != 0 || oldEpoch != 0
+	replaces := l.oldT != 0 || l.oldDealers != 0 || oldEpoch != 0 || l.people() || l.oldN != 0
 	renews := l.mode == refresh || l.mode == reshare
 	switch {
 	case l.mode < keygen || l.mode > reshare || l.group == nil:
@@ -124,13 +146,20 @@ func (l *ledger) params(f *reader) error {
 		return errors.New("a ceremony on existing keys, and no other, names them")
 	case l.mode == keygen && l.epoch != 0, !renews && replaces, renews && l.epoch != oldEpoch+1:
 		return errors.New("a wrong epoch, or a sharing to replace that is none")
-	case renews && (l.oldT < 1 || !l.oldDealers.within(seatsTo(l.n)) || l.oldDealers.len() < l.oldT):
+	case l.people() && (l.mode != reshare || suite != 1 || l.keys != 1 || l.beacon || oldEpoch != 0 || l.oldDealers != 0 || l.oldN < 4 || l.oldN > mostPeople):
+		return errors.New("an assembly hands over its one key, by a reshare in which no seat deals")
+	case l.people():
+		return errors.Join(safe(l.oldT, l.oldN), safe(l.t, l.members().len()))
+	case renews && (l.oldN != 0 || l.oldT < 1 || !l.oldDealers.within(seatsTo(l.n)) || l.oldDealers.len() < l.oldT):
 		return errors.New("more shares than old dealers have")
 	case l.mode == refresh && (l.oldDealers != l.members() || l.oldT != l.t):
 		return errors.New("a refresh changes neither holders nor threshold")
 	}
 	return safe(l.t, l.members().len())
 }
+
+// people tells whether participants of an assembly deal.
+func (l *ledger) people() bool { return l.assembly != digest{} }
 
 func (l *ledger) members() seats { return seatsTo(l.n) &^ l.without }
 func (l *ledger) faults() int    { return (l.members().len() - 1) / 3 }
@@ -141,6 +170,9 @@ func (l *ledger) outcome() *Outcome {
 	o := &Outcome{Ceremony: hex.EncodeToString(cid[:]), Cluster: hex.EncodeToString(l.cluster[:]),
 		Mode: [...]string{"", "keygen", "import", "refresh", "reshare"}[l.mode], Epoch: l.epoch, Hybrid: l.hybrid, Beacon: l.beacon, Participants: l.n,
 		Threshold: l.t, Phase: "done", Confirmed: l.holders.len(), DepositSafe: l.holders.len() >= l.t+l.faults()}
+	if l.people() {
+		o.Assembly = hex.EncodeToString(l.assembly[:])
+	}
 	for leaf := range slices.Chunk(l.points, l.t*size) {
 		o.PublicKeys = append(o.PublicKeys, text(leaf[:size]))
 	}

@@ -43,12 +43,18 @@ func replayLedger(r *reader) (*Outcome, error) {
 	block := r.digest()
 	dealers, least := l.dealers()
 	joined := r.seats(l.members() | dealers)
-	qual := r.seats(joined & dealers)
+	most, may := l.oldN, func(i int) bool { return true }
+	if !l.people() {
+		most, may = l.n, (joined & dealers).has
+	}
+	qual := r.dealers(most)
 	receivers := joined & l.members()
 	switch {
 	case r.err != nil:
 		return nil, r.err
-	case qual.len() < least || l.mode == reshare && qual.len() > least:
+	case slices.ContainsFunc(qual, func(i int) bool { return !may(i) }):
+		return nil, errors.New("a dealer that may not deal, or did not join")
+	case len(qual) < least || l.mode == reshare && len(qual) > least:
 		return nil, errors.New("too few dealers, or one that weighs nothing")
 	case (l.mode == keygen) == (block == digest{}):
 		return nil, errors.New("a shift where there is none, or none where there is one")
@@ -77,13 +83,16 @@ func replayLedger(r *reader) (*Outcome, error) {
 	}
 	d.roster = h(ledgerPrefix+"/roster", append([][]byte{cid[:]}, parts...)...)
 	names := [][]byte{d.roster[:]}
-	for _, i := range qual.list() {
-		header := r.string(mostMessage)
-		if err := d.read(r, header, i); err != nil {
-			return nil, fmt.Errorf("dealing of seat %d: %w", i, err)
+	for _, i := range qual {
+		header, take := r.string(mostMessage), d.read
+		if l.people() {
+			take = d.readWhole
+		}
+		if err := take(r, header, i); err != nil {
+			return nil, fmt.Errorf("dealing of %d: %w", i, err)
 		}
 		of := h(ledgerPrefix+"/blob", header)
-		names = append(names, []byte{byte(i)}, of[:])
+		names = append(names, u16(i), of[:])
 	}
 	if err := r.end(); err != nil {
 		return nil, err
@@ -96,7 +105,7 @@ func (l *ledger) dealers() (who seats, least int) {
 	switch l.mode {
 	case imported:
 		return seats(1) << l.importer, 1
-	case reshare:
+	case reshare: // participants of an assembly are no seats
 		return l.oldDealers, l.oldT
 	}
 	return l.members(), l.t
@@ -105,7 +114,7 @@ func (l *ledger) dealers() (who seats, least int) {
 // before reads what a refresh or a reshare began with: of each key the first
 // old t values of its polynomial, under the root that the parameters name.
 func (l *ledger) before(r *reader) (polynomials [][]element, err error) {
-	if l.mode != refresh && l.mode != reshare {
+	if l.mode != refresh && l.mode != reshare || l.people() {
 		return nil, nil
 	}
 	leaf := l.oldT * l.group.size()
@@ -146,50 +155,100 @@ func (l *ledger) join(raw []byte, cid digest, seat int) (key []byte, letters dig
 // dealings sums up those of QUAL.
 type dealings struct {
 	*ledger
-	receivers, qual seats
-	before          [][]element // of each key
-	roster          digest
-	sums            []element // t of each key
+	receivers seats
+	qual      []int
+	before    [][]element // of each key
+	roster    digest
+	sums      []element // t of each key
+	product   *big.Int  // of all numbers in QUAL, once it is known
 }
 
 // read takes a dealer's header and its chunks.
-func (d *dealings) read(r *reader, header []byte, dealer int) error {
+func (d *dealings) read(r *reader, raw []byte, dealer int) error {
 	cid, size := d.cid(), d.group.size()
-	f := message(header, 2, cid)
-	key, rho, knowledge := f.take(32), f.take(64), f.string(size+32)
-	top, letters := f.digest(), f.string(mostNodes*letterSize)
+	f := message(raw, 2, cid)
+	x := ledgerHeader{r: f.take(32), rho: f.take(64), knowledge: f.string(size + 32), root: f.digest(), letters: f.string(mostNodes * letterSize)}
 	if err := f.end(); err != nil {
 		return err
 	}
-	want, proof := 0, size+32
-	if d.hybrid {
-		want = d.receivers.len() * letterSize
+	if err := d.opens(&x, cid, dealer); err != nil {
+		return err
 	}
-	if d.mode == refresh {
-		proof = 0 // everybody knows its constants
-	}
-	if len(knowledge) != proof || len(letters) != want {
-		return errShort
-	}
-	if !knows(key, rho, ledgerPrefix+"/pok-rho", cid[:], d.roster[:], []byte{byte(dealer)}, knowledge, top[:], letters) {
-		return errors.New("the proof of rho is false")
-	}
-	constants, encoded, err := d.chunks(r, cid, top, dealer)
+	constants, encoded, err := d.chunks(r, cid, x.root, dealer)
 	if err != nil {
 		return err
 	}
 	if d.mode == imported && h(ledgerPrefix+"/expected", encoded) != d.expected {
 		return errors.New("other keys than were to be imported")
 	}
+	return d.proves(&x, dealer, constants)
+}
+
+// readWhole takes what a participant of an assembly dealt in one message: its
+// root is over the one leaf, and a path shows that the constant is its Y.
+func (d *dealings) readWhole(_ *reader, raw []byte, dealer int) error {
+	cid, size := d.cid(), d.group.size()
+	f := message(raw, 8, cid)
+	who := f.number(2)
+	x := ledgerHeader{r: f.take(32), rho: f.take(64), knowledge: f.string(size + 32), letters: f.string(mostNodes * letterSize)}
+	path, leaf := f.path(), f.string(mostChunk)
+	if err := f.end(); err != nil {
+		return err
+	}
+	if who != dealer || len(leaf) != d.t*size+32*d.receivers.len() {
+		return errShort
+	}
+	if !leads(leafHash(leaf[:size]), dealer, d.oldN+1, path, d.expected) {
+		return errors.New("it does not begin with this participant's share of the assembly's key")
+	}
+	x.root = leafHash(leaf)
+	if err := d.opens(&x, cid, dealer); err != nil {
+		return err
+	}
+	v, ok := d.elements(leaf, d.t)
+	if !ok || slices.ContainsFunc(v, element.identity) {
+		return errors.New("not points, or one that gives a share away")
+	}
+	d.add(0, d.weighed(v, dealer))
+	return d.proves(&x, dealer, v[:1])
+}
+
+// ledgerHeader is what stands in a header.
+type ledgerHeader struct {
+	r, rho, knowledge, letters []byte
+	root                       digest
+}
+
+// opens checks a header's sizes, and its proof of rho.
+func (d *dealings) opens(x *ledgerHeader, cid digest, dealer int) error {
+	want, proof := 0, d.group.size()+32
+	if d.hybrid {
+		want = d.receivers.len() * letterSize
+	}
+	if d.mode == refresh {
+		proof = 0 // everybody knows its constants
+	}
+	if len(x.knowledge) != proof || len(x.letters) != want {
+		return errShort
+	}
+	if !knows(x.r, x.rho, ledgerPrefix+"/pok-rho", cid[:], d.roster[:], u16(dealer), x.knowledge, x.root[:], x.letters) {
+		return errors.New("the proof of rho is false")
+	}
+	return nil
+}
+
+// proves checks the proof of the constants.
+func (d *dealings) proves(x *ledgerHeader, dealer int, constants []element) error {
 	if d.mode == refresh {
 		return nil
 	}
-	a, ok1 := d.group.element(knowledge[:size])
-	z, ok2 := d.group.scalar(knowledge[size:])
+	size := d.group.size()
+	a, ok1 := d.group.element(x.knowledge[:size])
+	z, ok2 := d.group.scalar(x.knowledge[size:])
 	if !ok1 || !ok2 {
 		return errShort
 	}
-	c := d.group.reduce(wide(ledgerPrefix+"/pok-secret", d.roster[:], []byte{byte(dealer)}, top[:], knowledge[:size]))
+	c := d.group.reduce(wide(ledgerPrefix+"/pok-secret", d.roster[:], u16(dealer), x.root[:], x.knowledge[:size]))
 	powers, power := make([]*big.Int, d.keys), big.NewInt(1)
 	for k := range powers {
 		power = new(big.Int).Mul(power, c)
@@ -249,21 +308,33 @@ func (d *dealings) weighed(v []element, dealer int) []element {
 	if d.mode != reshare {
 		return v
 	}
-	order := d.group.order()
-	over, under := big.NewInt(1), big.NewInt(1)
-	for _, j := range d.qual.list() {
-		if j != dealer {
-			over.Mul(over, big.NewInt(int64(j)))
-			under.Mul(under, big.NewInt(int64(j-dealer)))
-		}
-	}
-	weight := over.Mul(over, under.ModInverse(under.Mod(under, order), order))
-	weight.Mod(weight, order)
+	weight := d.coefficient(dealer)
 	out := make([]element, len(v))
 	for j := range v {
 		out[j] = d.group.sum(v[j:j+1], []*big.Int{weight})
 	}
 	return out
+}
+
+// coefficient is ∏ j/(j-dealer) over the others in QUAL: the product of all,
+// by that of the dealer and of j-dealer.
+func (d *dealings) coefficient(dealer int) *big.Int {
+	order := d.group.order()
+	if d.product == nil {
+		d.product = big.NewInt(1)
+		for _, j := range d.qual {
+			d.product.Mod(d.product.Mul(d.product, big.NewInt(int64(j))), order)
+		}
+	}
+	var factor big.Int
+	under := big.NewInt(int64(dealer))
+	for _, j := range d.qual {
+		if j != dealer {
+			under.Mod(under.Mul(under, factor.SetInt64(int64(j-dealer))), order)
+		}
+	}
+	under.ModInverse(under, order)
+	return under.Mod(under.Mul(under, d.product), order)
 }
 
 func (d *dealings) add(key int, v []element) {

@@ -16,7 +16,8 @@ type Outcome struct {
 	Epoch        int        `json:"epoch,omitempty"`   // of the shares that it made
 	Exercise     bool       `json:"exercise,omitempty"`
 	Hybrid       bool       `json:"hybrid"`
-	Beacon       bool       `json:"beacon,omitempty"` // its key is a randomness beacon's
+	Beacon       bool       `json:"beacon,omitempty"`   // its key is a randomness beacon's
+	Assembly     string     `json:"assembly,omitempty"` // the ceremony whose participants handed the key over
 	Participants int        `json:"participants"`
 	Threshold    int        `json:"threshold"`
 	Phase        string     `json:"phase"` // in which it ended

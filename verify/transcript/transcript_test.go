@@ -41,6 +41,7 @@ func files(t testing.TB) (names []string) {
 // said is what the product says of a file, in its words.
 type said struct {
 	File, Ceremony, Cluster, Phase string
+	Assembly                       string
 	Mode                           string
 	Epoch                          int
 	Exercise, Hybrid, Beacon       bool
@@ -55,7 +56,7 @@ type said struct {
 }
 
 func (s *said) outcome(kind string) *Outcome {
-	o := &Outcome{Kind: kind, Ceremony: s.Ceremony, Cluster: s.Cluster, Mode: s.Mode, Epoch: s.Epoch, Exercise: s.Exercise, Hybrid: s.Hybrid, Beacon: s.Beacon, Participants: s.Participants + s.Seats,
+	o := &Outcome{Kind: kind, Ceremony: s.Ceremony, Cluster: s.Cluster, Mode: s.Mode, Epoch: s.Epoch, Assembly: s.Assembly, Exercise: s.Exercise, Hybrid: s.Hybrid, Beacon: s.Beacon, Participants: s.Participants + s.Seats,
 		Threshold: s.Threshold, Phase: s.Phase, Dealers: s.Dealers, PublicKeys: s.PublicKeys, Confirmed: s.Confirmed, DepositSafe: s.DepositSafe, Faults: s.Faults}
 	if s.PublicKey != "" {
 		o.PublicKeys = []string{s.PublicKey}
