@@ -71,7 +71,7 @@ func (b *Board) accused(c *Complaint) (a accused, ok bool) {
 		root, ok := wire.PathRoot(wire.LeafHash(c.Leaf), int(c.At), b.dealt.Len(), c.Path)
 		parsed, err := ParseMessage(c.Leaf)
 		m, is := parsed.(*Dealing)
-		if !ok || root != b.order.Root() || err != nil || !is || m.Dealer != c.Dealer {
+		if !ok || root != b.order.Root() || err != nil || !is || m.Dealer != c.Dealer || !m.isFor(&b.params, b.receivers()) {
 			return a, false
 		}
 		h := m.header()

@@ -63,25 +63,29 @@ var (
 // share of the key, as the assembly's result has it, and the proof that ties
 // everything in it together. What it says beyond that is for the receivers.
 func (m *Dealing) fits(p *Params, cid, roster [32]byte, receivers Seats) error {
-	hybrid, size := 0, p.Suite.pointSize()
-	if p.Hybrid {
-		hybrid = receivers.Len() * kem.CiphertextSize
-	}
 	switch {
 	case m.CID != cid:
 		return ErrCeremony
 	case m.Dealer < 1 || m.Dealer > p.Old.N:
 		return errSeat
-	case len(m.Leaf) != p.dealing(receivers).leaf || len(m.Knowledge) != p.knowledge() || len(m.Encapsulations) != hybrid:
+	case !m.isFor(p, receivers):
 		return ErrShape
-	}
-	if !p.begins(int(m.Dealer), m.Leaf[:size], m.Path) {
+	case !p.begins(int(m.Dealer), m.Leaf[:p.Suite.pointSize()], m.Path):
 		return ErrConstant
 	}
 	if h := m.header(); !m.R.VerifyProof(m.Rho, wire.TagPoKRho, headerContext(cid, roster, int(m.Dealer), h)...) {
 		return ErrRho
 	}
 	return nil
+}
+
+// isFor reports whether a dealing has the sizes of one to so many receivers.
+func (m *Dealing) isFor(p *Params, receivers Seats) bool {
+	hybrid := 0
+	if p.Hybrid {
+		hybrid = receivers.Len() * kem.CiphertextSize
+	}
+	return len(m.Leaf) == p.dealing(receivers).leaf && len(m.Knowledge) == p.knowledge() && len(m.Encapsulations) == hybrid
 }
 
 // begins reports whether V_0 is the Y of a participant.

@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"testing"
 
+	"pgregory.net/rapid"
+
+	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/secret/secrettest"
@@ -47,6 +52,112 @@ func TestExtend(t *testing.T) {
 		lead(low, sub)
 		if low[0].Sign() != 0 {
 			t.Fatalf("degree %d: leading difference %s among %d values", degree, &low[0], len(low))
+		}
+	}
+}
+
+// TestLagrange compares what is multiplied in the field, factors joined, with
+// whole numbers; and sees that a sign left out would show.
+func TestLagrange(t *testing.T) {
+	lagrange(t, engine[bls.G1Scalar, bls.G1Point]{bls.G1{}}, func(b []byte) *big.Int { return new(big.Int).SetBytes(b) },
+		"73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001")
+	lagrange(t, engine[kem.Scalar, kem.Point]{kem.Ristretto{}}, func(b []byte) *big.Int {
+		b = bytes.Clone(b)
+		slices.Reverse(b)
+		return new(big.Int).SetBytes(b)
+	}, "1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed")
+}
+
+func lagrange[S, P any](t *testing.T, e engine[S, P], number func([]byte) *big.Int, hex string) {
+	order, _ := new(big.Int).SetString(hex, 16)
+	odd := make([]int, 90)
+	for i := range odd {
+		odd[i] = 4096 - 2*(len(odd)-i)
+	}
+	differ := 0
+	for _, at := range [][]int{{1}, {7}, {1, 2, 3}, {2, 5, 6, 16}, {1, 4096}, odd} {
+		got := e.lagrange(at)
+		if len(got) != len(at) {
+			t.Fatalf("%v: %d coefficients", at, len(got))
+		}
+		for _, i := range at {
+			want, unsigned := big.NewRat(1, 1), big.NewRat(1, 1)
+			for _, j := range at {
+				if j != i {
+					want.Mul(want, big.NewRat(int64(j), int64(j-i)))
+					unsigned.Mul(unsigned, big.NewRat(int64(j), int64(max(j-i, i-j))))
+				}
+			}
+			is := func(r *big.Rat) bool {
+				v := new(big.Int).ModInverse(r.Denom(), order)
+				v.Mod(v.Mul(v, r.Num()), order)
+				s := got[i]
+				return v.Cmp(number(e.g.AppendScalar(nil, &s))) == 0
+			}
+			if !is(want) {
+				t.Fatalf("%v: the coefficient of %d is another", at, i)
+			}
+			if !is(unsigned) {
+				differ++
+			}
+		}
+	}
+	if differ < 40 {
+		t.Errorf("only %d coefficients have a sign that matters", differ)
+	}
+}
+
+// TestDealers compares sets of bits with sets.
+func TestDealers(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		draw := func(name string) (s Dealers, m map[int]bool) {
+			m = map[int]bool{}
+			for _, i := range rapid.SliceOfN(rapid.IntRange(1, 40), 0, 30).Draw(r, name) {
+				s, m[i] = s.With(i), true
+			}
+			return s, m
+		}
+		same := func(s Dealers, m map[int]bool) {
+			want := slices.Sorted(maps.Keys(m))
+			if got := slices.Collect(s.All()); !slices.Equal(got, want) || s.Len() != len(want) {
+				r.Fatalf("%v, want %v", got, want)
+			}
+			var e wire.Encoder
+			e.Bytes([]byte(s))
+			d := wire.NewDecoder(e.Out())
+			if again := readDealers(d, 40); again != s || d.Finish() != nil {
+				r.Fatalf("%s reads as %s", s, again)
+			}
+			n := rapid.IntRange(0, 40).Draw(r, "first")
+			if got := slices.Collect(s.First(n).All()); !slices.Equal(got, want[:min(n, len(want))]) {
+				r.Fatalf("first %d of %v: %v", n, want, got)
+			}
+			for i := range 48 {
+				if s.Has(i) != m[i] {
+					r.Fatalf("%d in %v", i, want)
+				}
+			}
+		}
+		a, am := draw("a")
+		b, bm := draw("b")
+		same(a, am)
+		union, without := maps.Clone(am), maps.Clone(am)
+		for i := range bm {
+			union[i] = true
+			delete(without, i)
+		}
+		same(a.Union(b), union)
+		same(a.Without(b), without)
+		if (a.Without(b) == "") != (len(without) == 0) {
+			r.Fatal("an empty set is not equal to others")
+		}
+	})
+	for name, raw := range map[string][]byte{"zeros at the end": {2, 0}, "number 0": {1}, "beyond": {0, 0, 2}, "too long": make([]byte, maxDealers+1)} {
+		var e wire.Encoder
+		e.Bytes(raw)
+		d := wire.NewDecoder(e.Out())
+		if readDealers(d, 16); d.Finish() == nil {
+			t.Errorf("%s: taken", name)
 		}
 	}
 }

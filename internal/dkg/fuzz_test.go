@@ -24,6 +24,13 @@ func corpus(f *testing.F, hybrid bool) (messages, boards [][]byte) {
 	if err := c.Run(); err != nil {
 		f.Fatal(err)
 	}
+	// And a hand-over, in which participant 2 cheats.
+	c = handOver(f, 4, hybrid, people(4))
+	c.Acts[1], c.Acts[3] = record, record
+	c.People[1], c.People[2] = record, both(falseDealers[0].act, record)
+	if err := c.Run(); err != nil {
+		f.Fatal(err)
+	}
 	return messages, boards
 }
 
@@ -72,6 +79,7 @@ func FuzzApply(f *testing.F) {
 	messages, boards := corpus(f, true)
 	for i, b := range boards {
 		f.Add(b, messages[i%len(messages)], 1+i%4)
+		f.Add(b, messages[i%len(messages)], -(1 + i%4))
 	}
 	f.Fuzz(func(t *testing.T, board, message []byte, from int) {
 		b, err := dkg.ParseBoard(board)
@@ -82,7 +90,11 @@ func FuzzApply(f *testing.F) {
 		if err != nil {
 			return
 		}
-		next, _, err := b.Apply(1, from, m)
+		apply := b.Apply
+		if from < 0 {
+			apply, from = b.ApplyDealer, -from
+		}
+		next, _, err := apply(1, from, m)
 		if !bytes.Equal(b.Encode(), board) {
 			t.Fatal("Apply changed the board it was given")
 		}

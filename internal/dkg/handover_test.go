@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 
@@ -486,6 +487,88 @@ func TestHandOverParams(t *testing.T) {
 		edit(&q)
 		if q.Check() == nil {
 			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// BenchmarkHandOver is what a hand-over to seven nodes costs: a dealer, the
+// ledger for each dealing, and a receiver. The archive of the largest is
+// written where QUORATE_ARCHIVE says.
+func BenchmarkHandOver(b *testing.B) {
+	for _, n := range []int{64, wire.MaxParticipants} {
+		for _, hybrid := range []bool{false, true} {
+			if n > 64 && hybrid {
+				continue // it adds ciphertexts, which the smaller shows
+			}
+			t := n - (n-1)/3
+			a := dkgtest.NewAssembly(n, t, "bench")
+			b.Run(fmt.Sprintf("n=%d/t=%d/hybrid=%t", n, t, hybrid), func(b *testing.B) {
+				for b.Loop() {
+					measure(b, handOver(b, 7, hybrid, a), n)
+				}
+			})
+		}
+	}
+}
+
+func measure(b *testing.B, c *dkgtest.Ceremony, n int) {
+	for i := 1; i <= 7; i++ {
+		q, err := c.Participant(i)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Post(i, q.Join()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var dealing, taking float64
+	size := 0
+	for i := 1; i <= n; i++ {
+		before := cpuSeconds()
+		q, err := c.Dealer(i)
+		if err != nil {
+			b.Fatal(err)
+		}
+		out, err := q.Next(c.Board, c.Source)
+		if err != nil || len(out) != 1 {
+			b.Fatal(err)
+		}
+		size = len(out[0].Encode())
+		dealing += cpuSeconds() - before
+		before = cpuSeconds()
+		if err := c.PostDealer(i, out[0]); err != nil {
+			b.Fatal(err)
+		}
+		taking += cpuSeconds() - before
+	}
+	b.ReportMetric(dealing/float64(n)*1e3, "ms/deal")
+	b.ReportMetric(taking/float64(n)*1e3, "ms/take")
+	b.ReportMetric(float64(size), "B/dealing")
+	b.ReportMetric(float64(len(c.Board.Encode())), "B/board")
+	q, err := c.Participant(1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	before := cpuSeconds()
+	if out, err := q.Next(c.Board, c.Source); err != nil || len(out) != 1 {
+		b.Fatal(err)
+	}
+	b.ReportMetric(cpuSeconds()-before, "cpu-s/receive")
+	if file := os.Getenv("QUORATE_ARCHIVE"); file != "" {
+		if err := c.Run(); err != nil {
+			b.Fatal(err)
+		}
+		x, err := dkg.ReadTranscript(c.Board, c.Source)
+		if err != nil {
+			b.Fatal(err)
+		}
+		before = cpuSeconds()
+		if _, err := dkg.VerifyTranscript(x.Archive()); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(cpuSeconds()-before, "cpu-s/replay")
+		if err := os.WriteFile(file, x.Archive(), 0o600); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"crypto/sha256"
+	"math/bits"
+	"slices"
 	"testing"
 
 	"github.com/transparency-dev/merkle/proof"
@@ -47,5 +49,27 @@ func TestTrees(t *testing.T) {
 				t.Fatalf("leaf %d of %d verifies elsewhere", i, n)
 			}
 		}
+	}
+}
+
+// A range grows to the root of the tree over the same leaves, and what it was
+// before stays as it was.
+func TestRange(t *testing.T) {
+	var r Range
+	if r.Root() != (Digest{}) {
+		t.Error("nothing has a root")
+	}
+	var leaves []Digest
+	for n := range 300 {
+		before, kept := r.Root(), slices.Clone(r)
+		next := r.Append(n, LeafHash([]byte{byte(n), byte(n >> 8)}))
+		leaves = append(leaves, LeafHash([]byte{byte(n), byte(n >> 8)}))
+		if next.Root() != NewTree(leaves).Root() || len(next) != bits.OnesCount(uint(n+1)) {
+			t.Fatalf("%d leaves: another root", n+1)
+		}
+		if r.Root() != before || !slices.Equal(r, kept) {
+			t.Fatalf("%d leaves: the range before changed", n+1)
+		}
+		r = next
 	}
 }
