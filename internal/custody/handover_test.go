@@ -104,7 +104,7 @@ func (w *world) fromPeople(a *dkgtest.Assembly) *stage {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.handed = a.PublicKey()
+	w.handed = a.Key
 	s := w.openStage(people.Board.Params())
 	s.people = people
 	return s
@@ -171,7 +171,7 @@ func handOverByParticipants(t *testing.T, restart bool) {
 	if s.board.Phase() != dkg.PhaseDone || len(s.board.Faults()) != 0 || !s.board.DepositSafe() {
 		t.Fatalf("ended %s: %v, holders %s", s.board.Phase(), s.board.Faults(), s.board.Holders())
 	}
-	key := [48]byte(a.PublicKey())
+	key := [48]byte(a.Key)
 	w.shares = 1
 	w.combined(ps, key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}})
 	for i, p := range ps {
@@ -209,7 +209,7 @@ func handOverByParticipants(t *testing.T, restart bool) {
 		if got := kinds(p); got[seal.KindShare] != 1 || len(got) != 1 {
 			t.Errorf("seat %d keeps %v", i+1, got)
 		}
-		if s, known := p.record.Status(slashing.Key(b.PublicKey())); known {
+		if s, known := p.record.Status(slashing.Key(b.Key)); known {
 			t.Errorf("seat %d has a record of a key that never came: %+v", i+1, s)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/dkg/assembly/assemblytest"
 	"github.com/quorate/quorate/internal/dkg/dkgtest"
 	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/wire"
@@ -35,7 +37,7 @@ func handedOver(t *testing.T, c *dkgtest.Ceremony, a *dkgtest.Assembly) {
 	t.Helper()
 	finish(t, c)
 	result, err := dkg.ReadResult(c.Board, c.Source)
-	if err != nil || !bytes.Equal(result.PublicKey(0), a.PublicKey()) {
+	if err != nil || !bytes.Equal(result.PublicKey(0), a.Key) {
 		t.Fatalf("the key changed: %v", err)
 	}
 }
@@ -58,6 +60,67 @@ func TestHandOver(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// assembled plays a real assembly to its end.
+func assembled(t *testing.T, n int) *dkgtest.Assembly {
+	t.Helper()
+	c := assemblytest.New(t, n, 1, 0, nil)
+	var roster assembly.Roster
+	for _, k := range c.Keys {
+		roster = append(roster, k.Public())
+	}
+	f, err := assembly.Follow(assembly.Head(c.Params, roster, 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for now := uint64(2000); f.Board().Phase() != assembly.PhaseDone; now += 1000 {
+		if now > 100_000 {
+			t.Fatalf("the assembly stands still in %s", f.Board().Phase())
+		}
+		if err := f.Take(assembly.TickEntry(now, [32]byte{byte(now >> 8)})); err != nil {
+			t.Fatal(err)
+		}
+		for seat := 1; seat <= n; seat++ {
+			for _, p := range c.Next(f, seat) {
+				if f.Try(nil, assembly.PostEntry(p.Seat, p.Message, p.Signature)) == nil {
+					c.Took(p)
+				}
+			}
+		}
+	}
+	cert, err := f.Board().Certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, ok := f.Board().Result(); !ok || root != cert.Result() {
+		t.Error("board and certificate have two results")
+	}
+	key, err := cert.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pk := key.Bytes()
+	a := &dkgtest.Assembly{ID: c.Params.ID(), T: int(c.Params.T), Key: pk[:], Root: cert.Result(), Paths: cert.Path}
+	for seat := 1; seat <= n; seat++ {
+		share, err := c.Share(f, seat)
+		if err != nil {
+			t.Fatal(err)
+		}
+		share.Expose(func(b []byte) { a.Shares = append(a.Shares, bytes.Clone(b)) })
+	}
+	return a
+}
+
+// TestHandOverOfAnAssembly takes a key from those who made it.
+func TestHandOverOfAnAssembly(t *testing.T) {
+	a := assembled(t, 5)
+	c := handOver(t, 4, true, a)
+	c.People[3] = dkgtest.Silent
+	handedOver(t, c, a)
+	if len(c.Board.Faults()) != 0 || c.Board.Dealers() != seats(1, 2, 4, 5).Dealers() {
+		t.Fatalf("faults %v, dealers %s", c.Board.Faults(), c.Board.Dealers())
 	}
 }
 
@@ -291,7 +354,7 @@ func TestHandOverRefused(t *testing.T) {
 		"participant n+1":          {8, nil, func(m *dkg.Dealing) { m.Dealer = 8 }},
 		"nobody":                   {-1, nil, func(m *dkg.Dealing) {}},
 		"wrong V_0":                {2, dkg.ErrConstant, func(m *dkg.Dealing) { copy(m.Leaf, m.Leaf[48:96]); sign(m) }},
-		"the key itself as V_0":    {2, dkg.ErrConstant, func(m *dkg.Dealing) { copy(m.Leaf, a.PublicKey()); sign(m) }},
+		"the key itself as V_0":    {2, dkg.ErrConstant, func(m *dkg.Dealing) { copy(m.Leaf, a.Key); sign(m) }},
 		"another assembly's":       {2, dkg.ErrConstant, func(m *dkg.Dealing) { copy(m.Leaf, strangers.Leaf[:48]); m.Path = strangers.Path; sign(m) }},
 		"another assembly's path":  {2, dkg.ErrConstant, func(m *dkg.Dealing) { m.Path = strangers.Path }},
 		"a path too long":          {2, dkg.ErrConstant, func(m *dkg.Dealing) { m.Path = append(slices.Clone(m.Path), wire.Digest{}) }},
@@ -451,7 +514,7 @@ func TestRandomHandOver(t *testing.T) {
 			}
 			some[i] = shares[0]
 		}
-		if !bytes.Equal(dkgtest.PublicKey(dkg.SuiteG1, dkgtest.Reconstruct(dkg.SuiteG1, some)), a.PublicKey()) {
+		if !bytes.Equal(dkgtest.PublicKey(dkg.SuiteG1, dkgtest.Reconstruct(dkg.SuiteG1, some)), a.Key) {
 			r.Fatal("t shares do not make the key")
 		}
 		if x, err := dkg.ReadTranscript(c.Board, c.Source); err != nil {

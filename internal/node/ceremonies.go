@@ -216,8 +216,8 @@ func (n *Node) postStop(ctx context.Context, id [32]byte, w custody.LastWord) er
 // travels with the key.
 func (n *Node) bringHistory(ctx context.Context, p dkg.Params, keys [][]byte) {
 	seat, ok := n.seat()
-	if !ok || p.Use != action.UseDuties || !p.Members().Has(seat) || p.Old.Dealers.Has(seat) {
-		return
+	if !ok || p.Use != action.UseDuties || p.FromAssembly() || !p.Members().Has(seat) || p.Old.Dealers.Has(seat) {
+		return // of an assembly's key nobody has one
 	}
 	var names []signer.Key
 	for _, k := range keys {

@@ -14,12 +14,14 @@ import (
 )
 
 // Assembly is what participants have when theirs is done: each a share, all
-// the same points.
+// the same points Y_0, …, Y_n.
 type Assembly struct {
 	ID     [32]byte
 	T      int
-	Shares [][]byte // of participant i at i-1; nil where it is lost
-	Points []byte   // Y_0, …, Y_n
+	Key    []byte                    // Y_0
+	Root   [32]byte                  // over the points
+	Paths  func(i int) []wire.Digest // from Y_i to it
+	Shares [][]byte                  // of participant i at i-1; nil where it is lost
 }
 
 // NewAssembly deals a key to n participants, t of whom have it.
@@ -39,19 +41,17 @@ func NewAssembly(n, t int, name string) *Assembly {
 			a.Shares = append(a.Shares, g.AppendScalar(nil, &s))
 		}
 	}
-	a.Points = g.AppendPoints(nil, points)
+	encoded := g.AppendPoints(nil, points)
+	tree := wire.CutTree(encoded, g.PointSize())
+	a.Key, a.Root = encoded[:g.PointSize()], tree.Root()
+	a.Paths = func(i int) []wire.Digest { return tree.Path(0, i) }
 	return a
 }
-
-func (a *Assembly) tree() wire.Tree { return wire.CutTree(a.Points, 48) }
-
-// PublicKey returns the assembly's key.
-func (a *Assembly) PublicKey() []byte { return a.Points[:48] }
 
 // HandOver opens a reshare from an assembly to the members of parameters, which
 // say nothing else of it.
 func HandOver(p dkg.Params, a *Assembly) (*Ceremony, error) {
-	p.Mode, p.Suite, p.Keys, p.Epoch, p.Expected = dkg.ModeReshare, dkg.SuiteG1, 1, 1, a.tree().Root()
+	p.Mode, p.Suite, p.Keys, p.Epoch, p.Expected = dkg.ModeReshare, dkg.SuiteG1, 1, 1, a.Root
 	p.Old = dkg.Old{T: uint16(a.T), N: uint16(len(a.Shares)), Assembly: a.ID}
 	c, err := New(p)
 	if err == nil {
@@ -66,7 +66,7 @@ func (c *Ceremony) Dealer(i int) (*dkg.Dealer, error) {
 		return q, nil
 	}
 	seed := sha256.Sum256(fmt.Append(nil, "dkgtest dealer", i))
-	q, err := dkg.NewDealer(c.params, i, secret.New(seed[:]), secret.New(bytes.Clone(c.assembly.Shares[i-1])), c.assembly.tree().Path(0, i))
+	q, err := dkg.NewDealer(c.params, i, secret.New(seed[:]), secret.New(bytes.Clone(c.assembly.Shares[i-1])), c.assembly.Paths(i))
 	c.dealers[i] = q
 	return q, err
 }

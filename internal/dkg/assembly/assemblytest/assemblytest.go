@@ -156,3 +156,8 @@ func (c *Crowd) next(f *assembly.Follower, seat int) ([]assembly.Message, error)
 	}
 	return nil, nil
 }
+
+// Share returns a seat's share of a ceremony that is done.
+func (c *Crowd) Share(f *assembly.Follower, seat int) (secret.Bytes, error) {
+	return c.people[seat-1].ExposeSecretShare(f.Board())
+}
