@@ -448,9 +448,9 @@ func TestHandOverBlindBoard(t *testing.T) {
 // TestHandOverManyFalse: dealings that are false to one seat are more than one
 // verdict holds; it complains of the rest when the first are out.
 func TestHandOverManyFalse(t *testing.T) {
-	const n = 720
+	const n = 76
 	a := people(n)
-	c := handOver(t, 4, false, a)
+	c := handOver(t, 10, true, a) // in hybrid mode one verdict holds about twenty
 	var want dkg.Dealers
 	for i := 1; i <= (n-1)/3; i++ {
 		c.People[3*i] = falseDealers[0].act
@@ -596,7 +596,9 @@ func measure(b *testing.B, c *dkgtest.Ceremony, n int) {
 		if err != nil || len(out) != 1 {
 			b.Fatal(err)
 		}
-		size = len(out[0].Encode())
+		if i == 1 { // the last one's path may be short
+			size = len(out[0].Encode())
+		}
 		dealing += cpuSeconds() - before
 		before = cpuSeconds()
 		if err := c.PostDealer(i, out[0]); err != nil {
