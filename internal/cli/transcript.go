@@ -163,6 +163,9 @@ func showProven(t *table, file string, p *dkg.TranscriptOutcome) {
 	t.row("  ceremony", p.Ceremony)
 	t.row("  of cluster", p.Cluster)
 	t.row("  mode", fmt.Sprintf("%s, shares of epoch %d", p.Mode, p.Epoch))
+	if p.Assembly != "" {
+		t.row("  handed over by", "the participants of ceremony "+p.Assembly)
+	}
 	t.row("  shares", shares(p.Threshold, p.Seats))
 	for _, key := range p.PublicKeys {
 		if p.Beacon {

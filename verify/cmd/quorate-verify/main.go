@@ -234,6 +234,9 @@ func told(o *transcript.Outcome) []string {
 	if o.Cluster != "" {
 		facts = append(facts, "of cluster "+o.Cluster, fmt.Sprintf("%s to epoch %d", o.Mode, o.Epoch))
 	}
+	if o.Assembly != "" {
+		facts = append(facts, "handed over by the participants of ceremony "+o.Assembly)
+	}
 	if len(o.Cohorts) > 0 {
 		facts = append(facts, fmt.Sprintf("%d of %d cohorts to sign, %d did", o.Threshold, len(o.Cohorts), o.Confirmed))
 		for _, c := range o.Cohorts {

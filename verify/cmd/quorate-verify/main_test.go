@@ -47,8 +47,10 @@ func TestExitCodes(t *testing.T) {
 		"genesis beside it":  {[]string{vectors + "good.json"}, 1, "no audit log"},
 		"transcripts": {[]string{ceremonies + "bad-share.archive", ceremonies + "federation.federation", ceremonies + "ledger-honest.archive"}, 0,
 			"verified: ceremony archive, ceremony a451e158073316d9222652a80f221a1d8333f791941bc8e7657512a03ecaf347, an exercise whose keys do not count, 3 shares of 4, " +
-				"ended in phase done, key 0xa4a6d430e70292454f1408f9e83849a2194ec0c69ad91831beb1dc0ead7db9c821db662552ecce6286d39ded438fe138, confirmed by 4, " +
+				"ended in phase done, key 0x91dd65d132a20116a3e12944472d00d499a075699faa5f12d7631971a9dd3715c36184fe2304418c2fee4141e6df817a, confirmed by 4, " +
 				"safe to deposit to, participant 1 to blame: false share\n"},
+		"a hand-over": {[]string{ceremonies + "ledger-handover.archive"}, 0,
+			"reshare to epoch 1, handed over by the participants of ceremony 5bf5defc1fded31ea1c9435751a567c1381099e352ea9e1f530dd25797c04d30, "},
 		"a round":             {[]string{"--key", beacon, rounds + "plain.json"}, 0, "verified: beacon round 12, randomness "},
 		"a proven round":      {[]string{rounds + "proven.json", "--genesis", rounds + "../genesis.json"}, 0, "verified: beacon round 12"},
 		"a round of whom":     {[]string{rounds + "plain.json", "--genesis", rounds + "../genesis.json"}, 1, "hint: get the round with --proof"},
