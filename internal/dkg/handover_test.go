@@ -469,11 +469,11 @@ func TestHandOverManyFalse(t *testing.T) {
 // TestRandomHandOver lets participants and up to f seats do what they like.
 func TestRandomHandOver(t *testing.T) {
 	bases := map[int]*dkgtest.Assembly{}
-	for n := 4; n <= 8; n++ {
+	for n := 4; n <= 6; n++ {
 		bases[n] = people(n)
 	}
 	rapid.Check(t, func(r *rapid.T) {
-		n, hybrid := rapid.IntRange(4, 8).Draw(r, "n"), rapid.Bool().Draw(r, "hybrid")
+		n, hybrid := rapid.IntRange(4, 6).Draw(r, "n"), rapid.Bool().Draw(r, "hybrid")
 		a := bases[n]
 		c, err := dkgtest.HandOver(dkgtest.Params(dkg.SuiteG1, hybrid, 4, 1), a)
 		if err != nil {
