@@ -130,6 +130,8 @@ func (s *State) carryOut(ctx txContext, tx VerifiedTx) (done Result, err error) 
 		err = s.ceremonyMessage(ctx, tx, b)
 	case AssemblyMessage:
 		done.Entry, err = s.assemblyMessage(ctx, tx, b)
+	case DealerMessage:
+		err = s.dealerMessage(ctx, tx, b)
 	case AssemblySeal:
 		err = s.assemblySeal(ctx, tx, b)
 	case UsageReport:

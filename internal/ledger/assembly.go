@@ -347,6 +347,8 @@ func (s *State) createHeldKey(ctx txContext, id [32]byte, r *action.AssemblyReco
 		Domain: action.DomainValidator, Curve: action.CurveBLS12381G1, PublicKey: r.PublicKey, State: action.KeyHeld, Provenance: action.ProvenanceAssembled,
 		Owner: r.Owner, Purpose: r.Purpose, Ceremony: id, T: p.T, N: p.N, Created: uint64(ctx.block.Height),
 	})
+	result, _ := b.Result()
+	s.set(s.assembledPath(r.PublicKey), Assembled{id, result, p.N, p.T}.encode())
 	s.record(ctx, Event{Kind: EventKeyCreated, Object: assemblyName(id), Detail: "1 key, " + action.ProvenanceAssembled.String()})
 }
 

@@ -146,6 +146,10 @@ type CeremonyOpen struct {
 // Ask returns what is asked for.
 func (b CeremonyOpen) Ask() Ask {
 	a := &action.Action{Rule: b.Params.Rule(), Ceremony: action.Ceremony{Params: b.Params.Encode(), Purpose: b.Purpose}}
+	if a.Rule == action.RuleHandover {
+		a.PublicKey = b.Keys[0]
+		return Ask{Action: a, Purpose: b.Purpose}
+	}
 	return Ask{Action: a, Purpose: b.Purpose, Keys: b.Keys}
 }
 
@@ -159,14 +163,19 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 		return refuse(CodeMalformed, "%w", err)
 	}
 	roster := s.Roster(action.DomainValidator)
-	id, d := p.ID(), p.Deadlines
+	id, d, longest := p.ID(), p.Deadlines, uint32(maxPhase)
+	if p.FromAssembly() {
+		longest = maxAssemblyPhase
+	}
 	switch {
 	case p.Rule() != a.Rule:
 		return refuse(CodeMalformed, "parameters of another kind of ceremony than %s", a.Rule)
 	case p.Suite != dkg.SuiteG1:
 		return refuse(CodeMalformed, "keys of the %s domain are of another curve", action.DomainValidator)
-	case max(d.Join, d.Deal, d.Verify, d.Answer, d.Confirm, d.Publish) > maxPhase:
-		return refuse(CodeMalformed, "a phase is longer than a day")
+	case max(d.Join, d.Verify, d.Confirm, d.Publish) > maxPhase || max(d.Deal, d.Answer) > longest:
+		return refuse(CodeMalformed, "a phase is longer than a day, or one that waits for participants than a week")
+	case len(keys) != 0 && a.Rule == action.RuleHandover:
+		return refuse(CodeMalformed, "the action names its key, and none comes with it")
 	case p.Cluster != s.cluster:
 		return refuse(CodeCluster, "ceremony is for another cluster")
 	case p.Roster != roster.Hash(s.cluster) || int(p.N) != len(roster):
@@ -175,6 +184,9 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 		return refuse(CodeMalformed, "keys come to be with all seats: a reshare takes shares away")
 	case s.Get(s.ns.Ceremony(id[:])) != nil:
 		return refuse(CodeConflict, "ceremony %x was opened before", id)
+	}
+	if a.Rule == action.RuleHandover {
+		keys = [][]byte{a.PublicKey}
 	}
 	if err := s.roomFor(ctx.who); err != nil {
 		return err
@@ -219,6 +231,10 @@ func (s *State) claim(p dkg.Params, keys [][]byte, id [32]byte, who principal, r
 		return refuse(CodeMalformed, "new keys have no names yet")
 	case p.Mode == dkg.ModeImport:
 		if err := s.checkImport(p, keys, who, roster); err != nil {
+			return err
+		}
+	case p.FromAssembly():
+		if err := s.checkHandover(p, keys); err != nil {
 			return err
 		}
 	case p.Mode.Renews():
@@ -311,7 +327,7 @@ func (s *State) tickCeremonies(ctx txContext) {
 
 // advance stores a board's next state and does what its events say.
 func (s *State) advance(ctx txContext, board *dkg.Board, events []dkg.Event, message []byte) error {
-	id := board.ID()
+	id, p := board.ID(), board.Params()
 	object := ceremonyName(id)
 	s.set(s.ns.Ceremony(id[:]), board.Encode())
 	for _, ev := range events {
@@ -319,12 +335,12 @@ func (s *State) advance(ctx txContext, board *dkg.Board, events []dkg.Event, mes
 		case dkg.EventStore:
 			s.setBody(BlobPath(ev.Name), message)
 		case dkg.EventFault:
-			s.record(ctx, Event{Kind: EventCeremonyFault, Object: object, Detail: fmt.Sprintf("seat %d: %s in round %d", ev.Fault.Seat, ev.Fault.Kind, ev.Fault.Round)})
+			s.record(ctx, Event{Kind: EventCeremonyFault, Object: object, Detail: fmt.Sprintf("%s: %s in round %d", p.Blames(ev.Fault), ev.Fault.Kind, ev.Fault.Round)})
 		case dkg.EventPhase:
 			switch ev.Phase {
 			case dkg.PhaseDone:
 				commit := s.createKeys
-				if board.Params().Mode.Renews() {
+				if p.Mode.Renews() {
 					commit = s.renewKeys
 				}
 				if err := commit(ctx, board); err != nil {
@@ -399,7 +415,7 @@ func ceremonyName(id [32]byte) string { return fmt.Sprintf("ceremony/%x", id) }
 
 // Origin names what made a key, as events do.
 func Origin(k *action.KeyRecord) string {
-	if k.Provenance == action.ProvenanceAssembled {
+	if k.Held() {
 		return assemblyName(k.Ceremony)
 	}
 	return ceremonyName(k.Ceremony)

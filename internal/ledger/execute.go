@@ -164,6 +164,8 @@ func subject(a *action.Action) string {
 	switch {
 	case a.Rule.OfKey():
 		return fmt.Sprintf("%s/%x", a.Domain, a.PublicKey)
+	case a.Rule == action.RuleHandover:
+		return fmt.Sprintf("%s/%x", action.DomainValidator, a.PublicKey)
 	case a.Rule.OfCeremony(), a.Rule == action.RuleAssembly:
 		return "ceremony"
 	}

@@ -154,6 +154,13 @@ func (s *State) query(ctx txContext, a *action.Action, who principal) (policy.Qu
 			return q, refuse(CodeMalformed, "%w", err)
 		}
 		q.Resource = policy.Resource{Kind: "ceremony", ID: proof.Hex(id32(p.ID())), Domain: string(action.DomainValidator), Owner: who.operator, Purpose: a.Ceremony.Purpose}
+		if a.Rule == action.RuleHandover {
+			key, err := s.Key(action.DomainValidator, a.PublicKey)
+			if err != nil {
+				return q, err
+			}
+			q.Resource = keyResource(key)
+		}
 		number("keys", uint64(p.Keys))
 		number("threshold", uint64(p.T))
 		number("seats", uint64(p.N))

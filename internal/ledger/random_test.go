@@ -243,8 +243,12 @@ func (s *society) action() *action.Action {
 			s.asked = 1
 		}
 		p := s.Params(1, byte(s.asked))
-		rule := pick(s, action.RuleKeygen, action.RuleKeygen, action.RuleImport, action.RuleRefresh, action.RuleReshare)
-		return &action.Action{Rule: rule, Ceremony: action.Ceremony{Params: p.Encode()}}
+		rule := pick(s, action.RuleKeygen, action.RuleKeygen, action.RuleImport, action.RuleRefresh, action.RuleReshare, action.RuleHandover)
+		asked := &action.Action{Rule: rule, Ceremony: action.Ceremony{Params: p.Encode()}}
+		if rule == action.RuleHandover {
+			asked.PublicKey = s.keys[0]
+		}
+		return asked
 	}
 	a.Domain, a.PublicKey = action.DomainValidator, pick(s, s.keys[0], s.keys[0], s.keys[1], s.keys[2], make([]byte, 48))
 	return a

@@ -16,6 +16,9 @@ import (
 
 // HoldersOf returns the seats that hold a share of a key.
 func HoldersOf(k *action.KeyRecord) dkg.Seats {
+	if k.Held() {
+		return 0
+	}
 	return dkg.AllSeats(int(k.N)).Without(dkg.Seats(k.Without))
 }
 
@@ -26,6 +29,8 @@ type Renewal struct {
 	Threshold int       // reshare: 0 is the default of so many holders
 	Holders   dkg.Seats // reshare: who is to hold shares; none: who does now
 	Lost      dkg.Seats // reshare: holders that have lost theirs, and only receive
+	Handover  bool      // reshare: the holders so far are participants of an assembly
+	Deal      uint32    // how long those have to deal, and in hybrid mode to answer, in milliseconds; 0: a day
 	Purpose   string
 }
 
@@ -41,6 +46,10 @@ func (s *State) PlanRenewal(r Renewal, base dkg.Params) ([]CeremonyOpen, error) 
 	}
 	if beyond := (r.Holders | r.Lost).Without(dkg.AllSeats(int(base.N))); beyond != 0 {
 		return nil, refuse(CodeMalformed, "seats %s are not on the roster", beyond)
+	}
+	if r.Handover {
+		open, err := s.planHandover(r, base)
+		return []CeremonyOpen{open}, err
 	}
 	records, err := s.renewable(r.Keys)
 	if err != nil {
@@ -92,6 +101,9 @@ func (s *State) renewable(keys [][]byte) (records []*action.KeyRecord, err error
 		if err != nil {
 			return nil, err
 		}
+		if rec.Held() {
+			return nil, refuse(CodeConflict, "key 0x%x is held by participants that are not nodes (hint: they hand it over: quorate ceremony open --mode handover)", k)
+		}
 		records = append(records, rec)
 	}
 	return records, nil
@@ -113,14 +125,10 @@ func planOne(r Renewal, p dkg.Params, keys []*action.KeyRecord) (CeremonyOpen, e
 		p.Without = dkg.AllSeats(int(p.N)).Without(r.Holders)
 	}
 	if r.Mode == dkg.ModeReshare {
-		th, err := action.DefaultThreshold(p.Members().Len())
-		if r.Threshold != 0 {
-			th, err = action.NewThreshold(r.Threshold, p.Members().Len())
+		var err error
+		if p.T, err = thresholdFor(r.Threshold, p.Members()); err != nil {
+			return CeremonyOpen{}, err
 		}
-		if err != nil {
-			return CeremonyOpen{}, refuse(CodeMalformed, "%w", err)
-		}
-		p.T = uint8(th.T())
 	}
 	open := CeremonyOpen{Purpose: r.Purpose}
 	var commitments [][]byte
@@ -137,6 +145,19 @@ func planOne(r Renewal, p dkg.Params, keys []*action.KeyRecord) (CeremonyOpen, e
 	}
 	open.Params = p
 	return open, nil
+}
+
+// thresholdFor is how many of so many holders sign: t, or by default the safe
+// number.
+func thresholdFor(t int, members dkg.Seats) (uint8, error) {
+	th, err := action.DefaultThreshold(members.Len())
+	if t != 0 {
+		th, err = action.NewThreshold(t, members.Len())
+	}
+	if err != nil {
+		return 0, refuse(CodeMalformed, "%w", err)
+	}
+	return uint8(th.T()), nil
 }
 
 // Renewals returns the ceremonies that made the present shares of keys which
@@ -218,6 +239,9 @@ func (s *State) renewKeys(ctx txContext, board *dkg.Board) error {
 		rec.Epoch, rec.Ceremony, rec.T, rec.N, rec.Without = p.Epoch, id, uint16(p.T), uint16(p.N), uint32(p.Without)
 		rec.Commitment = result.Commitment(k)
 		s.putKey(rec)
+	}
+	if p.FromAssembly() {
+		return s.takeOver(ctx, p, id, about.Keys[0])
 	}
 	s.record(ctx, Event{Kind: EventKeyRenewed, Object: ceremonyName(id),
 		Detail: fmt.Sprintf("%d keys, %s to epoch %d, %d of %s", p.Keys, p.Mode, p.Epoch, p.T, p.Members())})

@@ -86,7 +86,7 @@ func (s *State) setTimer(ctx txContext, t action.Timer) error {
 		return refuse(CodeMalformed, "a timer does not set timers")
 	case inner.Rule == action.RuleAssembly:
 		return refuse(CodeMalformed, "a timer has no list of participants: somebody asks for a ceremony among them")
-	case inner.Rule == action.RuleImport, inner.Rule == action.RuleRefresh, inner.Rule == action.RuleReshare:
+	case inner.Rule == action.RuleImport, inner.Rule == action.RuleRefresh, inner.Rule == action.RuleReshare, inner.Rule == action.RuleHandover:
 		return refuse(CodeMalformed, "a timer has no keys to give along: for new shares of keys put a rotation into the policy")
 	case t.Name == rotationTimer:
 		return refuse(CodeConflict, "under the name %s the ledger itself asks: choose another", t.Name)

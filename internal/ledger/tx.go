@@ -82,6 +82,9 @@ type (
 	}
 	// AssemblyMessage is the same of a participant that is no node.
 	AssemblyMessage CeremonyMessage
+	// DealerMessage is what such a participant says in the ceremony among nodes
+	// that takes its key over.
+	DealerMessage CeremonyMessage
 	// AssemblySeal is a participant's word for the log of a ceremony that ended.
 	AssemblySeal struct {
 		Ceremony  [32]byte
@@ -164,6 +167,7 @@ func (b CeremonyMessage) Encode() []byte {
 }
 
 func (b AssemblyMessage) Encode() []byte { return CeremonyMessage(b).Encode() }
+func (b DealerMessage) Encode() []byte   { return CeremonyMessage(b).Encode() }
 
 func (b AssemblySeal) Encode() []byte {
 	var e wire.Encoder
@@ -253,6 +257,8 @@ func Parse(raw []byte) (*Tx, error) {
 		tx.body = decodeCeremonyMessage(d)
 	case action.KindAssembly:
 		tx.body = AssemblyMessage(decodeCeremonyMessage(d))
+	case action.KindDealing:
+		tx.body = DealerMessage(decodeCeremonyMessage(d))
 	case action.KindAssemblySeal:
 		var b AssemblySeal
 		d.Fixed(b.Ceremony[:])
@@ -380,6 +386,8 @@ func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 		return s.verifyParticipant(tx, b.Ceremony, b.Seat, seen, func(p *action.Participant) bool {
 			return assembly.CheckSignature(p.Key, int(b.Seat), b.Message, b.Signature) == nil
 		})
+	case DealerMessage:
+		return s.verifyDealer(tx, b, seen)
 	case AssemblySeal:
 		// What has verified once counts as verified: only a link that stays is
 		// compared with.
