@@ -42,24 +42,31 @@ func newLight(inv *Invitation) (light, error) {
 
 // prove verifies a certificate about the ceremony's record.
 func (l light) prove(cid [32]byte, certificate []byte) (light, error) {
-	c, err := proof.Parse(certificate)
+	next, v, err := l.verify(certificate)
 	if err != nil {
 		return l, err
-	}
-	next, v, err := l.client.Verify(c)
-	if err != nil {
-		return l, err
-	}
-	if v.Height() < l.height {
-		return l, fmt.Errorf("height %d, seen %d: %w", v.Height(), l.height, ErrOld)
 	}
 	raw, ok := v.Get(l.ns.Assembly(cid[:]))
 	if !ok {
 		return l, ErrUnknown
 	}
-	if l.record, err = action.ParseAssemblyRecord(raw); err != nil {
-		return l, err
+	next.record, err = action.ParseAssemblyRecord(raw)
+	return next, err
+}
+
+// verify returns what a certificate proves, whatever it is about.
+func (l light) verify(certificate []byte) (light, proof.Verified, error) {
+	c, err := proof.Parse(certificate)
+	if err != nil {
+		return l, proof.Verified{}, err
+	}
+	next, v, err := l.client.Verify(c)
+	if err != nil {
+		return l, v, err
+	}
+	if v.Height() < l.height {
+		return l, v, fmt.Errorf("height %d, seen %d: %w", v.Height(), l.height, ErrOld)
 	}
 	l.client, l.height, l.now = next, v.Height(), v.Time()
-	return l, nil
+	return l, v, nil
 }

@@ -195,6 +195,9 @@ func (s *Seat) loadSeed() error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	default:
+		if _, err := os.Lstat(s.path(fileHandedOver)); err == nil {
+			return fmt.Errorf("%w: its share was handed over to nodes, and destroyed", ErrStop)
+		}
 		if _, err := os.Lstat(s.path(fileLog)); err == nil {
 			return errors.New("the directory has a log and no seed: what the seat said cannot be said again")
 		}

@@ -67,6 +67,11 @@ func newHall(t testing.TB, p assembly.Params) *hall {
 			t.Fatal(err)
 		}
 		node.Identity = key.Public()
+		custody, err := ident.FromSeed(ident.Ed25519MLDSA65, append(seed[:], seed[:]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		node.Custody = []action.CustodyRecord{{Domain: action.DomainValidator, Identity: custody.Public()}}
 		copy(node.Vote[:], prooftest.Key(i).Public().(ed25519.PublicKey))
 		h.genesis.Nodes = append(h.genesis.Nodes, node)
 	}
