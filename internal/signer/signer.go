@@ -427,7 +427,7 @@ func (s *Signer) SetKey(record *action.KeyRecord) {
 	}
 	e := &entry{record: record}
 	if old := s.keys[key]; old != nil {
-		if e.former = old.former; old.record.Epoch != record.Epoch {
+		if e.former = old.former; old.record.Epoch != record.Epoch && !old.record.Held() { // of what was held no node has shares
 			e.former = &entry{record: old.record}
 		}
 	}

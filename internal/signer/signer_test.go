@@ -560,3 +560,24 @@ func TestInventory(t *testing.T) {
 		t.Error("a record of a key that is not there")
 	}
 }
+
+// TestTakenOver: participants' key has no points here, and needs none once
+// nodes have taken it over.
+func TestTakenOver(t *testing.T) {
+	c := newCluster(t, 4, nil)
+	key := c.deal()
+	n := c.nodes[0]
+	taken, _ := n.Record(key)
+	held := *taken
+	held.State, held.Provenance, held.Commitment = action.KeyHeld, action.ProvenanceAssembled, nil
+	next := *taken
+	next.Epoch, next.Provenance = 1, action.ProvenanceAssembled
+	n.SetKey(&held)
+	if _, err := n.Signer.key(key, action.UseDuties); rpc.CodeOf(err) != rpc.CodeUnknownKey {
+		t.Errorf("while they hold it: %v", err)
+	}
+	n.SetKey(&next)
+	if _, err := n.Signer.key(key, action.UseDuties); err != nil {
+		t.Errorf("once it is taken over: %v", err)
+	}
+}
