@@ -39,12 +39,15 @@ type Hall struct {
 	config Config
 	posts  chan struct{}
 
-	mu   sync.Mutex
-	open []*Room // least recently asked for first
+	mu       sync.Mutex
+	open     []*Room          // least recently asked for first
+	dealings map[dealing]bool // under way
 }
 
 // New makes a hall with nobody in it.
-func New(c Config) *Hall { return &Hall{config: c, posts: make(chan struct{}, maxPosts)} }
+func New(c Config) *Hall {
+	return &Hall{config: c, posts: make(chan struct{}, maxPosts), dealings: map[dealing]bool{}}
+}
 
 // Room is one ceremony, as the node has followed it.
 type Room struct {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -137,9 +138,17 @@ func (n *Node) PlanRenewal(r ledger.Renewal, hybrid bool, phase time.Duration) (
 		if p.Deadlines = deadlines(phaseTime(len(opens[i].Keys))); phase != 0 {
 			p.Deadlines = deadlines(phase)
 		}
+		if r.Handover { // people are waited for
+			p.Deadlines.Deal = cmp.Or(r.Deal, dealTime)
+			p.Deadlines.Answer = p.Deadlines.Deal
+		}
 	}
 	return opens, err
 }
+
+// dealTime is how long participants have to hand their key over, if nothing
+// else is said, in milliseconds: a day.
+const dealTime = 24 * 60 * 60 * 1000
 
 func (n *Node) open(ctx context.Context, o ledger.CeremonyOpen) ([32]byte, error) {
 	if err := n.Ask(ctx, o.Ask()); err != nil {

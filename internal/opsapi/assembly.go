@@ -225,7 +225,7 @@ func (s *Server) assembly(r *http.Request, id [32]byte) (any, error) {
 		b := room.Follower.Board()
 		a.DepositSafe = b.DepositSafe()
 		for _, f := range b.Faults() {
-			a.Faults = append(a.Faults, Fault{f.Seat, f.Kind.String(), f.Kind.Attributable()})
+			a.Faults = append(a.Faults, Fault{Seat: f.Seat, Kind: f.Kind.String(), Attributable: f.Kind.Attributable()})
 		}
 		for seat := 1; seat <= a.Participants; seat++ {
 			p, ok := view.Participant(id, seat)

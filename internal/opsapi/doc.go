@@ -19,7 +19,12 @@
 //	GET  /v1/ceremonies              all ceremonies
 //	GET  /v1/ceremonies/{id}         one ceremony
 //	GET  /v1/ceremonies/{id}/transcripts what proves it to others
-//	POST /v1/ceremonies              open a ceremony that makes new keys
+//	GET  /v1/ceremonies/{id}/summons what a participant is shown that hands its
+//	                                 key over there
+//	POST /v1/ceremonies/{id}/messages
+//	                                 what it says to that
+//	POST /v1/ceremonies              open a ceremony that makes new keys, or new
+//	                                 shares of keys
 //	GET  /v1/assemblies              ceremonies among participants that are not nodes,
 //	                                 newest first, and GET /v1/assemblies/{id}?seats= one
 //	POST /v1/assemblies              ask for one as the node

@@ -154,7 +154,7 @@ type Proposal struct {
 // shares, and believes none whose commitment is not under the parameters' root.
 // Other ceremonies have none.
 func RenewedKeys(params dkg.Params, commitments []string) (keys [][]byte, err error) {
-	if !params.Mode.Renews() {
+	if !params.Mode.Renews() || params.FromAssembly() {
 		return nil, nil
 	}
 	if params.Suite != dkg.SuiteG1 {

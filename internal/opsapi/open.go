@@ -75,8 +75,16 @@ func (req OpenCeremony) renewal() (renewal ledger.Renewal, err error) {
 		renewal.Mode = dkg.ModeRefresh
 	case dkg.ModeReshare.String():
 		renewal.Mode = dkg.ModeReshare
+	case modeHandover:
+		renewal.Mode, renewal.Handover, renewal.Deal = dkg.ModeReshare, true, req.DealTimeout
+		if len(req.PublicKeys) != 1 || len(req.Lost) != 0 {
+			return bad("participants hand over the one key that they made", "name it with pubkeys")
+		}
 	default:
-		return bad(fmt.Sprintf("mode %q is unknown", req.Mode), "keygen, refresh or reshare")
+		return bad(fmt.Sprintf("mode %q is unknown", req.Mode), "keygen, refresh, reshare or handover")
+	}
+	if req.DealTimeout != 0 && !renewal.Handover {
+		return bad("nobody but participants is waited for so long", "deal_timeout_ms goes with mode handover")
 	}
 	if req.Keys != 0 || req.Suite != "" || req.Use != "" || len(req.Purpose) > wire.MaxName {
 		return bad("a "+req.Mode+" is of keys that there are", "name them with pubkeys, or none for all")
@@ -107,8 +115,8 @@ func (req OpenCeremony) check() error {
 	if req.renews() {
 		return nil
 	}
-	if len(req.PublicKeys)+len(req.Seats)+len(req.Lost)+req.Threshold != 0 {
-		return &Error{Status: http.StatusBadRequest, Text: "new keys are held by all seats, with the default threshold", Hint: "for existing keys say mode refresh or reshare"}
+	if len(req.PublicKeys)+len(req.Seats)+len(req.Lost)+req.Threshold != 0 || req.DealTimeout != 0 {
+		return &Error{Status: http.StatusBadRequest, Text: "new keys are held by all seats, with the default threshold", Hint: "for existing keys say mode refresh, reshare or handover"}
 	}
 	if req.Keys < 1 || req.Keys > wire.MaxKeysPerBatch {
 		return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("keys is %d, want 1 to %d", req.Keys, wire.MaxKeysPerBatch)}

@@ -256,6 +256,7 @@ func TestOpen(t *testing.T) {
 		`{"keys":1,"suite":"rot13"}`, `{"keys":1,"phase_timeout_ms":-1}`, `{"keys":1,"phase_timeout_ms":4294967296}`, `{"keys":1,"purpose":"` + strings.Repeat("x", 65) + `"}`, strings.Repeat(" ", maxOpen) + `{"keys":1}`,
 		`{"keys":1,"pubkeys":["0x` + strings.Repeat("ab", 48) + `"]}`, `{"keys":1,"threshold":3}`, `{"mode":"rot13"}`, `{"mode":"import","keys":1}`,
 		`{"mode":"refresh","keys":1}`, `{"mode":"refresh","suite":"bls12-381"}`, `{"mode":"refresh","pubkeys":["0x12"]}`, `{"mode":"reshare","seats":[0]}`,
+		`{"mode":"handover"}`, `{"mode":"handover","pubkeys":["0x` + strings.Repeat("ab", 48) + `"],"lost":[1]}`, `{"mode":"refresh","deal_timeout_ms":1}`, `{"keys":1,"deal_timeout_ms":1}`,
 		`{"mode":"reshare","seats":[17]}`, `{"mode":"reshare","lost":[-1]}`, `{"mode":"refresh","purpose":"` + strings.Repeat("x", 65) + `"}`} {
 		if w := f.do("POST", "/v1/ceremonies", body, auth...); w.Code != 400 {
 			t.Errorf("body %.40q: %d, want 400", body, w.Code)

@@ -58,6 +58,9 @@ func keyOf(view *ledger.State, k *action.KeyRecord, now time.Time) Key {
 	if a := k.Settings.FeeRecipient; a != nil {
 		out.FeeRecipient = "0x" + hex.EncodeToString(a[:])
 	}
+	if from, ok := view.Assembled(k.PublicKey); ok && !k.Held() {
+		out.From = &Former{hex.EncodeToString(from.Ceremony[:]), int(from.N), int(from.T)}
+	}
 	out.SharesSince = maybe(view.SharesSince(k))
 	if due, overdue, ok := view.RotationOf(k); ok {
 		switch ms := uint64(now.UnixMilli()); {
@@ -119,7 +122,7 @@ func (s *Server) board(r *http.Request) (view *ledger.State, board *dkg.Board, a
 func ceremonyOf(b *dkg.Board, about ledger.About, roster action.Roster) Ceremony {
 	p, id := b.Params(), b.ID()
 	c := Ceremony{
-		ID: hex.EncodeToString(id[:]), Mode: p.Mode.String(), Suite: suiteName(p.Suite), Use: p.Use.String(), Hybrid: p.Hybrid,
+		ID: hex.EncodeToString(id[:]), Mode: ModeOf(p), Suite: suiteName(p.Suite), Use: p.Use.String(), Hybrid: p.Hybrid,
 		Phase: b.Phase().String(), Keys: int(p.Keys), Threshold: int(p.T), Epoch: p.Epoch, Holders: p.Members().Len(),
 		Purpose: about.Purpose, By: about.By, Opened: about.Opened,
 	}
@@ -127,16 +130,31 @@ func ceremonyOf(b *dkg.Board, about ledger.About, roster action.Roster) Ceremony
 		c.Deadline = new(blockTime(ms))
 	}
 	for i := 1; i <= int(p.N); i++ {
-		seat := Seat{Index: i, Member: p.Members().Has(i), Joined: b.Joined().Has(i), Dealt: b.Dealers().Has(i), Holds: b.Holders().Has(i)}
+		seat := Seat{Index: i, Member: p.Members().Has(i), Joined: b.Joined().Has(i), Dealt: !p.FromAssembly() && b.Dealers().Has(i), Holds: b.Holders().Has(i)}
 		if i <= len(roster) {
 			seat.Node = roster[i-1].Node
 		}
 		c.Seats = append(c.Seats, seat)
 	}
 	for _, f := range b.Faults() {
-		c.Faults = append(c.Faults, Fault{int(f.Seat), f.Kind.String(), f.Kind.Attributable()})
+		c.Faults = append(c.Faults, Fault{int(f.Seat), f.Kind.String(), f.Kind.Attributable(), p.FromAssembly() && f.Kind.OfDealer()})
+	}
+	if p.FromAssembly() {
+		c.From = &FromAssembly{Ceremony: hex.EncodeToString(p.Old.Assembly[:]), PublicKey: "0x" + hex.EncodeToString(about.Keys[0]),
+			Participants: int(p.Old.N), Threshold: int(p.Old.T), Dealt: b.Dealt().Len(), Dealers: slices.Collect(b.Dealers().All()), DepositSafe: b.DepositSafe()}
 	}
 	return c
+}
+
+// modeHandover is what a reshare is called in which participants deal.
+const modeHandover = "handover"
+
+// ModeOf is what people call a ceremony with these parameters.
+func ModeOf(p dkg.Params) string {
+	if p.FromAssembly() {
+		return modeHandover
+	}
+	return p.Mode.String()
 }
 
 func suiteName(s dkg.Suite) string {

@@ -218,6 +218,7 @@ func New(c Config) (*Server, error) {
 		"GET /v1/ceremonies/{id}/transcripts": {ordinary, s.transcripts},
 	}
 	maps.Copy(routes, s.assemblyRoutes())
+	maps.Copy(routes, s.handoverRoutes())
 	for pattern, route := range routes {
 		s.mux.HandleFunc(pattern, s.answer(route.bounds, route.handle))
 	}

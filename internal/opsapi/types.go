@@ -75,7 +75,8 @@ type Key struct {
 	Threshold  int        `json:"threshold"`
 	Holders    int        `json:"holders"`
 	Ceremony   string     `json:"ceremony"`
-	Created    uint64     `json:"created"` // height
+	From       *Former    `json:"from,omitempty"` // participants that made the key, and handed it over
+	Created    uint64     `json:"created"`        // height
 	LastUse    *time.Time `json:"last_use,omitempty"`
 
 	SharesSince *time.Time `json:"shares_since,omitempty"` // when the ceremony began that made them
@@ -85,6 +86,14 @@ type Key struct {
 	FeeRecipient string  `json:"fee_recipient,omitempty"`
 	GasLimit     *uint64 `json:"gas_limit,omitempty,string"`
 	Graffiti     *string `json:"graffiti,omitempty"`
+}
+
+// Former are participants that are not nodes. So many of their old shares sign
+// until enough of them are destroyed.
+type Former struct {
+	Ceremony     string `json:"ceremony"`
+	Participants int    `json:"n"`
+	Threshold    int    `json:"t"`
 }
 
 // Ceremony is where a ceremony stands.
@@ -106,6 +115,19 @@ type Ceremony struct {
 	By        string     `json:"by"`
 	Opened    uint64     `json:"opened"` // height
 	Handover  *Handover  `json:"handover,omitempty"`
+	// From says of a ceremony that takes a key over who hands it over.
+	From *FromAssembly `json:"from,omitempty"`
+}
+
+// FromAssembly is who hands a key over to nodes.
+type FromAssembly struct {
+	Ceremony     string `json:"ceremony"` // of the participants
+	PublicKey    string `json:"public_key"`
+	Participants int    `json:"n"`
+	Threshold    int    `json:"t"`
+	Dealt        int    `json:"dealt"`
+	Dealers      []int  `json:"dealers"` // whose dealings count so far
+	DepositSafe  bool   `json:"deposit_safe"`
 }
 
 // Handover is what the commit of a reshare asks of its holders.
@@ -131,6 +153,7 @@ type Fault struct {
 	Seat         int    `json:"seat"`
 	Kind         string `json:"kind"`
 	Attributable bool   `json:"attributable"`
+	Participant  bool   `json:"participant,omitempty"` // of the assembly that hands its key over, and no seat
 }
 
 // Event is an entry of the audit log.
@@ -145,7 +168,7 @@ type Events struct {
 
 // OpenCeremony asks for new keys, or for new shares of keys.
 type OpenCeremony struct {
-	Mode    string `json:"mode,omitempty"`  // "keygen" (the default), "refresh" or "reshare"
+	Mode    string `json:"mode,omitempty"`  // "keygen" (the default), "refresh", "reshare" or "handover"
 	Keys    int    `json:"keys,omitempty"`  // keygen: how many
 	Use     string `json:"use,omitempty"`   // keygen: "duties" (the default) or "beacon"
 	Hybrid  bool   `json:"hybrid"`          // encrypt to seats with X-Wing as well
@@ -155,8 +178,12 @@ type OpenCeremony struct {
 	// 0 leaves it to the node. Who is silent for so long is left out.
 	PhaseTimeout uint32 `json:"phase_timeout_ms,omitempty"`
 
-	PublicKeys []string `json:"pubkeys,omitempty"` // refresh, reshare: which keys; none: every active one
-	// Reshare only: who holds shares afterwards, and how many sign. 0 is the
+	// DealTimeout is the same, of a handover, for its participants: to deal and,
+	// if it is hybrid, to answer.
+	DealTimeout uint32 `json:"deal_timeout_ms,omitempty"`
+
+	PublicKeys []string `json:"pubkeys,omitempty"` // refresh, reshare: which keys; none: every active one. Handover: the one
+	// Reshare and handover only: who holds shares afterwards, and how many sign. 0 is the
 	// default for so many holders. Lost are holders without their share, which
 	// receive and do not deal.
 	Seats     []int `json:"seats,omitempty"`

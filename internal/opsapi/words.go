@@ -138,6 +138,10 @@ func (w *Words) ceremony(a *action.Action) error {
 	}
 	id := p.ID()
 	object := "ceremony " + hex.EncodeToString(id[:])
+	if p.FromAssembly() {
+		w.handover(a, p)
+		return nil
+	}
 	what := map[action.Rule]string{action.RuleKeygen: "Make", action.RuleImport: "Deal, from whoever holds them whole,",
 		action.RuleRefresh: "Make new shares of", action.RuleReshare: "Deal to other holders the shares of"}[a.Rule]
 	keys := "1 key"
@@ -160,6 +164,21 @@ func (w *Words) ceremony(a *action.Action) error {
 	w.add("purpose", "%s", a.Ceremony.Purpose)
 	w.add("each phase takes", "at most %s", time.Duration(p.Deadlines.Deal)*time.Millisecond)
 	return nil
+}
+
+func (w *Words) handover(a *action.Action, p dkg.Params) {
+	w.say(fmt.Sprintf("key 0x%x", a.PublicKey),
+		"Have the participants of a ceremony hand their key over to nodes: any %d of %d nodes sign with it, validators' duties too, fewer know nothing. Any %d of the %d participants sign as well until more than %d of them have destroyed their shares.",
+		p.T, p.Members().Len(), p.Old.T, p.Old.N, p.Old.N-p.Old.T)
+	w.add("key", "0x%x", a.PublicKey)
+	w.add("ceremony", "%x", p.ID())
+	w.add("their ceremony", "%x", p.Old.Assembly)
+	w.add("root of their points", "%x", p.Expected)
+	w.add("seats that hold shares afterwards", "%s", p.Members())
+	w.add("hybrid", "%t", p.Hybrid)
+	w.add("purpose", "%s", a.Ceremony.Purpose)
+	w.add("participants deal for", "at most %s", time.Duration(p.Deadlines.Deal)*time.Millisecond)
+	w.add("each other phase takes", "at most %s", time.Duration(p.Deadlines.Verify)*time.Millisecond)
 }
 
 func (w *Words) assembly(a *action.Assembly) error {
