@@ -16,7 +16,7 @@ import (
 
 func (a *app) ceremonyCommand() *cobra.Command {
 	var req opsapi.OpenCeremony
-	var phase time.Duration
+	var phase, deal time.Duration
 	var o askOptions
 	var keys []string
 	var all bool
@@ -29,16 +29,23 @@ shares from before, wherever copies of them are, are worth nothing afterwards.
 repairs: those seats have lost their shares and receive new ones. Both take
 --all, or --keys with public keys. The keys sign all the while.
 
+--mode handover takes the key of --keys over from participants that are not nodes,
+who deal with "quorate ceremony hand-over". The key signs once nodes hold it.
+
 With a node's token the node asks for the ceremony, with a member's --identity the
 member does. Where others have to agree the command exits with 4, and the ceremony
 opens when they did.`,
 		Example: `  quorate ceremony open --keys 10
   quorate ceremony open --mode refresh --all
   quorate ceremony open --mode reshare --all --seats 1,2,3,5
-  quorate ceremony open --mode reshare --keys 0x93247f…,0xa4b1c8… --lost 3`,
+  quorate ceremony open --mode reshare --keys 0x93247f…,0xa4b1c8… --lost 3
+  quorate ceremony open --mode handover --keys 0x8c1d2a… --deal-timeout 48h`,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			var err error
 			if req.PhaseTimeout, err = phaseTimeout(phase); err != nil {
+				return err
+			}
+			if req.DealTimeout, err = dealTimeout(deal); err != nil {
 				return err
 			}
 			o.purpose = req.Purpose
@@ -50,22 +57,23 @@ opens when they did.`,
 			}
 			return a.ceremonyOpen(ctx, req)
 		})}
-	open.Flags().StringVar(&req.Mode, "mode", "keygen", "keygen, refresh or reshare")
+	open.Flags().StringVar(&req.Mode, "mode", "keygen", "keygen, refresh, reshare or handover")
 	open.Flags().StringSliceVar(&keys, "keys", nil, "keygen: how many keys to make (default 1); else the public keys")
 	open.Flags().BoolVar(&all, "all", false, "refresh, reshare: every active key")
-	open.Flags().IntSliceVar(&req.Seats, "seats", nil, "reshare: the seats that hold shares afterwards (default: those that do now)")
-	open.Flags().IntVar(&req.Threshold, "threshold", 0, "reshare: how many of them sign (default: the safe one)")
+	open.Flags().IntSliceVar(&req.Seats, "seats", nil, "reshare, handover: the seats that hold shares afterwards (default: those that do now; of a handover: all)")
+	open.Flags().IntVar(&req.Threshold, "threshold", 0, "reshare, handover: how many of them sign (default: the safe one)")
 	open.Flags().IntSliceVar(&req.Lost, "lost", nil, "reshare: seats that have lost their shares")
 	open.Flags().BoolVar(&req.Hybrid, "hybrid", false, "protect dealt shares with X-Wing as well, against a quantum computer")
 	open.Flags().StringVar(&req.Suite, "suite", "", "group of the keys (default bls12-381)")
 	open.Flags().StringVar(&req.Purpose, "purpose", "", "what the keys are for; stands in the inventory")
 	open.Flags().DurationVar(&phase, "phase-timeout", 0, "how long to wait, in each phase, for who is silent (default: 30 s and some time for each key)")
+	open.Flags().DurationVar(&deal, "deal-timeout", 0, "handover: how long participants have to deal and, with --hybrid, to answer (default: a day)")
 	o.asks(open)
 	list := &cobra.Command{Use: "list", Short: "Show all ceremonies", Args: cobra.NoArgs, RunE: a.run(a.ceremonyList)}
 	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies, RunE: a.run(a.ceremonyShow)}
 	watch := &cobra.Command{Use: "watch ID", Short: "Follow a ceremony until it is done", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies, RunE: a.run(a.ceremonyWatch)}
 	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch, a.ceremonyExport(), a.ceremonyVerify(), a.ceremonyRehearse(),
-		a.ceremonyPropose(), a.ceremonyInvite(), a.ceremonyJoin(), a.ceremonyOffline(), a.ceremonyCarry(), a.ceremonySign())
+		a.ceremonyPropose(), a.ceremonyInvite(), a.ceremonyJoin(), a.ceremonyOffline(), a.ceremonyCarry(), a.ceremonyHandOver(), a.ceremonySign())
 }
 
 // phaseTimeout is how many milliseconds --phase-timeout says.
@@ -74,6 +82,14 @@ func phaseTimeout(phase time.Duration) (uint32, error) {
 		return 0, fail(exitBadUse, "--phase-timeout takes 1ms to 24h", "phase time-out %s", phase)
 	}
 	return uint32(phase.Milliseconds()), nil
+}
+
+// dealTimeout is how many milliseconds --deal-timeout says.
+func dealTimeout(deal time.Duration) (uint32, error) {
+	if deal < 0 || deal > 7*24*time.Hour || deal != deal.Truncate(time.Millisecond) {
+		return 0, fail(exitBadUse, "--deal-timeout takes 1ms to 168h", "deal time-out %s", deal)
+	}
+	return uint32(deal.Milliseconds()), nil
 }
 
 // whichKeys reads --keys, which is a number or a list, and --all.
@@ -174,6 +190,11 @@ func showCeremony(t *table, c opsapi.Ceremony) {
 	t.row("keys", c.Keys)
 	t.row("shares", shares(c.Threshold, c.Holders)+fmt.Sprintf(", epoch %d", c.Epoch))
 	t.row("opened by", c.By)
+	if f := c.From; f != nil {
+		t.row("key", f.PublicKey)
+		t.row("handed over by", fmt.Sprintf("%s participants of ceremony %s; dealt %d", shares(f.Threshold, f.Participants), f.Ceremony, f.Dealt))
+		t.row("", f.Words(c.Phase))
+	}
 	for _, s := range c.Seats {
 		t.row(fmt.Sprintf("seat %d", s.Index), s.Node, strings.Join(seatWords(s), ", "))
 	}
@@ -181,6 +202,10 @@ func showCeremony(t *table, c opsapi.Ceremony) {
 		t.row("hand-over", fmt.Sprintf("seats %v sign blocks and attestations above slot %d, or from where %d old holders stopped: %d have said so", h.Floored, h.Floor, h.Needed, len(h.Stopped)))
 	}
 	for _, f := range c.Faults {
+		if f.Participant {
+			t.row("fault", fmt.Sprintf("participant %d", f.Seat), "", f.Kind)
+			continue
+		}
 		t.row("fault", fmt.Sprintf("seat %d", f.Seat), nodeOf(c, f.Seat), f.Kind)
 	}
 }
@@ -234,6 +259,9 @@ func (a *app) ceremonyWatch(ctx context.Context, args []string) error {
 			return err
 		}
 	}
+	if f := one.From; f != nil && a.output == "text" {
+		fmt.Fprintln(a.stdout, f.Words(one.Phase))
+	}
 	if one.Phase == "aborted" {
 		return fail(exitFailed, "quorate ceremony show "+one.ID, "ceremony was aborted: %d faults", len(one.Faults))
 	}
@@ -278,7 +306,11 @@ func ceremonyLine(c opsapi.Ceremony) string {
 	for _, s := range c.Seats {
 		joined, dealt, holds = joined+count(s.Joined), dealt+count(s.Dealt), holds+count(s.Holds)
 	}
-	return fmt.Sprintf("%-8s joined %d, dealt %d, confirmed %d of %d; faults %d", c.Phase, joined, dealt, holds, c.Holders, len(c.Faults))
+	of := ""
+	if f := c.From; f != nil {
+		dealt, of = f.Dealt, fmt.Sprintf(" of %d", f.Participants)
+	}
+	return fmt.Sprintf("%-8s joined %d, dealt %d%s, confirmed %d of %d; faults %d", c.Phase, joined, dealt, of, holds, c.Holders, len(c.Faults))
 }
 
 func count(b bool) int {

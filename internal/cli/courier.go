@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
+	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/opsapi"
 	"github.com/quorate/quorate/internal/participant"
 	"github.com/quorate/quorate/internal/secret"
@@ -278,6 +280,51 @@ func (c *courier) post(ctx context.Context, r *participant.Reply, some []*stop) 
 		}
 	}
 	return errors.Join(refused...)
+}
+
+// postDealing hands over what a seat says to the nodes that take its key over.
+func (c *courier) postDealing(ctx context.Context, r *participant.HandOverReply, some []*stop) error {
+	var refused []error
+	for _, p := range r.Posts {
+		err := give(some, func(n *stop) error {
+			err := n.PostDealing(ctx, hex.EncodeToString(r.Ceremony[:]), opsapi.AssemblyPost{Seat: r.Seat, Message: p.Message, Signature: p.Signature})
+			if conflicts(err) {
+				return &refusal{n.Address(), err}
+			}
+			return err
+		})
+		if errors.As(err, new(*refusal)) {
+			refused = append(refused, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return errors.Join(refused...)
+}
+
+// summons returns the newest that any node shows of a ceremony that takes the
+// seat's key over.
+func (c *courier) summons(ctx context.Context, id string) (raw []byte, board *dkg.Board, at time.Time, err error) {
+	for _, n := range c.awake() {
+		shown, failed := n.Summons(ctx, id)
+		var b *dkg.Board
+		var of time.Time
+		if failed == nil {
+			b, of, failed = c.inv.ReadSummons(shown)
+		}
+		if failed != nil {
+			err = failed
+			n.rest()
+			continue
+		}
+		if n.failed = 0; of.After(at) {
+			raw, board, at = shown, b, of
+		}
+	}
+	if raw == nil {
+		return nil, nil, at, noNode(err)
+	}
+	return raw, board, at, nil
 }
 
 // give fails when none of the nodes takes something.

@@ -68,6 +68,9 @@ func (a *app) keyShow(ctx context.Context, args []string) error {
 		if k.SharesSince != nil {
 			t.row("shares since", clock(*k.SharesSince))
 		}
+		if k.From != nil {
+			t.row("handed over by", k.From.Words())
+		}
 		t.row("rotation", rotation(k))
 		t.row("owner", k.Owner)
 		t.row("purpose", k.Purpose)

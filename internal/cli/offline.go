@@ -45,19 +45,29 @@ func (a *app) ceremonyCarry() *cobra.Command {
 	var p paper
 	var nodes []string
 	var wait bool
+	var handover string
 	c := &cobra.Command{Use: "carry INVITATION [--in FILE...]", Short: "Carry between a ceremony and a machine without a network", Args: cobra.MinimumNArgs(1),
 		Long: `Hand over what "quorate ceremony offline" wrote, where --in is given, and write to
 --out what happened since. No key is needed here, and nothing here is believed.
---wait waits for the next phase, so that there is something new to carry.`,
+--wait waits for the next phase, so that there is something new to carry.
+
+With --hand-over it carries between a ceremony in which nodes take the participants'
+key over and "quorate ceremony hand-over" on that machine.`,
 		Example: `  quorate ceremony carry alice.json --out bundle
-  quorate ceremony carry alice.json --in reply --out bundle --wait`,
+  quorate ceremony carry alice.json --in reply --out bundle --wait
+  quorate ceremony carry alice.json --hand-over 93f2c0…d1 --in reply --out summons`,
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			p.in = append(p.in, args[1:]...) // what a shell makes of --in *.png
+			if handover != "" {
+				return a.carryHandOver(ctx, args[0], handover, nodes, p)
+			}
 			return a.carry(ctx, args[0], nodes, wait, p)
 		})}
 	p.on(c, "what was carried here", "what to carry back")
 	c.Flags().StringSliceVar(&nodes, "node", nil, "operator APIs to ask, in place of those that the invitation names")
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the ceremony is in another phase than the reply was written in")
+	c.Flags().StringVar(&handover, "hand-over", "", "id of the ceremony among nodes that takes the key over")
+	c.MarkFlagsMutuallyExclusive("wait", "hand-over")
 	return c
 }
 
@@ -283,28 +293,32 @@ func (a *app) carry(ctx context.Context, path string, nodes []string, wait bool,
 		}
 	}
 	return a.print(out, func(t *table) {
-		if reply != nil {
-			t.row("handed over", plural(out.Messages, "message"))
-		}
-		if out.Refused != "" {
-			t.row("note", out.Refused)
-		}
-		if out.Phase != "" {
-			t.row("phase", out.Phase)
-		}
-		if out.Newest != nil {
-			t.row("newest block", localTime(*out.Newest, inv.Location()))
-		}
-		if out.Until != nil {
-			t.row("until", localTime(*out.Until, inv.Location()))
-		}
-		for _, f := range out.Files {
-			t.row("carry over", f)
-		}
+		showCarried(t, out, inv, reply != nil)
 		if out.Sealed {
 			t.row("done", "the ceremony has ended, and this seat sealed its archive")
 		}
 	})
+}
+
+func showCarried(t *table, out carried, inv *participant.Invitation, replied bool) {
+	if replied {
+		t.row("handed over", plural(out.Messages, "message"))
+	}
+	if out.Refused != "" {
+		t.row("note", out.Refused)
+	}
+	if out.Phase != "" {
+		t.row("phase", out.Phase)
+	}
+	if out.Newest != nil {
+		t.row("newest block", localTime(*out.Newest, inv.Location()))
+	}
+	if out.Until != nil {
+		t.row("until", localTime(*out.Until, inv.Location()))
+	}
+	for _, f := range out.Files {
+		t.row("carry over", f)
+	}
 }
 
 // fetchFor writes what happened since a reply, when there is something new. It

@@ -50,7 +50,8 @@ func (a *app) ceremonyAsMember(ctx context.Context, req opsapi.OpenCeremony, o a
 type proposedCeremony struct {
 	act     *action.Action
 	params  dkg.Params
-	keys    [][]byte // that there are already
+	keys    [][]byte // that there are already, and come with the action
+	named   [][]byte // that there are already, and the action names
 	details []opsapi.Detail
 }
 
@@ -82,7 +83,7 @@ func (a *app) proposedCeremonies(ctx context.Context, c *opsapi.Client, req opsa
 		if err != nil {
 			return nil, fmt.Errorf("%w: nothing is signed", err)
 		}
-		all, keys = append(all, one), append(keys, one.keys...)
+		all, keys = append(all, one), slices.Concat(keys, one.keys, one.named)
 	}
 	known := len(wanted) == 0 || len(wanted) == len(keys) && !slices.ContainsFunc(keys, func(k []byte) bool { return !wanted[string(k)] })
 	slices.SortFunc(keys, bytes.Compare)
@@ -109,10 +110,14 @@ func readCeremony(cluster action.ClusterID, req opsapi.OpenCeremony, proposal op
 	if err != nil {
 		return one, err
 	}
-	if act.Rule != action.Rule("ceremony."+req.Mode) || p.Mode.String() != req.Mode || p.Cluster != cluster || act.Ceremony.Purpose != req.Purpose || !fits(req, p) {
+	if act.Rule != action.Rule("ceremony."+req.Mode) || opsapi.ModeOf(p) != req.Mode || p.Cluster != cluster || act.Ceremony.Purpose != req.Purpose || !fits(req, p) {
 		return one, fmt.Errorf("the node was asked for another %s than it proposes (%s)", req.Mode, strings.TrimSuffix(words.Says, "."))
 	}
 	one = proposedCeremony{act: act, params: p, details: words.Details}
+	if p.FromAssembly() {
+		one.named = [][]byte{act.PublicKey}
+		return one, nil
+	}
 	if one.keys, err = opsapi.RenewedKeys(p, proposal.Commitments); err != nil || one.keys == nil {
 		return one, err
 	}
@@ -161,14 +166,21 @@ func fits(req opsapi.OpenCeremony, p dkg.Params) bool {
 	}
 	th, err := action.DefaultThreshold(p.Members().Len())
 	threshold := cmp.Or(req.Threshold, th.T())
-	ms := req.PhaseTimeout
+	ms, deal := req.PhaseTimeout, cmp.Or(req.DealTimeout, req.PhaseTimeout)
+	if p.FromAssembly() { // people deal, and answer
+		deal = cmp.Or(req.DealTimeout, p.Deadlines.Deal)
+	}
 	switch {
-	case p.Hybrid != req.Hybrid || ms != 0 && p.Deadlines != dkg.Deadlines{Join: ms, Deal: ms, Verify: ms, Answer: ms, Confirm: ms, Publish: ms}:
+	case p.Hybrid != req.Hybrid || ms != 0 && p.Deadlines != dkg.Deadlines{Join: ms, Deal: deal, Verify: ms, Answer: deal, Confirm: ms, Publish: ms}:
+		return false
+	case req.DealTimeout != 0 && (p.Deadlines.Deal != deal || p.Deadlines.Answer != deal):
 		return false
 	case p.Mode == dkg.ModeRefresh: // keeps them, or is no refresh
 		return true
 	case err != nil || int(p.T) != threshold:
 		return false
+	case p.FromAssembly():
+		return p.Members() == seats || seats == 0 && p.Without == 0
 	case p.Mode == dkg.ModeKeygen:
 		return int(p.Keys) == req.Keys && p.Use.String() == cmp.Or(req.Use, action.UseDuties.String()) && p.Without == 0
 	case p.Old.Dealers.Without(lost) != p.Old.Dealers:

@@ -38,6 +38,16 @@ func (l *liar) renewal(t *testing.T, mode dkg.Mode, change func(*dkg.Params), ke
 	return out
 }
 
+// handover is the same for a key that participants hand over.
+func (l *liar) handover(key byte, change func(*dkg.Params)) []opsapi.Proposal {
+	p := dkg.Params{Mode: dkg.ModeReshare, Suite: dkg.SuiteG1, N: 4, T: 3, Epoch: 1, Keys: 1, Cluster: l.cluster, Expected: [32]byte{1},
+		Old: dkg.Old{T: 4, N: 5, Assembly: [32]byte{2}}, Deadlines: dkg.Deadlines{Join: 1, Deal: 2, Verify: 1, Answer: 2, Confirm: 1, Publish: 1}}
+	if change != nil {
+		change(&p)
+	}
+	return []opsapi.Proposal{{Action: hex.EncodeToString(ledger.CeremonyOpen{Params: p, Keys: [][]byte{publicKey(key)}}.Ask().Action.Encode())}}
+}
+
 func publicKey(k byte) []byte { return bytes.Repeat([]byte{k}, 48) }
 
 // TestRenewalAsWanted: a member signs for new shares of the very keys that were
@@ -45,6 +55,7 @@ func publicKey(k byte) []byte { return bytes.Repeat([]byte{k}, 48) }
 func TestRenewalAsWanted(t *testing.T) {
 	identity, public := keyFile(t)
 	l := newLiar(t, public)
+	one := fmt.Sprintf("0x%x", publicKey(1))
 	two := fmt.Sprintf("0x%x,%X", publicKey(2), publicKey(1))
 	named := func(keys ...byte) opsapi.Proposal { return l.renewal(t, dkg.ModeRefresh, nil, keys...) }
 	reshare := func(change func(*dkg.Params)) []opsapi.Proposal {
@@ -68,6 +79,8 @@ func TestRenewalAsWanted(t *testing.T) {
 		"the same seats":         {[]string{"--mode=reshare", "--keys=" + two}, reshare(nil)},
 		"other seats":            {[]string{"--mode=reshare", "--all", "--seats=1,2,3,5"}, reshare(without(4))},
 		"one that lost them":     {[]string{"--mode=reshare", "--all", "--lost=3"}, reshare(func(p *dkg.Params) { p.Old.Dealers = dkg.AllSeats(4).Without(1 << 3) })},
+		"hand-over":              {[]string{"--mode=handover", "--keys=" + one}, l.handover(1, nil)},
+		"of seats, in time":      {[]string{"--mode=handover", "--keys=" + one, "--seats=1,2,3,5", "--phase-timeout=1ms", "--deal-timeout=2ms"}, l.handover(1, without(4))},
 		"as long as they wanted": {[]string{"--mode=refresh", "--all", "--phase-timeout=1ms"}, []opsapi.Proposal{named(1, 2)}},
 	} {
 		l.proposed = c.proposed
@@ -81,6 +94,7 @@ func TestRenewalAsWanted(t *testing.T) {
 	newKeys := named(1, 2)
 	newKeys.Action = hex.EncodeToString((&action.Action{Rule: action.RuleArchive, Domain: action.DomainValidator, PublicKey: publicKey(1)}).Encode())
 	refresh, moved := []string{"--mode=refresh", "--keys=" + two}, []string{"--mode=reshare", "--keys=" + two}
+	taken := []string{"--mode=handover", "--keys=" + one, "--phase-timeout=1ms"}
 	changed := func(change func(*dkg.Params)) []opsapi.Proposal {
 		return []opsapi.Proposal{l.renewal(t, dkg.ModeRefresh, change, 1, 2)}
 	}
@@ -108,6 +122,12 @@ func TestRenewalAsWanted(t *testing.T) {
 		"default threshold":      {append(slices.Clone(moved), "--threshold=4"), reshare(nil)},
 		"one is left out":        {moved, reshare(func(p *dkg.Params) { p.N, p.Without, p.Old.Dealers = 5, 1<<5, dkg.AllSeats(5) })},
 		"other seats":            {append(slices.Clone(moved), "--seats=1,2,3,5"), reshare(without(3))},
+		"another handed over":    {taken, l.handover(2, nil)},
+		"handed to fewer":        {taken, l.handover(1, without(4))},
+		"of one who hands over":  {taken, []opsapi.Proposal{named(1)}},
+		"a handover, not asked":  {[]string{"--mode=reshare", "--keys=" + one}, l.handover(1, nil)},
+		"too little time":        {append(slices.Clone(taken), "--deal-timeout=3ms"), l.handover(1, nil)},
+		"answers in less":        {taken, l.handover(1, func(p *dkg.Params) { p.Deadlines.Answer = 1 })},
 		"who lost them deals":    {append(slices.Clone(moved), "--lost=3"), reshare(nil)},
 	} {
 		l.proposed = c.proposed
