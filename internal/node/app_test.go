@@ -449,7 +449,10 @@ type mix struct {
 }
 
 func (m *mix) block(t testing.TB, s *ledger.State) (txs [][]byte) {
-	if m.rand.IntN(10) == 0 {
+	switch {
+	case m.height == 5: // from here on people have to agree, but for a while now and then
+		txs = append(txs, m.policy(agreeing))
+	case m.rand.IntN(10) == 0:
 		return nil
 	}
 	for range m.rand.IntN(m.size) {

@@ -92,8 +92,7 @@ func (m *mix) governance(s *ledger.State) []byte {
 	someone, until := person(m.rand.IntN(maxPeople)), m.now()+uint64(m.rand.IntN(40))*1000
 	switch n := m.rand.IntN(24); {
 	case n == 0 && m.rand.IntN(16) == 0:
-		document := []string{ledgertest.Policy, agreeing}[min(1, m.rand.IntN(4))]
-		return ask(ledgertest.Alice, &action.Action{Rule: action.RulePolicy, Document: fmt.Appendf(nil, "%s# %d\n", document, m.rand.IntN(4))})
+		return m.policy([]string{ledgertest.Policy, agreeing}[min(1, m.rand.IntN(4))])
 	case n < 3:
 		rule := []action.Rule{action.RuleEnrol, action.RuleEnrol, action.RuleUpdate}[m.rand.IntN(3)]
 		return ask(ledgertest.Alice, &action.Action{Rule: rule, Member: m.record(someone)})
@@ -137,6 +136,12 @@ func (m *mix) governance(s *ledger.State) []byte {
 		d.Policy[0] ^= 1
 	}
 	return m.Tx(m.anybody(), action.KindDecision, d.Encode())
+}
+
+// policy asks for a policy, of which there are several of the same meaning.
+func (m *mix) policy(document string) []byte {
+	a := &action.Action{Rule: action.RulePolicy, Document: fmt.Appendf(nil, "%s# %d\n", document, m.rand.IntN(4))}
+	return m.Tx(ledgertest.Alice, action.KindRequest, ledger.Ask{Action: a, Purpose: "mix"}.Encode())
 }
 
 // crowds are the people of one ceremony among participants after the other.
