@@ -16,13 +16,14 @@ import (
 
 // ledgerArchive is an archive of a ceremony on a ledger, cut into its fields.
 type ledgerArchive struct {
-	params       dkg.Params
-	head         []byte // up to the attestations
-	block        [32]byte
-	joined, qual uint32
-	prior        []byte
-	joins        [][]byte
-	dealings     [][][]byte // of each dealer its header and chunks
+	params   dkg.Params
+	head     []byte // up to the attestations
+	block    [32]byte
+	joined   uint32
+	qual     dkg.Dealers
+	prior    []byte
+	joins    [][]byte
+	dealings [][][]byte // of each dealer its header and chunk, or all in one
 }
 
 func cutArchive(t *testing.T, raw []byte) *ledgerArchive {
@@ -41,14 +42,22 @@ func cutArchive(t *testing.T, raw []byte) *ledgerArchive {
 	}
 	a.head = raw[:len(raw)-d.Len()]
 	d.Fixed(a.block[:])
-	a.joined, a.qual = d.U32(), d.U32()
-	a.prior = make([]byte, size*int(p.Old.T)*int(p.Keys))
+	a.joined, a.qual = d.U32(), dkg.Dealers(d.Bytes(wire.MaxTx))
+	parts := 1
+	if !p.FromAssembly() {
+		parts = 2
+		a.prior = make([]byte, size*int(p.Old.T)*int(p.Keys))
+	}
 	d.Fixed(a.prior)
 	for range bits.OnesCount32(a.joined) {
 		a.joins = append(a.joins, d.Bytes(wire.MaxTx))
 	}
-	for range bits.OnesCount32(a.qual) {
-		a.dealings = append(a.dealings, [][]byte{d.Bytes(wire.MaxTx), d.Bytes(wire.MaxTx)})
+	for range a.qual.Len() {
+		var dealing [][]byte
+		for range parts {
+			dealing = append(dealing, d.Bytes(wire.MaxTx))
+		}
+		a.dealings = append(a.dealings, dealing)
 	}
 	if err := d.Finish(); err != nil {
 		t.Fatal(err)
@@ -63,7 +72,7 @@ func (a *ledgerArchive) bytes() []byte {
 	e := wire.NewEncoder(slices.Clone(a.head))
 	e.Fixed(a.block[:])
 	e.U32(a.joined)
-	e.U32(a.qual)
+	e.Bytes([]byte(a.qual))
 	e.Fixed(a.prior)
 	for _, part := range slices.Concat(append([][][]byte{a.joins}, a.dealings...)...) {
 		e.Bytes(part)
@@ -79,7 +88,7 @@ func highest(seats uint32) uint32 { return 1 << (bits.Len32(seats) - 1) }
 func edits(others *ledgerArchive) map[string]func(*ledgerArchive) *ledgerArchive {
 	renewed := func(do func(a *ledgerArchive, leaf int)) func(*ledgerArchive) *ledgerArchive {
 		return func(a *ledgerArchive) *ledgerArchive {
-			if !a.params.Mode.Renews() {
+			if !a.params.Mode.Renews() || a.params.FromAssembly() {
 				return nil
 			}
 			a.prior = slices.Clone(a.prior)
@@ -104,17 +113,25 @@ func edits(others *ledgerArchive) map[string]func(*ledgerArchive) *ledgerArchive
 			return a
 		},
 		"a dealer less": func(a *ledgerArchive) *ledgerArchive {
-			a.qual, a.dealings = a.qual&^highest(a.qual), a.dealings[:len(a.dealings)-1]
+			last := slices.Max(slices.Collect(a.qual.All()))
+			a.qual, a.dealings = a.qual.Without(dkg.Dealers("").With(last)), a.dealings[:len(a.dealings)-1]
 			return a
 		},
 		"a dealer more": func(a *ledgerArchive) *ledgerArchive {
-			more := a.joined &^ a.qual
+			more := max(int(a.params.N), int(a.params.Old.N))
+			for ; more > 0 && (a.qual.Has(more) || !a.params.FromAssembly() && a.joined>>more&1 == 0); more-- {
+			}
 			if more == 0 {
 				return nil
 			}
 			// It says what the last one said; where in the list is for its number to say.
-			at := bits.OnesCount32(a.qual & (highest(more) - 1))
-			a.qual, a.dealings = a.qual|highest(more), slices.Insert(slices.Clone(a.dealings), at, a.dealings[len(a.dealings)-1])
+			at := 0
+			for i := range a.qual.All() {
+				if i < more {
+					at++
+				}
+			}
+			a.qual, a.dealings = a.qual.With(more), slices.Insert(slices.Clone(a.dealings), at, a.dealings[len(a.dealings)-1])
 			return a
 		},
 		"dealings swapped": func(a *ledgerArchive) *ledgerArchive {
@@ -126,7 +143,7 @@ func edits(others *ledgerArchive) map[string]func(*ledgerArchive) *ledgerArchive
 			return a
 		},
 		"another's chunks": func(a *ledgerArchive) *ledgerArchive {
-			if len(a.dealings) < 2 {
+			if len(a.dealings) < 2 || a.params.FromAssembly() {
 				return nil
 			}
 			a.dealings = slices.Clone(a.dealings)
