@@ -176,16 +176,22 @@ func (a *app) confirm(sp *speaker, verb string, words opsapi.Words) error {
 	if err := t.w.Flush(); err != nil {
 		return err
 	}
+	return a.sure(fmt.Sprintf("Sign, as %s, to %s this?", sp.member.ID, verb), "what would be signed", "signed")
+}
+
+// sure asks a question to which --yes is the answer, too. It wants to have
+// something confirmed, and says what was not done if it is not.
+func (a *app) sure(question, what, done string) error {
 	if a.yes {
 		return nil
 	}
 	if !isTerminal(os.Stdin) {
-		return fail(exitBadUse, "look at it, then give --yes", "nobody is at a terminal to confirm what would be signed")
+		return fail(exitBadUse, "look at it, then give --yes", "nobody is at a terminal to confirm %s", what)
 	}
-	fmt.Fprintf(a.stderr, "Sign, as %s, to %s this? [y/N] ", sp.member.ID, verb)
+	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "y" && answer != "yes" {
-		return fail(exitFailed, "", "not confirmed: nothing was signed")
+		return fail(exitFailed, "", "not confirmed: nothing was %s", done)
 	}
 	return nil
 }

@@ -238,20 +238,12 @@ func (r *refusal) Unwrap() error { return r.err }
 // asked for them, and so does the seal, which the seat does not wait to see.
 func (c *courier) post(ctx context.Context, r *participant.Reply, some []*stop) error {
 	id := c.inv.Ceremony
-	var refused []error
-	for _, p := range r.Posts {
-		err := give(some, func(n *stop) error {
-			_, err := n.PostAssembly(ctx, id, opsapi.AssemblyPost{Seat: r.Seat, Message: p.Message, Signature: p.Signature})
-			if conflicts(err) {
-				return &refusal{n.Address(), err}
-			}
-			return err
-		})
-		if errors.As(err, new(*refusal)) {
-			refused = append(refused, err)
-		} else if err != nil {
-			return err
-		}
+	refused := say(some, r.Seat, r.Posts, func(n *stop, p opsapi.AssemblyPost) error {
+		_, err := n.PostAssembly(ctx, id, p)
+		return err
+	})
+	if refused != nil && !errors.As(refused, new(*refusal)) {
+		return refused
 	}
 	if len(r.Mail) > 0 {
 		hash := sha256.Sum256(r.Mail)
@@ -279,25 +271,32 @@ func (c *courier) post(ctx context.Context, r *participant.Reply, some []*stop) 
 			return err
 		}
 	}
-	return errors.Join(refused...)
+	return refused
 }
 
 // postDealing hands over what a seat says to the nodes that take its key over.
-func (c *courier) postDealing(ctx context.Context, r *participant.HandOverReply, some []*stop) error {
+func postDealing(ctx context.Context, r *participant.HandOverReply, some []*stop) error {
+	return say(some, r.Seat, r.Posts, func(n *stop, p opsapi.AssemblyPost) error {
+		return n.PostDealing(ctx, hex.EncodeToString(r.Ceremony[:]), p)
+	})
+}
+
+// say brings messages to some nodes, of which one has to take each. It goes on
+// after a refusal, and returns a *refusal if there was no other error.
+func say(some []*stop, seat int, messages []participant.Post, to func(*stop, opsapi.AssemblyPost) error) error {
 	var refused []error
-	for _, p := range r.Posts {
+	for _, m := range messages {
 		err := give(some, func(n *stop) error {
-			err := n.PostDealing(ctx, hex.EncodeToString(r.Ceremony[:]), opsapi.AssemblyPost{Seat: r.Seat, Message: p.Message, Signature: p.Signature})
+			err := to(n, opsapi.AssemblyPost{Seat: seat, Message: m.Message, Signature: m.Signature})
 			if conflicts(err) {
 				return &refusal{n.Address(), err}
 			}
 			return err
 		})
-		if errors.As(err, new(*refusal)) {
-			refused = append(refused, err)
-		} else if err != nil {
+		if err != nil && !errors.As(err, new(*refusal)) {
 			return err
 		}
+		refused = append(refused, err)
 	}
 	return errors.Join(refused...)
 }

@@ -1,19 +1,15 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/credential"
 	"github.com/quorate/quorate/internal/dkg"
 	"github.com/quorate/quorate/internal/participant"
@@ -168,7 +164,7 @@ func (h *handing) round(ctx context.Context) (ended bool, err error) {
 		return false, hinted(err, handOverHint(err))
 	}
 	h.show(len(reply.Posts))
-	err = h.courier.postDealing(ctx, reply, []*stop{h.courier.node()})
+	err = postDealing(ctx, reply, []*stop{h.courier.node()})
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
@@ -208,10 +204,6 @@ func (h *handing) agree() error {
 		return nil
 	}
 	p, old := h.Board().Params(), h.Assembly()
-	genesis, _, err := action.ParseGenesis(h.inv.Genesis)
-	if err != nil {
-		return err
-	}
 	t := newTable(h.stderr)
 	t.row("ceremony", h.id)
 	t.row("cluster", h.inv.Cluster().String())
@@ -219,7 +211,7 @@ func (h *handing) agree() error {
 	t.row("key", "0x"+hex.EncodeToString(h.PublicKey()))
 	t.row("from", fmt.Sprintf("%s participants, of whom you are seat %d, %s", shares(int(old.T), int(old.N)), h.inv.Seat, printable(h.inv.Name)))
 	t.row("to", shares(int(p.T), p.Members().Len())+" nodes")
-	for _, s := range action.NewRoster(genesis.Nodes, action.DomainValidator) {
+	for _, s := range h.Nodes() {
 		if p.Members().Has(int(s.Index)) {
 			t.row("", fmt.Sprintf("%s of %s, in %s", s.Node, s.Operator, s.Region))
 		}
@@ -228,18 +220,7 @@ func (h *handing) agree() error {
 		return err
 	}
 	h.agreed = true
-	if h.yes {
-		return nil
-	}
-	if !isTerminal(os.Stdin) {
-		return fail(exitBadUse, "look at it, then give --yes", "nobody is at a terminal to confirm to whom the share goes")
-	}
-	fmt.Fprint(h.stderr, "Hand your share over to them, and destroy it when they hold the key? [y/N] ")
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "y" && answer != "yes" {
-		return fail(exitFailed, "", "not confirmed: nothing was dealt")
-	}
-	return nil
+	return h.sure("Hand your share over to them, and destroy it when they hold the key?", "to whom the share goes", "dealt")
 }
 
 // show says where the ceremony stands, and until when somebody may be needed.
@@ -289,8 +270,7 @@ func (h *handing) pause() time.Duration {
 	if h.Board() == nil {
 		return 2 * time.Second
 	}
-	left := time.UnixMilli(int64(h.Board().Deadline())).Sub(h.Time())
-	return min(max(left/100, pollLeast), pollMost)
+	return pollAfter(h.Board().Deadline(), h.Time())
 }
 
 // end destroys the share if the nodes hold the key.
@@ -404,7 +384,7 @@ func (a *app) carryHandOver(ctx context.Context, path, id string, nodes []string
 			return fail(exitBadUse, "give the invitation and the ceremony that the reply was made with", "the reply is of seat %d in ceremony %x", reply.Seat, reply.Ceremony)
 		}
 		// Nobody sees here whether a node that says so did carry it.
-		err = c.postDealing(ctx, reply, c.awake())
+		err = postDealing(ctx, reply, c.awake())
 		if errors.As(err, new(*refusal)) {
 			out.Refused = err.Error()
 		} else if err != nil {

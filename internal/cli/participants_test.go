@@ -55,15 +55,15 @@ func TestTurns(t *testing.T) {
 		if got := asked(6, "c"); got != "bcabab" {
 			t.Errorf("one fails: %s", got)
 		}
-		time.Sleep(restLeast)
+		time.Sleep(restLeast) // of the bubble's time
 		if got := asked(6, "c"); got != "abcaba" {
 			t.Errorf("one fails again: %s", got)
 		}
-		time.Sleep(restLeast)
+		time.Sleep(restLeast) // of the bubble's time
 		if n := len(c.awake()); n != 2 {
 			t.Errorf("%d nodes are awake", n)
 		}
-		time.Sleep(restLeast)
+		time.Sleep(restLeast) // of the bubble's time
 		if got := asked(3, ""); got != "bca" {
 			t.Errorf("all are well again: %s", got)
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
@@ -45,15 +46,17 @@ var ErrOtherKey = fmt.Errorf("%w: the ceremony does not take over the key that t
 // key of its assembly over. It is for use by one goroutine, and the directory
 // for one process.
 type HandOver struct {
-	config Config
-	id     [32]byte // of the ceremony
-	lock   *durable.DirLock
-	params assembly.Params // of the assembly
-	key    []byte
-	result [32]byte // root over the points of its shares
-	path   []wire.Digest
-	share  secret.Bytes
-	seed   secret.Bytes
+	config  Config
+	id      [32]byte // of the ceremony
+	lock    *durable.DirLock
+	cluster action.ClusterID
+	nodes   action.Roster
+	params  assembly.Params // of the assembly
+	key     []byte
+	result  [32]byte // root over the points of its shares
+	path    []wire.Digest
+	share   secret.Bytes
+	seed    secret.Bytes
 
 	light  light
 	proven []byte // the certificate of what follows
@@ -94,6 +97,11 @@ func (h *HandOver) file(name string) string { return filepath.Join(h.config.Dir,
 
 func (h *HandOver) load() error {
 	inv := h.config.Invitation
+	genesis, cluster, err := action.ParseGenesis(inv.Genesis)
+	if err != nil {
+		return err
+	}
+	h.cluster, h.nodes = cluster, action.NewRoster(genesis.Nodes, action.DomainValidator)
 	raw, err := durable.ReadFile(durable.OS{}, h.file(fileCertificate), wire.MaxCertificate)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoShare, err)
@@ -202,13 +210,8 @@ func (h *HandOver) take(s *Summons) error {
 // the nodes that the invitation's genesis seats.
 func (h *HandOver) fits(b *dkg.Board, record *action.KeyRecord) error {
 	p := b.Params()
-	genesis, cluster, err := action.ParseGenesis(h.config.Invitation.Genesis)
-	if err != nil {
-		return err
-	}
-	roster := action.NewRoster(genesis.Nodes, action.DomainValidator)
 	switch old := p.Old; {
-	case b.ID() != h.id || p.Cluster != cluster || p.Roster != roster.Hash(cluster) || int(p.N) != len(roster):
+	case b.ID() != h.id || p.Cluster != h.cluster || p.Roster != h.nodes.Hash(h.cluster) || int(p.N) != len(h.nodes):
 		return fmt.Errorf("%w: it seats others than the cluster's nodes", ErrOtherKey)
 	case !p.FromAssembly() || old.Assembly != h.params.ID() || old.N != h.params.N || old.T != h.params.T || p.Expected != h.result:
 		return ErrOtherKey
@@ -224,6 +227,9 @@ func (h *HandOver) Board() *dkg.Board { return h.board }
 
 // Time is that of the newest block that was proven.
 func (h *HandOver) Time() time.Time { return h.light.now }
+
+// Nodes are those of the cluster, of which some take the key over.
+func (h *HandOver) Nodes() action.Roster { return h.nodes }
 
 // PublicKey is the key that is handed over.
 func (h *HandOver) PublicKey() []byte { return h.key }
@@ -312,7 +318,7 @@ func (h *HandOver) destroy() error {
 // it, could be had, temporary ones of a writer that was killed included.
 func secretFile(name string) bool {
 	for _, begin := range []string{fileShare, fileSeed, fileLetter, fileHandoverSeed} {
-		if len(name) >= len(begin) && name[:len(begin)] == begin {
+		if strings.HasPrefix(name, begin) {
 			return true
 		}
 	}
@@ -337,127 +343,4 @@ func erase(path string) error {
 		return err
 	}
 	return durable.Remove(durable.OS{}, path)
-}
-
-// Summons brings a participant where the ceremony stands: the ledger's
-// certificate of it and of the key's record, and in hybrid mode what the
-// receivers joined with. Nobody has to believe who carries it.
-type Summons struct {
-	Ceremony    [32]byte
-	Certificate []byte
-	Bodies      []dkg.Posted
-}
-
-// HandOverReply is what a participant has to say to one.
-type HandOverReply struct {
-	Ceremony [32]byte
-	Seat     int
-	Phase    dkg.Phase // in which the ceremony stood
-	Posts    []Post
-}
-
-const (
-	summonsMagic       = "quorate hand-over summons v1\n"
-	handOverReplyMagic = "quorate hand-over reply v1\n"
-)
-
-// IsSummons tells a summons from a bundle.
-func IsSummons(raw []byte) bool { return bytes.HasPrefix(raw, []byte(summonsMagic)) }
-
-// Encode returns the file.
-func (s *Summons) Encode() []byte {
-	var e wire.Encoder
-	e.Fixed([]byte(summonsMagic))
-	e.Fixed(s.Ceremony[:])
-	e.Bytes(s.Certificate)
-	e.Count(len(s.Bodies))
-	for _, b := range s.Bodies {
-		e.Fixed(b.Name[:])
-		e.Bytes(b.Body)
-	}
-	return e.Out()
-}
-
-const maxBody = 8 << 10 // a join is 1.3 KB
-
-// MaxSummons bounds the file.
-const MaxSummons = wire.MaxProof + wire.MaxNodes*(maxBody+36) + 1<<10
-
-// ParseSummons reads the file, and checks nothing else.
-func ParseSummons(raw []byte) (*Summons, error) {
-	rest, ok := bytes.CutPrefix(raw, []byte(summonsMagic))
-	if !ok {
-		return nil, errors.New("read summons: not one to a hand-over")
-	}
-	d := wire.NewDecoder(rest)
-	s := &Summons{}
-	d.Fixed(s.Ceremony[:])
-	s.Certificate = d.Bytes(wire.MaxProof)
-	for range d.Count(wire.MaxNodes, 32+4) {
-		var b dkg.Posted
-		d.Fixed(b.Name[:])
-		b.Body = d.Bytes(maxBody)
-		s.Bodies = append(s.Bodies, b)
-	}
-	if err := d.Finish(); err != nil {
-		return nil, fmt.Errorf("read summons: %w", err)
-	}
-	return s, nil
-}
-
-// ReadSummons reads a summons of somebody who has no share to deal from, and
-// proves the ceremony in it from the genesis alone.
-func (inv *Invitation) ReadSummons(raw []byte) (*dkg.Board, time.Time, error) {
-	s, err := ParseSummons(raw)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	l, err := newLight(inv)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	l, v, err := l.verify(s.Certificate)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read summons: %w", err)
-	}
-	proven, ok := v.Get(l.ns.Ceremony(s.Ceremony[:]))
-	if !ok {
-		return nil, time.Time{}, fmt.Errorf("read summons: %w", ErrUnknown)
-	}
-	board, err := dkg.ParseBoard(proven)
-	return board, l.now, err
-}
-
-// Encode returns the file.
-func (r *HandOverReply) Encode() []byte {
-	var e wire.Encoder
-	e.Fixed([]byte(handOverReplyMagic))
-	e.Fixed(r.Ceremony[:])
-	e.U16(uint16(r.Seat))
-	e.U8(uint8(r.Phase))
-	e.Count(len(r.Posts))
-	for _, p := range r.Posts {
-		e.Bytes(p.Message)
-		e.Bytes(p.Signature)
-	}
-	return e.Out()
-}
-
-// ParseHandOverReply reads the file, and checks nothing else.
-func ParseHandOverReply(raw []byte) (*HandOverReply, error) {
-	rest, ok := bytes.CutPrefix(raw, []byte(handOverReplyMagic))
-	if !ok {
-		return nil, errors.New("read reply: not one of a hand-over")
-	}
-	d := wire.NewDecoder(rest)
-	r := &HandOverReply{}
-	d.Fixed(r.Ceremony[:])
-	r.Seat, r.Phase = int(d.U16()), dkg.Phase(d.U8())
-	for range d.Count(wire.MaxNodes, 8) {
-		r.Posts = append(r.Posts, Post{d.Bytes(wire.MaxTx), d.Bytes(maxSignature)})
-	}
-	if err := d.Finish(); err != nil {
-		return nil, fmt.Errorf("read reply: %w", err)
-	}
-	return r, nil
 }

@@ -146,19 +146,7 @@ func TestForeignSeed(t *testing.T) {
 // TestLetters waits for letters, and keeps none but those that were committed to.
 func TestLetters(t *testing.T) {
 	h, dir := newHall(t, shapes["hybrid"]), t.TempDir()
-	var seats []*Seat
-	for i := 1; i <= 5; i++ {
-		seats = append(seats, h.seat(dir, i))
-		defer seats[i-1].Close()
-	}
-	for h.board.Board().Phase() < assembly.PhaseVerify {
-		for _, s := range seats {
-			if h.board.Board().Phase() < assembly.PhaseVerify {
-				h.post(h.turn(s))
-			}
-		}
-		h.block(time.Second)
-	}
+	seats := h.until(assembly.PhaseVerify, dir)
 	s := seats[0]
 	honest := h.mail[2]
 	h.mail[2] = bytes.Repeat([]byte{1}, len(honest))
@@ -204,19 +192,7 @@ func TestLetters(t *testing.T) {
 // TestLostLetter loses a letter between report and share: it is fetched again.
 func TestLostLetter(t *testing.T) {
 	h, dir := newHall(t, shapes["hybrid"]), t.TempDir()
-	var seats []*Seat
-	for i := 1; i <= 5; i++ {
-		seats = append(seats, h.seat(dir, i))
-		defer seats[i-1].Close()
-	}
-	for h.board.Board().Phase() < assembly.PhaseConfirm {
-		for _, s := range seats {
-			if h.board.Board().Phase() < assembly.PhaseConfirm {
-				h.post(h.turn(s))
-			}
-		}
-		h.block(time.Second)
-	}
+	seats := h.until(assembly.PhaseConfirm, dir)
 	s := seats[0]
 	if err := os.Remove(s.path(fileLetter + "3")); err != nil {
 		t.Fatal(err)

@@ -83,19 +83,7 @@ func TestRestartAnywhere(t *testing.T) {
 // confirmed.
 func TestShareBeforeConfirmation(t *testing.T) {
 	h, dir := newHall(t, shapes["everybody deals"]), t.TempDir()
-	var seats []*Seat
-	for i := 1; i <= 5; i++ {
-		seats = append(seats, h.seat(dir, i))
-		defer seats[i-1].Close()
-	}
-	for h.board.Board().Phase() < assembly.PhaseConfirm {
-		for _, s := range seats {
-			if h.board.Board().Phase() < assembly.PhaseConfirm {
-				h.post(h.turn(s))
-			}
-			h.block(second * 1e6)
-		}
-	}
+	seats := h.until(assembly.PhaseConfirm, dir)
 	s := seats[2]
 	if err := os.MkdirAll(filepath.Join(s.path(fileShare), "in the way"), 0o700); err != nil {
 		t.Fatal(err)

@@ -215,6 +215,25 @@ func (h *hall) seat(dir string, seat int) *Seat {
 	return s
 }
 
+// until lets all seats of a directory take part until a phase has begun, and
+// returns them.
+func (h *hall) until(phase assembly.Phase, dir string) (seats []*Seat) {
+	for i := 1; i <= int(h.params.N); i++ {
+		s := h.seat(dir, i)
+		h.t.Cleanup(s.Close)
+		seats = append(seats, s)
+	}
+	for h.board.Board().Phase() < phase {
+		for _, s := range seats {
+			if h.board.Board().Phase() < phase {
+				h.post(h.turn(s))
+			}
+		}
+		h.block(time.Second)
+	}
+	return seats
+}
+
 func (h *hall) open(dir string, seat int) (*Seat, error) {
 	seed := sha256.Sum256([]byte{5, byte(seat), byte(seat >> 8)})
 	return Open(Config{
