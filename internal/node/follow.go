@@ -26,7 +26,7 @@ func (n *Node) followLedger(ctx context.Context) error {
 	}
 	var stopping [][]byte
 	view.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
-		if k.State.Stopped() && k.Use == action.UseDuties {
+		if k.State.Stopped() {
 			stopping = append(stopping, k.PublicKey)
 		}
 		return true
@@ -37,7 +37,7 @@ func (n *Node) followLedger(ctx context.Context) error {
 		_, moved := n.app.wait()
 		for _, key := range n.app.takeChangedKeys() {
 			n.signer.SetKey(key)
-			if key.State.Stopped() && key.Use == action.UseDuties {
+			if key.State.Stopped() {
 				stopping = append(stopping, key.PublicKey)
 			}
 		}
@@ -59,8 +59,8 @@ func (n *Node) stopKeys(ctx context.Context, keys [][]byte) (left [][]byte) {
 	for _, k := range keys {
 		key := signer.Key(k)
 		record, ok := n.signer.Record(key)
-		if !ok || !record.State.Stopped() || !slices.Contains(n.holders(record), n.cfg.Name) {
-			continue // it is back, or was never here
+		if !ok || !record.State.Stopped() || record.Use != action.UseDuties || !slices.Contains(n.holders(record), n.cfg.Name) {
+			continue // it is back, signs no duties, or was never here
 		}
 		if err := n.custody.Stop(ctx, [][bls.PublicKeySize]byte{key}); err != nil {
 			n.log.Debug("stop key in custody", "key", fmt.Sprintf("%x", key[:4]), "err", err)
