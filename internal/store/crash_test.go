@@ -95,6 +95,7 @@ func TestPowerFailure(t *testing.T) {
 				t.Fatalf("power lost at operation %d, %s: acknowledged %d, came back at %d", at, name, acked, h)
 			}
 			m.check(t, s)
+			m.checkNodes(t, s)
 			s.Close()
 			if at%10 == 1 {
 				if got := run(t, m, blocks, left, small()); got != crashBlocks {

@@ -85,8 +85,9 @@ func open(files storage.Storage, c Config, o *opt.Options) (*Store, error) {
 	s := &Store{dir: c.Dir, keep: uint64(c.Keep), staged: make(map[string][]byte)}
 	if c.Keep == 0 {
 		s.keep = DefaultKeep
-	} else if c.Keep < 1 {
-		return nil, fmt.Errorf("keep %d versions: want at least 1", c.Keep)
+	} else if c.Keep < 2 {
+		// What goes with a version is written with the block after the next.
+		return nil, fmt.Errorf("keep %d versions: want at least 2", c.Keep)
 	}
 	if err := removeStillborn(files); err != nil {
 		return nil, err
@@ -148,7 +149,13 @@ func (s *Store) load(torn bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.grow(); err != nil {
+	var past *version
+	if oldest == 0 {
+		past = head
+	} else if past, err = s.versionAt(oldest); err != nil {
+		return err
+	}
+	if err := s.grow(past.tree, head.tree); err != nil {
 		return err
 	}
 	if got := s.tree.Version(); uint64(got) != head.tree {
@@ -165,13 +172,30 @@ func (s *Store) load(torn bool) error {
 	return nil
 }
 
-// grow loads the tree at its last version.
-func (s *Store) grow() error {
+// grow loads the tree at its last version. A crash loses what was to be
+// written about the version before: that is retired again.
+func (s *Store) grow(oldest, last uint64) error {
+	first := int64(last)
 	s.trunk = &trunk{db: s.db}
+	for ; first > int64(max(oldest, 1)); first-- {
+		if ok, err := s.trunk.retired(first - 1); err != nil {
+			return err
+		} else if ok {
+			break
+		}
+	}
+	s.trunk.first = first
 	s.tree = iavl.NewMutableTree(s.trunk, cachedNodes, true, iavl.NewNopLogger())
-	s.past = iavl.NewMutableTree(s.trunk, cachedNodes/4, true, iavl.NewNopLogger())
-	_, err := s.tree.Load()
-	return err
+	s.past = iavl.NewMutableTree(&trunk{db: s.db}, cachedNodes/4, true, iavl.NewNopLogger())
+	if _, err := s.tree.Load(); err != nil {
+		return err
+	}
+	for ; first < int64(last); first++ {
+		if err := s.trunk.retire(s.tree, first); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // versionRange returns the last version, and the height of the first that is

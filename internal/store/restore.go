@@ -275,7 +275,7 @@ func (r *Restore) Abort() error {
 	if r.importer != nil {
 		r.importer.Close()
 	}
-	if err := errors.Join(s.wipe(), s.grow()); err != nil {
+	if err := errors.Join(s.wipe(), s.grow(0, 0)); err != nil {
 		return s.fail(fmt.Errorf("abort restoring snapshot %d: %w", r.m.Height, err))
 	}
 	return nil

@@ -20,7 +20,7 @@ import (
 // Config says where the store lives and how much history it keeps.
 type Config struct {
 	Dir  string // holds the database and the snapshots; created if missing
-	Keep int    // blocks about which Prove can speak; 0 means DefaultKeep
+	Keep int    // blocks about which Prove can speak, at least two; 0 means DefaultKeep
 }
 
 // DefaultKeep outlasts any certificate that a client may still be waiting for.
@@ -39,6 +39,7 @@ const (
 	areaBody    = 2 // key -> body
 	areaVersion = 3 // height -> version
 	areaRestore = 4 // present while a snapshot is being restored
+	areaRetired = 5 // IAVL's version -> what goes with it
 )
 
 // version is what is recorded of one block.
@@ -250,7 +251,10 @@ func (s *Store) commit(next *version, rider *leveldb.Batch) error {
 	if uint64(tree) != next.tree || [32]byte(root) != next.root {
 		return fmt.Errorf("tree at version %d with root %x, want %d and %x", tree, root, next.tree, next.root)
 	}
-	return nil
+	if tree == 1 {
+		return nil
+	}
+	return s.trunk.retire(s.tree, tree-1)
 }
 
 // prune makes oldest the oldest version, with the next write.
@@ -266,11 +270,10 @@ func (s *Store) prune(oldest uint64, rider *leveldb.Batch) error {
 	for ; s.oldest < oldest; s.oldest++ {
 		put(rider, areaVersion, heightKey(s.oldest), nil)
 	}
-	if first.tree == last.tree || last.tree == 1 {
-		return nil
-	}
-	if err := s.trunk.prune(s.tree, int64(last.tree-1)); err != nil {
-		return fmt.Errorf("prune before block %d: %w", oldest, err)
+	for v := max(first.tree, 1); v < last.tree; v++ {
+		if err := s.trunk.remove(int64(v), rider); err != nil {
+			return fmt.Errorf("prune version %d: %w", v, err)
+		}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cosmos/iavl"
 	dbm "github.com/cosmos/iavl/db"
+	"github.com/syndtr/goleveldb/leveldb/util"
 
 	"github.com/quorate/quorate/internal/proof"
 )
@@ -46,17 +47,19 @@ func mustCommit(t testing.TB, s *Store, writes []Write, bodies ...Write) [32]byt
 // model is the naive oracle: maps, and a tree that never forgets.
 type model struct {
 	pairs, bodies []map[string][]byte // by height
+	nodes         *dbm.MemDB          // of tree
 	tree          *iavl.MutableTree
 	version       []int64 // of the tree, by height
 	dice          *rand.Rand
 }
 
 func newModel(seed uint64) *model {
-	none := map[string][]byte{}
+	none, nodes := map[string][]byte{}, dbm.NewMemDB()
 	return &model{
 		pairs: []map[string][]byte{none}, bodies: []map[string][]byte{none},
 		version: []int64{0},
-		tree:    iavl.NewMutableTree(dbm.NewMemDB(), 100, true, iavl.NewNopLogger()),
+		nodes:   nodes,
+		tree:    iavl.NewMutableTree(nodes, 100, true, iavl.NewNopLogger()),
 		dice:    rand.New(rand.NewPCG(seed, seed)),
 	}
 }
@@ -154,6 +157,49 @@ func (m *model) check(t testing.TB, s *Store) {
 	}
 }
 
+// checkNodes: of the tree's nodes the store holds what IAVL itself would hold,
+// had it removed the versions before the block that is kept longest.
+func (m *model) checkNodes(t testing.TB, s *Store) {
+	t.Helper()
+	want, v := dbm.NewMemDB(), m.version[s.Height()]
+	if v == 0 {
+		return
+	}
+	all, err := m.nodes.Iterator(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; all.Valid(); all.Next() {
+		if err := want.Set(all.Key(), all.Value()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree := iavl.NewMutableTree(want, 100, true, iavl.NewNopLogger())
+	if err := tree.LoadVersionForOverwriting(v); err != nil {
+		t.Fatal(err)
+	}
+	if v := m.version[s.oldest]; v > 1 {
+		if err := tree.DeleteVersionsTo(v - 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	it := s.db.NewIterator(util.BytesPrefix([]byte{'s'}), nil)
+	defer it.Release()
+	expected, err := want.Iterator([]byte{'s'}, []byte{'t'})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for it.Next() {
+		if !expected.Valid() || !bytes.Equal(it.Key(), expected.Key()) || !bytes.Equal(it.Value(), expected.Value()) {
+			t.Fatalf("after block %d, with history from %d: node %x left", s.Height(), s.oldest, it.Key())
+		}
+		expected.Next()
+	}
+	if expected.Valid() {
+		t.Fatalf("after block %d, with history from %d: node %x is missing", s.Height(), s.oldest, expected.Key())
+	}
+}
+
 func TestAgainstModel(t *testing.T) {
 	for seed := range uint64(4) {
 		m := newModel(seed)
@@ -178,8 +224,9 @@ func TestAgainstModel(t *testing.T) {
 			if err := s.Commit(h, fmt.Appendf(nil, "meta %d", h), bodies); err != nil {
 				t.Fatal(err)
 			}
-			if h%10 == 0 {
+			if h%3 == 0 {
 				m.check(t, s)
+				m.checkNodes(t, s)
 			}
 			if m.dice.IntN(20) == 0 {
 				if err := s.Close(); err != nil {
@@ -273,7 +320,7 @@ func TestRefused(t *testing.T) {
 	if got, _, err := s.At(1); err != nil || got != root {
 		t.Fatal("a refused block moved the root")
 	}
-	if _, err := Open(Config{Dir: t.TempDir(), Keep: -1}); err == nil {
+	if _, err := Open(Config{Dir: t.TempDir(), Keep: 1}); err == nil {
 		t.Error("negative keep accepted")
 	}
 }
