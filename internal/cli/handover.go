@@ -153,11 +153,11 @@ func (h *handing) round(ctx context.Context) (ended bool, err error) {
 	if err != nil {
 		return false, h.another(ctx, err)
 	}
-	if h.Settled() || h.Board().Phase() == dkg.PhaseAborted {
+	if h.Board().Phase() == dkg.PhaseAborted {
 		return true, nil
 	}
-	if err := h.agree(); err != nil {
-		return false, err
+	if err := h.agree(); err != nil || h.Settled() {
+		return true, err
 	}
 	reply, err := h.Reply(ctx)
 	if err != nil {
@@ -220,7 +220,7 @@ func (h *handing) agree() error {
 		return err
 	}
 	h.agreed = true
-	return h.sure("Hand your share over to them, and destroy it when they hold the key?", "to whom the share goes", "dealt")
+	return h.sure("Hand your share over to them, and destroy it when they hold the key?", "to whom the share goes", "done")
 }
 
 // show says where the ceremony stands, and until when somebody may be needed.
@@ -331,11 +331,14 @@ func (h *handing) offline(ctx context.Context, p paper) error {
 		}
 		return hinted(err, hint)
 	}
-	if h.Settled() || h.Board().Phase() == dkg.PhaseAborted {
+	if h.Board().Phase() == dkg.PhaseAborted {
 		return h.end()
 	}
 	if err := h.agree(); err != nil {
 		return err
+	}
+	if h.Settled() {
+		return h.end()
 	}
 	reply, err := h.Reply(ctx)
 	if err != nil {

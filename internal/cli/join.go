@@ -152,6 +152,8 @@ func seatHint(err error) string {
 		return "give --identity the key file whose credential the coordinator was given"
 	case errors.Is(err, credential.ErrPassphrase), errors.Is(err, credential.ErrOtherFile):
 		return "the home is sealed like the key file that it was made with: give --identity that file, and its passphrase"
+	case errors.Is(err, participant.ErrHandedOver):
+		return "quorate ceremony hand-over finishes what a stop left of the share; the nodes sign with the key now"
 	case errors.Is(err, participant.ErrStop):
 		return "nobody can help that from outside: tell the coordinator, and keep the home"
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -103,7 +102,7 @@ func (a *app) makePart(home, out string, st statement) error {
 		return err
 	}
 	defer passphrase.Destroy()
-	share, err := participant.ReadShare(filepath.Join(home, "share"), credential.NewBox(file, passphrase))
+	share, err := participant.ReadShare(home, credential.NewBox(file, passphrase))
 	if err != nil {
 		return fail(exitNotFound, cmp.Or(seatHint(err), "--home is the directory of a seat that holds a share, as quorate ceremony join says it"), "%w", err)
 	}

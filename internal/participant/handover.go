@@ -125,7 +125,7 @@ func (h *HandOver) load() error {
 	if h.Done() {
 		return h.destroy()
 	}
-	share, err := ReadShare(h.file(fileShare), h.config.Sealer)
+	share, err := ReadShare(h.config.Dir, h.config.Sealer)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return ErrNoShare
@@ -276,14 +276,11 @@ func (h *HandOver) source(name [32]byte) ([]byte, error) {
 // Settled says whether the ledger has proven that the nodes hold the key: its
 // record is of an epoch of theirs, and t + f of them confirmed their shares.
 func (h *HandOver) Settled() bool {
-	return h.board.Phase() == dkg.PhaseDone && h.board.DepositSafe() && h.record.Epoch >= h.board.Params().Epoch
+	return h.board != nil && h.board.Phase() == dkg.PhaseDone && h.board.DepositSafe() && h.record.Epoch >= h.board.Params().Epoch
 }
 
 // Done says whether this seat has begun to destroy its share.
-func (h *HandOver) Done() bool {
-	_, err := os.Lstat(h.file(fileHandedOver))
-	return err == nil
-}
+func (h *HandOver) Done() bool { return handedOver(h.config.Dir) }
 
 // Destroy destroys the share, and the seed and letters from which it could be
 // computed anew. The ledger's proof that the nodes hold the key stays in its

@@ -117,6 +117,9 @@ func (s *Seat) Close() {
 func (s *Seat) path(name string) string { return filepath.Join(s.config.Dir, name) }
 
 func (s *Seat) load() error {
+	if handedOver(s.config.Dir) {
+		return ErrHandedOver
+	}
 	if err := s.loadSeed(); err != nil {
 		return err
 	}
@@ -195,9 +198,6 @@ func (s *Seat) loadSeed() error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	default:
-		if _, err := os.Lstat(s.path(fileHandedOver)); err == nil {
-			return fmt.Errorf("%w: its share was handed over to nodes, and destroyed", ErrStop)
-		}
 		if _, err := os.Lstat(s.path(fileLog)); err == nil {
 			return errors.New("the directory has a log and no seed: what the seat said cannot be said again")
 		}

@@ -35,7 +35,7 @@ func play(t *testing.T, p assembly.Params, between func(h *hall, dir string) fun
 	shares := map[int]string{}
 	for _, s := range seats {
 		if s.HasShare() {
-			share, err := ReadShare(s.path(fileShare), credential.Box{})
+			share, err := ReadShare(s.config.Dir, credential.Box{})
 			if err != nil {
 				t.Fatal(err)
 			}

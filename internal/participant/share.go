@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/quorate/quorate/internal/credential"
 	"github.com/quorate/quorate/internal/dkg/assembly"
@@ -44,7 +46,7 @@ func (s *Seat) confirm(b *assembly.Board) ([]assembly.Message, error) {
 
 // keepShare writes the share, sealed and durably, if it is not there already.
 func (s *Seat) keepShare(b *assembly.Board, share secret.Bytes) error {
-	kept, err := ReadShare(s.path(fileShare), s.config.Sealer)
+	kept, err := ReadShare(s.config.Dir, s.config.Sealer)
 	if err == nil {
 		defer kept.Secret.Destroy()
 		if kept.Params.ID() == s.cid && kept.Seat == s.me && kept.Secret.Equal(share) {
@@ -68,8 +70,24 @@ func (s *Seat) keepShare(b *assembly.Board, share secret.Bytes) error {
 	return durable.WriteOSFile(s.path(fileShare), file, 0o600)
 }
 
-// ReadShare opens a share's file. The caller destroys the secret.
-func ReadShare(path string, sealer Sealer) (*Share, error) {
+// ErrHandedOver means that the share is no longer to be used, whether or not
+// the program came to an end with destroying it.
+var ErrHandedOver = fmt.Errorf("%w: its share was handed over to nodes", ErrStop)
+
+// handedOver says whether the seat in a directory has begun to destroy its
+// share.
+func handedOver(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, fileHandedOver))
+	return err == nil
+}
+
+// ReadShare opens the share in a seat's directory. The caller destroys the
+// secret.
+func ReadShare(dir string, sealer Sealer) (*Share, error) {
+	if handedOver(dir) {
+		return nil, ErrHandedOver
+	}
+	path := filepath.Join(dir, fileShare)
 	file, err := durable.ReadFile(durable.OS{}, path, credential.MaxSecretFile)
 	if err != nil {
 		return nil, err

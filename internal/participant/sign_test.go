@@ -26,7 +26,7 @@ func holders(t *testing.T, nonce byte) (*assembly.Certificate, []byte, []*Share)
 	h.run(seats, nil)
 	var all []*Share
 	for _, s := range seats {
-		share, err := ReadShare(s.path(fileShare), credential.Box{})
+		share, err := ReadShare(s.config.Dir, credential.Box{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,15 +135,15 @@ func TestShareFile(t *testing.T) {
 	if shares[0].Seat != 1 || shares[0].Params.N != 5 {
 		t.Error(shares[0].Seat, shares[0].Params)
 	}
-	path := filepath.Join(t.TempDir(), "share")
+	dir := t.TempDir()
 	seed, err := credential.Box{}.Seal(whatSeed, secret.New(bytes.Repeat([]byte{1}, 32)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, seed, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, fileShare), seed, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadShare(path, credential.Box{}); err == nil {
+	if _, err := ReadShare(dir, credential.Box{}); err == nil {
 		t.Error("a seed is read as a share")
 	}
 	for name, raw := range map[string]string{"empty": "", "short": "short", "long": strings.Repeat("x", 500)} {
