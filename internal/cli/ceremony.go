@@ -67,7 +67,7 @@ opens when they did.`,
 	open.Flags().StringVar(&req.Suite, "suite", "", "group of the keys (default bls12-381)")
 	open.Flags().StringVar(&req.Purpose, "purpose", "", "what the keys are for; stands in the inventory")
 	open.Flags().DurationVar(&phase, "phase-timeout", 0, "how long to wait, in each phase, for who is silent (default: 30 s and some time for each key)")
-	open.Flags().DurationVar(&deal, "deal-timeout", 0, "handover: how long participants have to deal and, with --hybrid, to answer (default: a day)")
+	open.Flags().DurationVar(&deal, "deal-timeout", 0, "handover: how long participants have to deal; with --hybrid as long again to answer, but a day at most (default: a day)")
 	o.asks(open)
 	list := &cobra.Command{Use: "list", Short: "Show all ceremonies", Args: cobra.NoArgs, RunE: a.run(a.ceremonyList)}
 	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies, RunE: a.run(a.ceremonyShow)}

@@ -260,7 +260,7 @@ func (h *handing) neededUntil() (until time.Time, needed bool) {
 		ms += uint64(p.Deadlines.Verify)
 	}
 	if b.Phase() != dkg.PhaseAnswer {
-		ms += uint64(p.Deadlines.Answer)
+		ms += uint64(b.AnswerTime())
 	}
 	return time.UnixMilli(int64(ms)), true
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/dkg"
+	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/opsapi"
 )
 
@@ -167,13 +168,15 @@ func fits(req opsapi.OpenCeremony, p dkg.Params) bool {
 	th, err := action.DefaultThreshold(p.Members().Len())
 	threshold := cmp.Or(req.Threshold, th.T())
 	ms, deal := req.PhaseTimeout, cmp.Or(req.DealTimeout, req.PhaseTimeout)
+	answer := deal
 	if p.FromAssembly() { // people deal, and answer
 		deal = cmp.Or(req.DealTimeout, p.Deadlines.Deal)
+		answer = ledger.AnswerTime(deal)
 	}
 	switch {
-	case p.Hybrid != req.Hybrid || ms != 0 && p.Deadlines != dkg.Deadlines{Join: ms, Deal: deal, Verify: ms, Answer: deal, Confirm: ms, Publish: ms}:
+	case p.Hybrid != req.Hybrid || ms != 0 && p.Deadlines != dkg.Deadlines{Join: ms, Deal: deal, Verify: ms, Answer: answer, Confirm: ms, Publish: ms}:
 		return false
-	case req.DealTimeout != 0 && (p.Deadlines.Deal != deal || p.Deadlines.Answer != deal):
+	case req.DealTimeout != 0 && p.Deadlines.Deal != deal, p.FromAssembly() && p.Deadlines.Answer != answer:
 		return false
 	case p.Mode == dkg.ModeRefresh: // keeps them, or is no refresh
 		return true

@@ -128,7 +128,11 @@ func TestRenewalAsWanted(t *testing.T) {
 		"a handover, not asked":  {[]string{"--mode=reshare", "--keys=" + one}, l.handover(1, nil)},
 		"too little time":        {append(slices.Clone(taken), "--deal-timeout=3ms"), l.handover(1, nil)},
 		"answers in less":        {taken, l.handover(1, func(p *dkg.Params) { p.Deadlines.Answer = 1 })},
-		"who lost them deals":    {append(slices.Clone(moved), "--lost=3"), reshare(nil)},
+		"answers in more":        {taken[:len(taken)-1], l.handover(1, func(p *dkg.Params) { p.Deadlines.Answer = 3 })},
+		"answers for a week": {append(slices.Clone(taken), "--deal-timeout=168h"), l.handover(1, func(p *dkg.Params) {
+			p.Deadlines.Deal, p.Deadlines.Answer = 7*24*3_600_000, 7*24*3_600_000
+		})},
+		"who lost them deals": {append(slices.Clone(moved), "--lost=3"), reshare(nil)},
 	} {
 		l.proposed = c.proposed
 		if code, stderr := ask(c.flags...); code == 0 || code == int(exitUnavailable) || l.prepared != 0 || !strings.Contains(stderr, "nothing is signed") {

@@ -193,10 +193,21 @@ func (b *Board) endVerify(now uint64) {
 		b.blame(i, Dissent)
 	}
 	if len(b.pending) > 0 {
-		b.enter(PhaseAnswer, now, b.params.Deadlines.Answer)
+		b.enter(PhaseAnswer, now, b.AnswerTime())
 		return
 	}
 	b.endRound(now)
+}
+
+// AnswerTime is how long dealers have that a round's verdicts accuse, in
+// milliseconds: half as long as those of the round before, but no less than four
+// times what verdicts have, so that whoever looks now and then does not miss it.
+// So dealers that are silent one after the other, round by round, hold a ceremony
+// up hardly longer than twice what the first of them could.
+func (b *Board) AnswerTime() uint32 {
+	d := b.params.Deadlines
+	least := min(uint64(d.Answer), 4*uint64(d.Verify))
+	return max(d.Answer>>(max(b.round, 1)-1), uint32(least))
 }
 
 // endAnswer excludes dealers that stayed silent, without blame: an absent

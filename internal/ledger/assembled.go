@@ -51,6 +51,11 @@ func (s *State) Assembled(key []byte) (Assembled, bool) {
 	return mustParse(parseAssembled(raw)), true
 }
 
+// AnswerTime is how long participants have to answer that have so long to deal,
+// in milliseconds: a day at most. Whoever has dealt has come, and was told to
+// stay; one that is accused and silent is what everybody waits for.
+func AnswerTime(deal uint32) uint32 { return min(deal, maxPhase) }
+
 // planHandover turns a request for a key that participants hold into the
 // ceremony that takes it over.
 func (s *State) planHandover(r Renewal, p dkg.Params) (CeremonyOpen, error) {

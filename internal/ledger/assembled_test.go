@@ -396,6 +396,7 @@ func TestHandoverIsAskedFor(t *testing.T) {
 		"a key of nodes":   {func(o *CeremonyOpen) { o.Keys = [][]byte{ours} }, CodeConflict},
 		"an unknown key":   {func(o *CeremonyOpen) { o.Keys = [][]byte{make([]byte, 48)} }, CodeNotFound},
 		"two weeks":        {func(o *CeremonyOpen) { o.Params.Deadlines.Deal = 2 * maxAssemblyPhase }, CodeMalformed},
+		"slow answers":     {func(o *CeremonyOpen) { o.Params.Deadlines.Answer = maxPhase + 1 }, CodeMalformed},
 		"slow nodes":       {func(o *CeremonyOpen) { o.Params.Deadlines.Verify = maxPhase + 1 }, CodeMalformed},
 		"another epoch":    {func(o *CeremonyOpen) { o.Params.Epoch, o.Params.Old.Epoch = 2, 1 }, CodeMalformed},
 	} {

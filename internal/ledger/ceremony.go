@@ -15,7 +15,8 @@ const (
 	// maxOpenOf bounds how many of them one signer has opened, so that f nodes
 	// that never finish theirs leave room for the others.
 	maxOpenOf = 8
-	// maxPhase bounds how long a ceremony can wait for a seat, in milliseconds.
+	// maxPhase bounds how long a ceremony can wait for a seat, or for the answer
+	// of a participant that has dealt, in milliseconds.
 	maxPhase = 24 * 60 * 60 * 1000
 )
 
@@ -163,7 +164,7 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 		return refuse(CodeMalformed, "%w", err)
 	}
 	roster := s.Roster(action.DomainValidator)
-	id, d, longest := p.ID(), p.Deadlines, uint32(maxPhase)
+	id, d, longest := p.ID(), p.Deadlines, uint32(maxPhase) // the longest dealing
 	if p.FromAssembly() {
 		longest = maxAssemblyPhase
 	}
@@ -172,8 +173,8 @@ func (s *State) openCeremony(ctx txContext, a *action.Action, keys [][]byte, g *
 		return refuse(CodeMalformed, "parameters of another kind of ceremony than %s", a.Rule)
 	case p.Suite != dkg.SuiteG1:
 		return refuse(CodeMalformed, "keys of the %s domain are of another curve", action.DomainValidator)
-	case max(d.Join, d.Verify, d.Confirm, d.Publish) > maxPhase || max(d.Deal, d.Answer) > longest:
-		return refuse(CodeMalformed, "a phase is longer than a day, or one that waits for participants than a week")
+	case max(d.Join, d.Verify, d.Answer, d.Confirm, d.Publish) > maxPhase || d.Deal > longest:
+		return refuse(CodeMalformed, "a phase is longer than a day, or one in which participants deal than a week")
 	case len(keys) != 0 && a.Rule == action.RuleHandover:
 		return refuse(CodeMalformed, "the action names its key, and none comes with it")
 	case p.Cluster != s.cluster:

@@ -30,7 +30,7 @@ type Renewal struct {
 	Holders   dkg.Seats // reshare: who is to hold shares; none: who does now
 	Lost      dkg.Seats // reshare: holders that have lost theirs, and only receive
 	Handover  bool      // reshare: the holders so far are participants of an assembly
-	Deal      uint32    // how long those have to deal, and in hybrid mode to answer, in milliseconds; 0: a day
+	Deal      uint32    // how long those have to deal, in milliseconds; 0: a day
 	Purpose   string
 }
 

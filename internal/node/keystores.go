@@ -140,7 +140,7 @@ func (n *Node) PlanRenewal(r ledger.Renewal, hybrid bool, phase time.Duration) (
 		}
 		if r.Handover { // people are waited for
 			p.Deadlines.Deal = cmp.Or(r.Deal, dealTime)
-			p.Deadlines.Answer = p.Deadlines.Deal
+			p.Deadlines.Answer = ledger.AnswerTime(p.Deadlines.Deal)
 		}
 	}
 	return opens, err

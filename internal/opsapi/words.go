@@ -178,6 +178,9 @@ func (w *Words) handover(a *action.Action, p dkg.Params) {
 	w.add("hybrid", "%t", p.Hybrid)
 	w.add("purpose", "%s", a.Ceremony.Purpose)
 	w.add("participants deal for", "at most %s", time.Duration(p.Deadlines.Deal)*time.Millisecond)
+	if p.Hybrid {
+		w.add("those accused answer for", "at most %s", time.Duration(p.Deadlines.Answer)*time.Millisecond)
+	}
 	w.add("each other phase takes", "at most %s", time.Duration(p.Deadlines.Verify)*time.Millisecond)
 }
 
