@@ -466,6 +466,46 @@ func TestHandOverManyFalse(t *testing.T) {
 	}
 }
 
+// TestHandOverByHand: what a program deals that was made after the spec is
+// taken and stands, or is found to be false for what is false in it.
+func TestHandOverByHand(t *testing.T) {
+	for _, hybrid := range []bool{false, true} {
+		for lie, fault := range map[dkgtest.Lie]dkg.FaultKind{dkgtest.Honest: 0, dkgtest.OneShare: dkg.BadShare, dkgtest.Noise: dkg.BadShare} {
+			a := people(4)
+			c := handOver(t, 5, hybrid, a)
+			c.Acts[2] = dkgtest.Silent // it does not join: nothing is for it
+			l := &dkgtest.Liar{Seat: 1, Share: a.Shares[0], Path: a.Paths(1)}
+			c.People[1] = func(c *dkgtest.Ceremony, _ int, honest []dkg.Message) (out []dkg.Message) {
+				if c.Board.Phase() == dkg.PhaseDeal && !c.Board.Dealt().Has(1) {
+					if m, err := l.Deal(c.Board, c.Source, dkgtest.Constant); err != nil || !errors.Is(c.PostDealer(1, m), dkg.ErrConstant) {
+						t.Errorf("%s: a constant that is not its share is taken, %v", lie, err)
+					}
+					m, err := l.Deal(c.Board, c.Source, lie)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return append(out, m)
+				}
+				answers, err := l.Answers(c.Board, c.Source)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range answers {
+					out = append(out, m)
+				}
+				return out
+			}
+			if lie == dkgtest.Honest {
+				c.People[4] = dkgtest.Silent // so that it counts
+			}
+			handedOver(t, c, a)
+			if lie == dkgtest.Honest && (c.BlamedPeople() != "" || !c.Board.Dealers().Has(1)) || lie != dkgtest.Honest && !c.Has(1, fault) || c.Blamed() != 0 {
+				t.Errorf("%s, hybrid=%t: QUAL %s, faults %v, refused %v", lie, hybrid, c.Board.Dealers(), c.Board.Faults(), c.Refused)
+			}
+		}
+	}
+}
+
 // TestHandOverSilentLiars: liars that are silent when they are accused, each in
 // a round of its own, hold a hand-over up for twice as long as one could, and each
 // a few times for what verdicts take.
