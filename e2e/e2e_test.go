@@ -112,7 +112,7 @@ func play(t script, file string) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "load": load, "take": take, "http": ask, "signal": signal, "verify": verify, "gone": gone, "forget": forget, "readme": readme,
-			"request": request, "bend": bend, "lie": lie,
+			"request": request, "bend": bend, "lie": lie, "deal": deal,
 			"exits": exits, "keep": keep, "until": until, "prompt": prompt, "browse": browse,
 		},
 	})
