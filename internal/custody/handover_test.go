@@ -524,6 +524,63 @@ func TestHandOverSurvivesStops(t *testing.T) {
 	}
 }
 
+// TestHandOverByParticipantsSurvivesStops stops the machine under one process at
+// every operation that makes something durable while participants hand a key
+// over: the shares that participants destroy when t + f seats have confirmed are
+// not needed, for the seat that confirmed has its own.
+func TestHandOverByParticipantsSurvivesStops(t *testing.T) {
+	w, disks := newStopWorld(t, 4)
+	ps := w.startAll()
+	steps, made := 0, 0
+	for try := 2; ; try++ { // each operation done, and not done
+		nth, victim, stops := try/2, try%4, 0
+		a := dkgtest.NewAssembly(4, 3, fmt.Sprint("hand-over ", try))
+		s := w.fromPeople(a)
+		disks[victim].arm(nth, try%2 == 0)
+		s.goOn(func(i int, cert []byte) StepResult {
+			if s.board.Phase() == dkg.PhaseDeal && i == 0 {
+				s.deal(1, 2, 3, 4)
+				cert = s.cert()
+			}
+			r, err := s.step(ps[i], cert)
+			if i == victim && disks[i].stopped() {
+				stops++
+				ps[i].close()
+				disks[i].arm(0, false)
+				ps[i] = w.start(i)
+				r, err = s.step(ps[i], s.cert())
+			}
+			if err != nil {
+				t.Fatalf("operation %d: seat %d in %s: %v", nth, i+1, s.board.Phase(), err)
+			}
+			return r
+		})
+		disks[victim].arm(0, false)
+		if !s.board.DepositSafe() || len(s.board.Faults()) != 0 {
+			t.Fatalf("operation %d: ended %s, %v, holders %s", nth, s.board.Phase(), s.board.Faults(), s.board.Holders())
+		}
+		made++
+		for i, p := range ps {
+			if got := kinds(p); got[seal.KindShare] != made || len(got) != 1 {
+				t.Errorf("operation %d: seat %d keeps %v", nth, i+1, got)
+			}
+		}
+		// Each of them, so that each share is looked at.
+		w.shares = 1
+		duty := eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: uint64(try)}}
+		w.combined(ps[:3], [48]byte(a.Key), duty)
+		w.combined(ps[1:], [48]byte(a.Key), duty)
+		if stops == 0 {
+			break
+		}
+		steps = nth
+	}
+	if steps < 6 {
+		t.Errorf("a hand-over has %d durable operations only: nothing was tested", steps)
+	}
+	t.Logf("stopped at %d operations", steps)
+}
+
 // TestDeletedDuringAReshare: a key that is deleted while it is being reshared
 // stays deleted, also where everybody signs above a floor from then on. Who
 // handed it over before, and gets it back, signs again.
