@@ -115,6 +115,8 @@ func handOverHint(err error) string {
 		return "--home is the directory of a seat that holds a share and its certificate, as quorate ceremony join left it; quorate ceremony export --certificate has the certificate again"
 	case errors.Is(err, participant.ErrOtherKey):
 		return "compare the ceremony's id with the coordinator: nothing was dealt"
+	case errors.Is(err, participant.ErrDealtElsewhere):
+		return "a node says that what was dealt is false: start the command on the --home that dealt, for it alone can answer; on this one, when the ceremony is over"
 	}
 	return seatHint(err)
 }

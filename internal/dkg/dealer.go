@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/quorate/quorate/internal/kem"
 	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -119,11 +120,20 @@ func (q *Dealer) deal(b *Board, src Source) (*Dealing, error) {
 	return m, nil
 }
 
+// ErrDealtElsewhere means that what the board has of this participant was dealt
+// from another seed. Answers from this one would be found to be false.
+var ErrDealtElsewhere = errors.New("this participant dealt from another seed")
+
 // answer opens the hybrid leg to a seat.
 func (q *Dealer) answer(b *Board, src Source, recipient int) (*Answer, error) {
 	m, err := q.deal(b, src)
 	if err != nil {
 		return nil, err
+	}
+	for _, c := range b.pending {
+		if int(c.dealer) == q.me && int(c.from) == recipient && c.r != [kem.PointSize]byte(m.R.Bytes()) {
+			return nil, fmt.Errorf("answer seat %d: %w", recipient, ErrDealtElsewhere)
+		}
 	}
 	key, err := hybridKey(b, src, recipient)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/quorate/quorate/internal/dkg/assembly/assemblytest"
 	"github.com/quorate/quorate/internal/dkg/dkgtest"
 	"github.com/quorate/quorate/internal/kem"
+	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
 )
 
@@ -503,6 +504,36 @@ func TestHandOverByHand(t *testing.T) {
 				t.Errorf("%s, hybrid=%t: QUAL %s, faults %v, refused %v", lie, hybrid, c.Board.Dealers(), c.Board.Faults(), c.Refused)
 			}
 		}
+	}
+}
+
+// TestHandOverFromACopy: a participant that is started from a copy of its
+// directory, which has another seed or none, does not answer for what it dealt
+// from the first one: it would seem to have lied.
+func TestHandOverFromACopy(t *testing.T) {
+	a := people(4)
+	c := handOver(t, 4, true, a)
+	c.Acts[3] = alter(func(c *dkgtest.Ceremony, q *dkg.Participant, m *dkg.Verdict) {
+		m.Complaints = append(m.Complaints, dkg.Accuse(q, c.Board, c.Source, 1, 0))
+	})
+	share := secret.New(bytes.Clone(a.Shares[0]))
+	from, err := dkg.NewDealer(c.Board.Params(), 1, secret.New(bytes.Repeat([]byte{9}, dkg.SeedSize)), share, a.Paths(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	c.People[1] = func(c *dkgtest.Ceremony, _ int, honest []dkg.Message) []dkg.Message {
+		if len(c.Board.Claims(1)) > 0 {
+			if out, err := from.Next(c.Board, c.Source); !errors.Is(err, dkg.ErrDealtElsewhere) {
+				t.Errorf("the copy answers %d messages: %v", len(out), err)
+			}
+			asked++
+		}
+		return honest
+	}
+	handedOver(t, c, a)
+	if asked == 0 || c.BlamedPeople() != "" || !c.Has(3, dkg.FalseComplaint) {
+		t.Errorf("asked %d times, faults %v", asked, c.Board.Faults())
 	}
 }
 

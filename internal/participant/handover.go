@@ -36,11 +36,15 @@ const (
 // ErrNoShare means that there is nothing to hand over.
 var ErrNoShare = fmt.Errorf("%w: its directory holds no share", ErrStop)
 
-// ErrBodies means that who brought a summons left something out.
-var ErrBodies = errors.New("what the nodes joined with is missing")
+// ErrSummons means that who brought a summons left something out, or changed it.
+// Another brings what is missing.
+var ErrSummons = errors.New("something is missing in it")
 
 // ErrOtherKey means that the ceremony takes over something else.
 var ErrOtherKey = fmt.Errorf("%w: the ceremony does not take over the key that this seat has a share of", ErrStop)
+
+// ErrDealtElsewhere means that another directory has to answer for the dealing.
+var ErrDealtElsewhere = fmt.Errorf("%w: it dealt with another seed than the one in this directory", ErrStop)
 
 // HandOver is a participant's part in the ceremony among nodes that takes the
 // key of its assembly over. It is for use by one goroutine, and the directory
@@ -186,7 +190,7 @@ func (h *HandOver) take(s *Summons) error {
 		return err
 	}
 	if raw, ok = v.Get(next.ns.Key(string(action.DomainValidator), h.key)); !ok {
-		return fmt.Errorf("%w: the certificate says nothing of the key", ErrOtherKey)
+		return fmt.Errorf("%w: what the ledger says of the key", ErrSummons)
 	}
 	record, err := action.ParseKeyRecord(raw)
 	if err != nil {
@@ -195,10 +199,10 @@ func (h *HandOver) take(s *Summons) error {
 	if err := h.fits(board, record); err != nil {
 		return err
 	}
-	for _, name := range board.DealerBodies() { // whose hash is looked at where they are used
-		i := slices.IndexFunc(s.Bodies, func(b dkg.Posted) bool { return b.Name == name })
+	for _, name := range board.DealerBodies() {
+		i := slices.IndexFunc(s.Bodies, func(b dkg.Posted) bool { return wire.Hash(wire.TagBlob, b.Body) == name })
 		if i < 0 {
-			return fmt.Errorf("body %x: %w", name[:8], ErrBodies)
+			return fmt.Errorf("%w: %x, with which a node joined", ErrSummons, name[:8])
 		}
 		h.bodies[name] = s.Bodies[i].Body
 	}
@@ -252,7 +256,10 @@ func (h *HandOver) Reply(ctx context.Context) (*HandOverReply, error) {
 		}
 	}
 	messages, err := h.dealer.Next(h.board, h.source)
-	if err != nil {
+	switch {
+	case errors.Is(err, dkg.ErrDealtElsewhere):
+		return nil, ErrDealtElsewhere
+	case err != nil:
 		return nil, fmt.Errorf("say what is due in phase %s: %w", h.board.Phase(), err)
 	}
 	for _, m := range messages {
