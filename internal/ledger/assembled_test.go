@@ -452,3 +452,69 @@ tiers:
 `)
 	w.want(CodeDenied, w.Tx(alice, action.KindRequest, good.Encode()))
 }
+
+// TestHandoversAgreedAtOnce: of two that were agreed to and locked together one
+// begins, and the other never does, though the first is aborted.
+func TestHandoversAgreedAtOnce(t *testing.T) {
+	h := holding(t, 4)
+	w := h.world
+	w.govern(`version: 1
+name: t
+permissions: |
+  permit (principal, action, resource);
+tiers:
+  - {name: stake, actions: [ceremony.handover], approvals: 1, approvers: [custodian, approver], self_approval: true, delay: {time: 10s, blocks: 2}}
+  - {name: rest, actions: ["*"], approvals: 0}
+`)
+	var requests [][32]byte
+	plans := []CeremonyOpen{h.plan(1, nil), h.plan(2, nil)}
+	for _, o := range plans {
+		id := w.want(OK, w.Tx(alice, action.KindRequest, o.Encode())).Request
+		requests = append(requests, id)
+	}
+	for _, id := range requests {
+		r, _ := w.view().Request(id)
+		d := action.Decision{Request: id, Action: action.HashAction(w.ID, r.Action), Policy: r.Policy, Verdict: action.Approve}
+		w.want(OK, w.Tx(alice, action.KindDecision, d.Encode()))
+	}
+	for range 4 { // while it is locked
+		w.next()
+		for _, o := range plans {
+			if w.view().board(o.Params.ID()) != nil {
+				t.Fatal("it is open though it is locked")
+			}
+		}
+	}
+	for range 20 {
+		w.next()
+	}
+	var open, failed int
+	for i, id := range requests {
+		r, _ := w.view().Request(id)
+		switch board := w.view().board(plans[i].Params.ID()); {
+		case r.State == RequestExecuted && board != nil:
+			open++
+		case r.State == RequestFailed && board == nil && strings.Contains(r.Reason, "another ceremony is about key"):
+			failed++
+		default:
+			t.Errorf("request %d is %s: %q", i, r.State, r.Reason)
+		}
+	}
+	if open != 1 || failed != 1 {
+		t.Fatalf("%d are open, %d failed", open, failed)
+	}
+	// Nobody deals in it, and it ends. What failed stays so, until somebody asks anew.
+	for range 1000 {
+		w.next()
+	}
+	for i, id := range requests {
+		r, _ := w.view().Request(id)
+		board := w.view().board(plans[i].Params.ID())
+		if r.State == RequestFailed && board != nil || r.State == RequestExecuted && board.Phase() != dkg.PhaseAborted {
+			t.Errorf("request %d is %s, and its ceremony is there: %t", i, r.State, board != nil)
+		}
+	}
+	if key := h.plan(3, nil).Keys[0]; w.view().Get(w.view().claimPath(key)) != nil {
+		t.Error("the key is still claimed")
+	}
+}
