@@ -537,31 +537,58 @@ func TestHandOverFromACopy(t *testing.T) {
 	}
 }
 
-// TestHandOverSilentLiars: liars that are silent when they are accused, each in
-// a round of its own, hold a hand-over up for twice as long as one could, and each
-// a few times for what verdicts take.
+// TestHandOverSilentLiars: liars that are silent when they are accused are found
+// all at once, also those that would have taken the place of others. If they have
+// a seat that accuses them one by one they hold a hand-over up for twice as long
+// as one could, and each a few times for what verdicts take.
 func TestHandOverSilentLiars(t *testing.T) {
 	const n, first, least = 16, 32 * 60 * 1000, 4 * 60 * 1000
-	a := people(n)
-	p := dkgtest.Params(dkg.SuiteG1, true, 4, 1)
-	p.Deadlines.Answer = first
-	c, err := dkgtest.HandOver(p, a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The first, and then all but one that could take its place.
-	good, liars := dkg.Dealers("").With(n), seats(1).Dealers()
-	for i := 2; i < n; i++ {
-		if i <= a.T {
-			good = good.With(i)
-		} else {
-			liars = liars.With(i)
+	for _, oneByOne := range []bool{false, true} {
+		a := people(n)
+		p := dkgtest.Params(dkg.SuiteG1, true, 4, 1)
+		p.Deadlines.Answer = first
+		c, err := dkgtest.HandOver(p, a)
+		if err != nil {
+			t.Fatal(err)
 		}
+		// The first, and then all but one that could take its place.
+		good, liars := dkg.Dealers("").With(n), seats(1).Dealers()
+		for i := 2; i < n; i++ {
+			if i <= a.T {
+				good = good.With(i)
+			} else {
+				liars = liars.With(i)
+			}
+		}
+		for i := range liars.All() {
+			c.People[i] = both(falseDealers[0].act, omit(is[*dkg.Answer]))
+		}
+		rounds := 1
+		if oneByOne {
+			rounds = liars.Len()
+			c.Acts[3] = alter(func(_ *dkgtest.Ceremony, _ *dkg.Participant, m *dkg.Verdict) {
+				m.Complaints = m.Complaints[:min(1, len(m.Complaints))]
+			})
+		}
+		waited := waits(t, c)
+		total := uint64(0)
+		for i, ms := range waited {
+			if want := uint64(max(first>>i, least)); ms != want {
+				t.Errorf("round %d waits for %d ms, want %d", i+1, ms, want)
+			}
+			total += ms
+		}
+		if len(waited) != rounds || total > 2*first+uint64(len(waited))*least || c.Board.Dealers() != good || c.Blamed() != 0 {
+			t.Errorf("%d rounds, %d ms, QUAL %s, faults %v", len(waited), total, c.Board.Dealers(), c.Board.Faults())
+		}
+		handedOver(t, c, a)
 	}
-	for i := range liars.All() {
-		c.People[i] = both(falseDealers[0].act, omit(is[*dkg.Answer]))
-	}
-	var waited []uint64
+}
+
+// waits runs a ceremony and returns for how many milliseconds each phase of
+// answers waited until its end.
+func waits(t *testing.T, c *dkgtest.Ceremony) (waited []uint64) {
+	t.Helper()
 	now := uint64(1_800_000_000_000)
 	for phase := dkg.Phase(0); c.Board.Phase() != dkg.PhaseDone && c.Board.Phase() != dkg.PhaseAborted; {
 		moved, err := c.Step()
@@ -579,17 +606,7 @@ func TestHandOverSilentLiars(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	total := uint64(0)
-	for i, ms := range waited {
-		if want := uint64(max(first>>i, least)); ms != want {
-			t.Errorf("round %d waits for %d ms, want %d", i+1, ms, want)
-		}
-		total += ms
-	}
-	if len(waited) != liars.Len() || total > 2*first+uint64(len(waited))*least || c.Board.Dealers() != good || c.Blamed() != 0 {
-		t.Errorf("%d rounds, %d ms, QUAL %s, faults %v", len(waited), total, c.Board.Dealers(), c.Board.Faults())
-	}
-	handedOver(t, c, a)
+	return waited
 }
 
 // TestRandomHandOver lets participants and up to f seats do what they like.

@@ -440,7 +440,7 @@ func (e engine[S, P]) audit(j *receiveJob, sum summation[S], r *received, h *hol
 	}
 	accused := make(map[int]int)
 	for k := range secrets {
-		if err := e.accuse(j, sum, k, secrets[k], mine[k], accused); err != nil {
+		if err := e.accuse(j, sum, r, k, secrets[k], mine[k], accused); err != nil {
 			return nil, err
 		}
 	}
@@ -448,14 +448,18 @@ func (e engine[S, P]) audit(j *receiveJob, sum summation[S], r *received, h *hol
 }
 
 // accuse finds the dealers of a key whose sum is wrong, unless those accused
-// already explain it.
-func (e engine[S, P]) accuse(j *receiveJob, sum summation[S], key int, share S, point P, accused map[int]int) error {
+// already explain it: all of them, also those that weigh nothing yet, for in the
+// next round they would take the place of others, one after the other.
+func (e engine[S, P]) accuse(j *receiveJob, sum summation[S], r *received, key int, share S, point P, accused map[int]int) error {
 	holds := func(share S, point P) bool {
 		var left P
 		e.g.BaseMult(&left, &share)
 		return e.g.Equal(&left, &point)
 	}
 	for d := range accused {
+		if !sum.over.Has(d) {
+			continue
+		}
 		s, p, err := e.open(j, d, key)
 		if err != nil {
 			return err
@@ -470,7 +474,7 @@ func (e engine[S, P]) accuse(j *receiveJob, sum summation[S], key int, share S, 
 	if holds(share, point) {
 		return nil
 	}
-	for d := range sum.over.All() {
+	for d := range j.set.Without(r.faulty).All() {
 		if _, known := accused[d]; known {
 			continue
 		}
