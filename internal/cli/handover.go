@@ -54,7 +54,8 @@ type handing struct {
 	home    string
 	courier *courier
 	agreed  bool
-	failed  int // nodes in a row that did not help
+	failed  int           // nodes in a row that did not help
+	idle    time.Duration // last pause in which nothing waited for time
 	line    string
 	note    string
 }
@@ -267,10 +268,15 @@ func (h *handing) neededUntil() (until time.Time, needed bool) {
 	return time.UnixMilli(int64(ms)), true
 }
 
-// pause is short where the dealer may be asked something.
+// pause is short where the dealer may be asked something. What the last nodes
+// need to confirm their shares may be a second, or a new machine.
 func (h *handing) pause() time.Duration {
-	if h.Board() == nil {
+	switch {
+	case h.Board() == nil:
 		return 2 * time.Second
+	case h.Board().Deadline() == 0:
+		h.idle = min(max(2*h.idle, pollLeast), pollMost)
+		return h.idle
 	}
 	return pollAfter(h.Board().Deadline(), h.Time())
 }

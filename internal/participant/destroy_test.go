@@ -36,6 +36,7 @@ func (x *takeover) settle() {
 // leaves nothing. Before that moment it is what it was.
 func TestDestroyStopsAnywhere(t *testing.T) {
 	x := newTakeover(t, 5, false)
+	early := x.summons()
 	x.settle()
 	home := filepath.Join(x.dir, "p2")
 	whole := map[string][]byte{}
@@ -113,10 +114,38 @@ func TestDestroyStopsAnywhere(t *testing.T) {
 		t.Fatalf("half a proof is one: %v", err)
 	}
 	defer h.Close()
-	if err := h.Destroy(); err == nil {
-		t.Fatal("it destroys what nothing proves")
+	if h.Destroy() == nil || h.Take(early) != nil || h.Destroy() == nil {
+		t.Fatal("it destroys what nothing proves, or what was proven before the nodes held the key")
 	}
 	if err := h.Take(x.summons()); err != nil || h.Destroy() != nil {
 		t.Fatalf("and what is proven it does not: %v", err)
+	}
+}
+
+// TestDestroyAfterItsOwnCeremony: a hand-over that was aborted destroys nothing,
+// though another one took the key over.
+func TestDestroyAfterItsOwnCeremony(t *testing.T) {
+	x := newTakeover(t, 4, false)
+	x.nodesAct(nil)
+	x.post(x.deal(1)) // and nobody else
+	for range 2 {
+		x.board, _ = x.board.Tick(x.board.Deadline(), [32]byte{})
+	}
+	x.record.State, x.record.Epoch, x.record.T, x.record.N, x.record.Commitment = action.KeyActive, 1, 3, 4, make([]byte, 3*48)
+	x.prove()
+	before := x.files(1)
+	h, err := x.open(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Take(x.summons()); err != nil || h.Board().Phase() != dkg.PhaseAborted {
+		t.Fatalf("in phase %s: %v", x.board.Phase(), err)
+	}
+	if r, err := h.Reply(t.Context()); err != nil || len(r.Posts) != 0 {
+		t.Errorf("it says something: %v", err)
+	}
+	if h.Destroy() == nil || !slices.Equal(x.files(1), before) {
+		t.Errorf("%v is left of %v", x.files(1), before)
 	}
 }
