@@ -16,6 +16,8 @@
 //	signal NAME PID                   sends KILL, TERM or INT
 //	gone PID...                       waits until processes have ended
 //	forget DIR                        removes the slashing record of a custody process
+//	lie NAME HOW URL                  puts a node that lies to participants before an honest one
+//	deal INVITATION CEREMONY OPS LIE  deals in a hand-over with a program that is not ours, which lies
 //	readme FILE                       writes the README's request to FILE
 //	verify NETWORK PUBKEY FILE        checks that stdout is a signature of the request in FILE
 //
