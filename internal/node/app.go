@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -168,6 +170,18 @@ func (a *app) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, erro
 // so that the store knows heights only, and the validators are the genesis's.
 func (a *app) InitChain(context.Context, *abci.RequestInitChain) (*abci.ResponseInitChain, error) {
 	return &abci.ResponseInitChain{}, nil
+}
+
+// Query answers the engine, which asks whom it may have connections with: the
+// genesis's nodes. To anybody else it would hand blocks, whose transactions are
+// not everybody's to read, and its few places.
+func (a *app) Query(_ context.Context, req *abci.RequestQuery) (*abci.ResponseQuery, error) {
+	id, asked := strings.CutPrefix(req.Path, "/p2p/filter/id/")
+	known := func(n action.NodeRecord) bool { return string(peerID(n)) == id }
+	if asked && !slices.ContainsFunc(a.genesis.Nodes, known) {
+		return &abci.ResponseQuery{Code: uint32(ledger.CodeDenied), Log: "no node of the genesis"}, nil
+	}
+	return &abci.ResponseQuery{Code: abci.CodeTypeOK}, nil
 }
 
 func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {

@@ -55,6 +55,7 @@ func engineConfig(home, listen string, peers []string) *cmtcfg.Config {
 	c.P2P.FlushThrottleTimeout = time.Millisecond
 	c.P2P.SendRate, c.P2P.RecvRate = 64<<20, 64<<20
 	c.P2P.MaxNumInboundPeers, c.P2P.MaxNumOutboundPeers = wire.MaxNodes, wire.MaxNodes
+	c.FilterPeers = true // see app.Query
 
 	c.Mempool.MaxTxBytes = wire.MaxTx
 	c.Mempool.MaxTxsBytes = 64 << 20
@@ -93,12 +94,14 @@ func engineGenesis(g *action.Genesis, id action.ClusterID, doc []byte) (*cmttype
 	return gd, nil
 }
 
-// peerAddress is how the engine finds and knows another node. The key of its
-// consensus connections is its identity's Ed25519 half, as in the genesis.
-func peerAddress(n action.NodeRecord) string {
-	id := p2p.PubKeyToID(cmted25519.PubKey(n.Identity.Ed25519()))
-	return string(id) + "@" + n.Comet
+// peerID is how the engine knows a node: by the key of its consensus
+// connections, which is its identity's Ed25519 half, as in the genesis.
+func peerID(n action.NodeRecord) p2p.ID {
+	return p2p.PubKeyToID(cmted25519.PubKey(n.Identity.Ed25519()))
 }
+
+// peerAddress is how the engine finds another node.
+func peerAddress(n action.NodeRecord) string { return string(peerID(n)) + "@" + n.Comet }
 
 // engine is what consensus starts with.
 type engine struct {
