@@ -119,7 +119,7 @@ func (s *State) verifyOutput(tx *Tx, b RoundOutput, seen *Seen) error {
 	if !ok {
 		return refuse(CodeConflict, "nothing waits for the beacon's output of height %d", b.Height)
 	}
-	if !seen.check(tx.hash, key, func() bool { return VerifyOutput(s.cluster, key, b.Height, b.Signature[:]) }) {
+	if !seen.check(tx.hash, carried, key, func() bool { return VerifyOutput(s.cluster, key, b.Height, b.Signature[:]) }) {
 		return refuse(CodeSigner, "the beacon did not sign height %d so", b.Height)
 	}
 	return nil

@@ -76,7 +76,7 @@ func (s *State) HandedOver(seat int) (ids [][32]byte) {
 
 func (s *State) verifyStop(tx *Tx, b Stopped, seen *Seen) error {
 	seat, ok := s.Roster(b.Domain).Of(tx.env.Signer.Name)
-	if !ok || !seen.check(tx.hash, b.Stop.Incarnation[:], func() bool { return b.Stop.Verify(s.cluster, b.Domain, b.Ceremony, seat.Index) }) {
+	if !ok || !seen.check(tx.hash, carried, b.Stop.Incarnation[:], func() bool { return b.Stop.Verify(s.cluster, b.Domain, b.Ceremony, seat.Index) }) {
 		return refuse(CodeSigner, "incarnation %x did not say where it stopped", b.Stop.Incarnation[:8])
 	}
 	return nil

@@ -369,7 +369,7 @@ func (s *State) Verify(tx *Tx, seen *Seen) (VerifiedTx, error) {
 		return VerifiedTx{}, refuse(CodeNonce, "nonce %d of %s was used or is too old", tx.env.Nonce, tx.env.Signer)
 	}
 	for _, k := range keys {
-		if seen.check(tx.hash, k.Bytes(), func() bool { return tx.env.VerifySignature(k) == nil }) {
+		if seen.check(tx.hash, signed, k.Bytes(), func() bool { return tx.env.VerifySignature(k) == nil }) {
 			v.key = credentialID(k)
 			return v, s.verifyInner(tx, seen)
 		}
@@ -411,7 +411,7 @@ func (s *State) verifyInner(tx *Tx, seen *Seen) error {
 }
 
 func (s *State) verifyAnchor(tx *Tx, domain action.Domain, id [32]byte, a action.SignedAnchor, seen *Seen) error {
-	if !seen.check(tx.hash, id[:], func() bool { return a.Verify(s.cluster, domain, id) }) {
+	if !seen.check(tx.hash, carried, id[:], func() bool { return a.Verify(s.cluster, domain, id) }) {
 		return refuse(CodeSigner, "incarnation %x did not sign the anchor", id[:8])
 	}
 	return nil
@@ -426,7 +426,7 @@ func (s *State) verifySaid(tx *Tx, b CeremonyMessage, seen *Seen) error {
 	if err != nil {
 		return err
 	}
-	if !seen.check(tx.hash, seat.Identity.Bytes(), func() bool {
+	if !seen.check(tx.hash, carried, seat.Identity.Bytes(), func() bool {
 		return seat.Identity.Verify(b.Signature, wire.TagCeremonyMessage, action.CeremonyParts(b.Ceremony, b.Seat, b.Message)...) == nil
 	}) {
 		return refuse(CodeSigner, "the signature of seat %d does not verify", b.Seat)
@@ -440,7 +440,7 @@ func (s *State) verifyParticipant(tx *Tx, id [32]byte, seat uint16, seen *Seen, 
 	if !ok {
 		return refuse(CodeNotFound, "no ceremony %x with a seat %d is on the ledger", id, seat)
 	}
-	if !seen.check(tx.hash, p.Key.Bytes(), func() bool { return holds(p) }) {
+	if !seen.check(tx.hash, carried, p.Key.Bytes(), func() bool { return holds(p) }) {
 		return refuse(CodeSigner, "the signature of participant %d does not verify", seat)
 	}
 	return nil
@@ -454,11 +454,18 @@ type Seen struct{ young, old map[[32]byte]struct{} }
 
 const maxSeen = 16384
 
-func (s *Seen) check(tx [32]byte, key []byte, verify func() bool) bool {
+// Whose signature it is: of who sends the transaction, or of those whose word
+// it carries. One key may be both, and signs each apart.
+const (
+	signed  byte = 1
+	carried byte = 2
+)
+
+func (s *Seen) check(tx [32]byte, of byte, key []byte, verify func() bool) bool {
 	if s == nil {
 		return verify()
 	}
-	id := sha256.Sum256(append(tx[:], key...))
+	id := sha256.Sum256(append(append(tx[:], of), key...))
 	if _, ok := s.young[id]; ok {
 		return true
 	}

@@ -243,7 +243,7 @@ func TestSeen(t *testing.T) {
 	check := func(i uint64) bool {
 		var id [32]byte
 		binary.BigEndian.PutUint64(id[:], i)
-		return seen.check(id, nil, func() bool { asked++; return good(i) })
+		return seen.check(id, signed, nil, func() bool { asked++; return good(i) })
 	}
 	const n = 3 * maxSeen
 	for i := range uint64(n) {
