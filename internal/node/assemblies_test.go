@@ -19,6 +19,8 @@ import (
 	"github.com/quorate/quorate/internal/hall"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/proof"
+	"github.com/quorate/quorate/internal/rpc"
+	"github.com/quorate/quorate/internal/signer"
 )
 
 // assemble opens a crowd's ceremony on a cluster, on all of its nodes.
@@ -161,6 +163,16 @@ func TestAssemblyOnCluster(t *testing.T) {
 	}
 	if len(nodes[0].Signer().Keys()) != 0 {
 		t.Error("nodes sign with a key that they have no share of")
+	}
+	key := signer.Key(provenRecord(ctx, t, nodes[0], id).PublicKey)
+	if _, _, err := nodes[0].DeleteKey(ctx, key); rpc.CodeOf(err) != rpc.CodeUnknownKey {
+		t.Errorf("delete a key that participants hold: %v", err)
+	}
+	if _, err := nodes[0].ExportSlashing(ctx, []signer.Key{key}); rpc.CodeOf(err) != rpc.CodeUnknownKey {
+		t.Errorf("history of a key that participants hold: %v", err)
+	}
+	if r, _ := nodes[0].Signer().Record(key); r.State != action.KeyHeld {
+		t.Errorf("the key is %s", r.State)
 	}
 }
 

@@ -232,11 +232,11 @@ func (n *Node) bringHistory(ctx context.Context, p dkg.Params, keys [][]byte) {
 
 func (n *Node) bringBatch(ctx context.Context, keys []signer.Key) error {
 	answers, failed := n.askAll(ctx, methodHistory, encodeKeys(keys))
-	parts, bad := n.histories(answers)
-	if len(parts) == 0 {
+	told, bad := n.histories(answers)
+	if len(told) == 0 {
 		return errors.Join(errors.New("nobody told any"), failed, bad)
 	}
-	ic, err := slashing.MergeMax(parts...)
+	ic, err := slashing.MergeMax(slices.Collect(maps.Values(told))...)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 )
 
 // ImportSlashing raises the watermarks of an EIP-3076 interchange at n - f
-// holders at least: a quorum of signers always has one honest among them. The
+// holders of each key at least: a quorum of signers always has one honest among them. The
 // ledger grants each part of it beforehand.
 func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
 	ic, err := slashing.ParseInterchange(interchange)
@@ -27,10 +28,6 @@ func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
 	// Holders keep the maximum alone, and years of history exceed a frame.
 	if ic, err = slashing.MergeMax(ic); err != nil {
 		return rpc.Errorf(rpc.CodeMalformed, "%v", err)
-	}
-	th, err := action.DefaultThreshold(len(n.genesis.Nodes))
-	if err != nil {
-		return err
 	}
 	for keys := range slices.Chunk(ic.Keys, custody.MaxHistoryKeys) {
 		part, err := slashing.Interchange{Genesis: ic.Genesis, Keys: keys}.Encode()
@@ -47,8 +44,11 @@ func (n *Node) ImportSlashing(ctx context.Context, interchange []byte) error {
 			return err
 		}
 		answers, failed := n.askAll(ctx, methodSlashing, part)
-		if len(answers) < th.Quorum() {
-			return rpc.Errorf(rpc.CodeUnavailable, "the history reached %d of %d holders, %d are needed: %v", len(answers), th.N(), th.Quorum(), failed)
+		took := func(node string) bool { _, ok := answers[node]; return ok }
+		for _, h := range keys {
+			if err := n.enough(h.Key, took); err != nil {
+				return rpc.Errorf(rpc.CodeUnavailable, "the history was taken by too few: %v: %v", err, failed)
+			}
 		}
 	}
 	return nil
@@ -67,33 +67,52 @@ func (n *Node) takeHistory(ctx context.Context, document []byte) error {
 	return n.custody.ImportSlashing(ctx, ev, document)
 }
 
+// enough says why those who spoke of a key's past, or were told of it, are too
+// few: it takes n - f holders. Who has no share does not count.
+func (n *Node) enough(key signer.Key, did func(node string) bool) error {
+	holders := n.names() // whoever imports a key makes all of them its holders
+	th, err := action.DefaultThreshold(len(holders))
+	if record, listed := n.signer.Record(key); listed {
+		holders = n.holders(record)
+		th, err = action.NewThreshold(int(record.T), record.Holders())
+	}
+	if err != nil {
+		return err
+	}
+	got := len(slices.DeleteFunc(holders, func(node string) bool { return !did(node) }))
+	if got < th.Quorum() {
+		return fmt.Errorf("%d of %d holders of key 0x%x, %d are needed", got, th.N(), key, th.Quorum())
+	}
+	return nil
+}
+
 // ExportSlashing returns the history of keys: per record the maximum over
 // n - f holders at least, which include an honest one of every quorum that
 // ever signed. A key that still signs outgrows it at once.
 func (n *Node) ExportSlashing(ctx context.Context, keys []signer.Key) (slashing.Interchange, error) {
-	th, err := action.DefaultThreshold(len(n.genesis.Nodes))
-	if err != nil {
-		return slashing.Interchange{}, err
-	}
 	return n.export(keys, func(batch []signer.Key) ([]slashing.Interchange, error) {
 		answers, failed := n.askAll(ctx, methodHistory, encodeKeys(batch))
-		parts, bad := n.histories(answers)
-		known := map[slashing.Key]int{}
-		for _, p := range parts {
-			for _, h := range p.Keys {
-				known[h.Key]++
+		told, bad := n.histories(answers)
+		type word struct {
+			node string
+			key  signer.Key
+		}
+		spoken := map[word]bool{}
+		for node, ic := range told {
+			for _, h := range ic.Keys {
+				spoken[word{node, h.Key}] = true
 			}
 		}
 		for _, k := range batch {
-			if got := known[k]; got < th.Quorum() {
+			if err := n.enough(k, func(node string) bool { return spoken[word{node, k}] }); err != nil {
 				code := rpc.CodeUnavailable
-				if _, listed := n.signer.Record(k); !listed {
+				if r, listed := n.signer.Record(k); !listed || r.Held() {
 					code = rpc.CodeUnknownKey
 				}
-				return nil, rpc.Errorf(code, "%d of %d holders gave a history of key 0x%x, %d are needed: %v", got, th.N(), k, th.Quorum(), errors.Join(failed, bad))
+				return nil, rpc.Errorf(code, "too few gave a history: %v: %v", err, errors.Join(failed, bad))
 			}
 		}
-		return parts, nil
+		return slices.Collect(maps.Values(told)), nil
 	})
 }
 
@@ -132,11 +151,12 @@ func (n *Node) export(keys []signer.Key, ask func([]signer.Key) ([]slashing.Inte
 // histories reads what holders answered, and leaves out what no honest one
 // says: another chain, or duties further ahead than any holder signs. One
 // lying holder could else spoil a history, which is a maximum, for ever.
-func (n *Node) histories(answers [][]byte) (parts []slashing.Interchange, bad error) {
+func (n *Node) histories(answers map[string][]byte) (told map[string]slashing.Interchange, bad error) {
+	told = map[string]slashing.Interchange{}
 	root, pinned := n.signer.GenesisRoot()
 	slot, known := n.network.SlotAt(n.now().Add(clockSkew))
 	epoch := n.network.EpochOf(slot) + 1
-	for _, a := range answers {
+	for node, a := range answers {
 		ic, err := slashing.ParseInterchange(a)
 		switch {
 		case err != nil:
@@ -148,12 +168,12 @@ func (n *Node) histories(answers [][]byte) (parts []slashing.Interchange, bad er
 			err = fmt.Errorf("a history beyond epoch %d", epoch)
 		}
 		if err != nil {
-			bad = errors.Join(bad, err)
+			bad = errors.Join(bad, fmt.Errorf("%s: %w", node, err))
 			continue
 		}
-		parts = append(parts, ic)
+		told[node] = ic
 	}
-	return parts, bad
+	return told, bad
 }
 
 // clockSkew is how far apart honest clocks may be.

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -304,18 +306,23 @@ func (n *Node) holders(record *action.KeyRecord) (nodes []string) {
 	return nodes
 }
 
-// askAll asks this node and every other.
-func (n *Node) askAll(ctx context.Context, method uint16, body []byte) (answers [][]byte, err error) {
-	var all []string
+// names are those of all nodes.
+func (n *Node) names() (all []string) {
 	for _, r := range n.genesis.Nodes {
 		all = append(all, r.Name)
 	}
-	return n.ask(ctx, all, method, body)
+	return all
+}
+
+// askAll asks this node and every other.
+func (n *Node) askAll(ctx context.Context, method uint16, body []byte) (answers map[string][]byte, err error) {
+	return n.ask(ctx, n.names(), method, body)
 }
 
 // ask asks some nodes and returns the answers of those that gave one, and why
 // the others did not.
-func (n *Node) ask(ctx context.Context, nodes []string, method uint16, body []byte) (answers [][]byte, err error) {
+func (n *Node) ask(ctx context.Context, nodes []string, method uint16, body []byte) (answers map[string][]byte, err error) {
+	answers = map[string][]byte{}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var mu sync.Mutex
@@ -329,7 +336,7 @@ func (n *Node) ask(ctx context.Context, nodes []string, method uint16, body []by
 				err = errors.Join(err, fmt.Errorf("%s: %w", name, e))
 				return
 			}
-			answers = append(answers, answer)
+			answers[name] = answer
 		})
 	}
 	g.Wait()
@@ -338,11 +345,11 @@ func (n *Node) ask(ctx context.Context, nodes []string, method uint16, body []by
 
 // DeleteKey stops a key for good: the ledger archives it, then so many
 // holders stop durably that the rest are too few to sign, even if f of them
-// lie. It returns their merged history. known is false for a key that the
-// ledger never held; stopped says that it was archived before.
+// lie. It returns their merged history. It knows no key that no node has a share
+// of; stopped says that it was archived before.
 func (n *Node) DeleteKey(ctx context.Context, key signer.Key) (history slashing.Interchange, stopped bool, err error) {
 	record, ok := n.signer.Record(key)
-	if !ok || record.Use != action.UseDuties {
+	if !ok || record.Use != action.UseDuties || record.Held() {
 		return history, false, rpc.Errorf(rpc.CodeUnknownKey, "key 0x%x is not in the inventory", key)
 	}
 	stopped = record.State.Stopped()
@@ -360,8 +367,8 @@ func (n *Node) DeleteKey(ctx context.Context, key signer.Key) (history slashing.
 	if len(answers) < th.StopQuorum() {
 		return history, stopped, rpc.Errorf(rpc.CodeUnavailable, "%d of %d holders stopped, %d have to; ask again when they are back: %v", len(answers), th.N(), th.StopQuorum(), failed)
 	}
-	parts, _ := n.histories(answers)
-	history, err = slashing.MergeMax(parts...)
+	told, _ := n.histories(answers)
+	history, err = slashing.MergeMax(slices.Collect(maps.Values(told))...)
 	return history, stopped, err
 }
 
