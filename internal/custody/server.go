@@ -30,7 +30,7 @@ func (p *Process) serve(ctx context.Context, path string, uid int) error {
 		return fmt.Errorf("listen on %s: %w", path, err)
 	}
 	if uid != os.Getuid() {
-		if err := handOver(path, uid); err != nil {
+		if err := giveSocket(path, uid); err != nil {
 			return fmt.Errorf("hand the socket to user %d: %w", uid, err)
 		}
 	}
@@ -72,9 +72,9 @@ func removeSocket(path string) error {
 	return os.Remove(path)
 }
 
-// handOver gives a socket to the user that may ask. Without the privilege it
+// giveSocket gives it to the user that may ask. Without the privilege it
 // lets everybody knock: who comes in, the credentials decide.
-func handOver(path string, uid int) error {
+func giveSocket(path string, uid int) error {
 	err := os.Chown(path, uid, -1)
 	if errors.Is(err, fs.ErrPermission) {
 		err = os.Chmod(path, 0o666)

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/dkg"
@@ -270,15 +268,12 @@ func (p *Process) register(keys [][]byte, mode dkg.Mode) error {
 			history = slashing.History{Mode: slashing.HistoryFloor, Floor: slashing.Floor{Slot: b.MaxSlot, Source: b.MaxTarget - 1, Target: b.MaxTarget}}
 		}
 	}
-	var g errgroup.Group
-	g.SetLimit(256) // they share fsyncs
-	for _, k := range keys {
-		if s, _ := p.record.Status(slashing.Key(k)); s.Stopped && mode == dkg.ModeKeygen {
-			continue
+	return each(keys, func(k slashing.Key) error {
+		if s, _ := p.record.Status(k); s.Stopped && mode == dkg.ModeKeygen {
+			return nil
 		}
-		g.Go(func() error { return p.record.Register(slashing.Key(k), history) })
-	}
-	return g.Wait()
+		return p.record.Register(k, history)
+	})
 }
 
 // stop refuses keys from now on. Anybody who reaches the socket may ask for
