@@ -139,7 +139,7 @@ func (s *State) dealerMessage(ctx txContext, tx VerifiedTx, b DealerMessage) err
 
 // heard is a ceremony's board after a participant's message.
 func (s *State) heard(now uint64, b DealerMessage) (*dkg.Board, []dkg.Event, error) {
-	board, err := s.handedOver(b.Ceremony)
+	board, err := s.takeover(b.Ceremony)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,8 +154,8 @@ func (s *State) heard(now uint64, b DealerMessage) (*dkg.Board, []dkg.Event, err
 	return next, events, nil
 }
 
-// handedOver returns the board of a ceremony in which participants deal.
-func (s *State) handedOver(id [32]byte) (*dkg.Board, error) {
+// takeover returns the board of a ceremony in which participants deal.
+func (s *State) takeover(id [32]byte) (*dkg.Board, error) {
 	board := s.board(id)
 	if board == nil {
 		return nil, refuse(CodeNotFound, "ceremony %x is not on the ledger", id)
@@ -169,7 +169,7 @@ func (s *State) handedOver(id [32]byte) (*dkg.Board, error) {
 // verifyDealer checks that the participant of the assembly signed it for this
 // ceremony.
 func (s *State) verifyDealer(tx *Tx, b DealerMessage, seen *Seen) error {
-	board, err := s.handedOver(b.Ceremony)
+	board, err := s.takeover(b.Ceremony)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (n *Node) stopKeys(ctx context.Context, keys [][]byte) (left [][]byte) {
 	return left
 }
 
-// loadKeys hands the signer the whole inventory, at start.
+// loadInventory hands the signer the whole inventory, at start.
 func (n *Node) loadInventory() error {
 	view, err := n.View()
 	if err != nil {
