@@ -276,22 +276,22 @@ func (p *Process) register(keys [][]byte, mode dkg.Mode) error {
 	})
 }
 
-// stop refuses keys from now on. Anybody who reaches the socket may ask for
-// it: it only ever makes the process sign less.
+// stop refuses keys from now on, all those that are known here whatever becomes
+// of the others. Anybody who reaches the socket may ask for it: it only ever
+// makes the process sign less.
 func (p *Process) stop(body []byte) error {
 	keys, err := decodeKeys(body)
 	if err != nil {
 		return malformed(err)
 	}
+	var raw [][]byte
 	for _, k := range keys {
-		if err := p.record.Stop(slashing.Key(k)); err != nil {
-			if errors.Is(err, slashing.ErrUnknownKey) {
-				return rpc.Errorf(rpc.CodeUnknownKey, "%v", err)
-			}
-			return err
-		}
+		raw = append(raw, k[:])
 	}
-	return nil
+	if err = each(raw, p.record.Stop); errors.Is(err, slashing.ErrUnknownKey) {
+		return rpc.Errorf(rpc.CodeUnknownKey, "%v", err)
+	}
+	return err
 }
 
 // usage tells how far the record has come. The incarnation names the opening

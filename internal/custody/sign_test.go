@@ -239,11 +239,11 @@ func TestConflictsRace(t *testing.T) {
 	refused(t, "a vote that surrounds", err, rpc.CodeSlashable)
 	w.signed(p, key, w.attestation(epoch-3, epoch, 1), nil)
 
-	w.must(p, MethodStop, keyList(key))
+	_, err = ask(p, MethodStop, keyList([48]byte{9}, key))
+	refused(t, "stop an unknown key and another", err, rpc.CodeUnknownKey)
 	_, err = w.sign(p, key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{}}, nil)
-	refused(t, "a key that was stopped", err, rpc.CodeUnknownKey)
-	_, err = ask(p, MethodStop, keyList([48]byte{9}))
-	refused(t, "stop an unknown key", err, rpc.CodeUnknownKey)
+	refused(t, "a key that was stopped beside an unknown one", err, rpc.CodeUnknownKey)
+	w.must(p, MethodStop, keyList(key))
 }
 
 // No partial leaves the process when the record of its duty may not be on the

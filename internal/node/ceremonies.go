@@ -160,12 +160,9 @@ func (n *driver) drive(ctx context.Context, id [32]byte) error {
 			return err
 		}
 	}
-	if params.Mode == dkg.ModeImport && board.Phase() == dkg.PhaseDone {
-		// Custody lets a key sign that comes back. Archived meanwhile, it must not.
-		if left := n.stopKeys(ctx, about.Keys); len(left) > 0 {
-			return fmt.Errorf("%d keys of it were archived meanwhile, and are not stopped yet", len(left))
-		}
-	}
+	// Custody lets a key sign that comes back, by an import or to a holder that
+	// had left. Archived meanwhile, it must not.
+	n.stops.add(step.Active...)
 	if !owes || step.Stop != nil { // else it may be able to say it soon
 		n.shown[id] = stand
 	}

@@ -1,47 +1,36 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
-	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // followLedger tells the signer which keys there are, and custody which are
 // stopped for good. A block says whether it changed any, so that only then the
 // inventory is read.
 func (n *Node) followLedger(ctx context.Context) error {
-	view, err := n.View()
-	if err != nil {
-		return err
-	}
-	var stopping [][]byte
-	view.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
-		if k.State.Stopped() {
-			stopping = append(stopping, k.PublicKey)
-		}
-		return true
-	})
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
 	for {
 		_, moved := n.app.wait()
 		for _, key := range n.app.takeChangedKeys() {
 			n.signer.SetKey(key)
-			if key.State.Stopped() {
-				stopping = append(stopping, key.PublicKey)
-			}
+			n.stops.add(key.PublicKey)
 		}
-		stopping = n.stopKeys(ctx, stopping)
+		n.stops.add(n.stopKeys(ctx, n.stops.take())...)
 		select {
 		case <-moved:
 		case <-retry.C:
@@ -49,25 +38,6 @@ func (n *Node) followLedger(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// stopKeys stops those of the keys in the node's own custody that the ledger
-// has stopped for good, and returns which could not be yet: custody is away, or
-// has still to hear that the key was made. Nodes do not ask for such keys, but
-// what custody signs must not hang on what nodes ask for.
-func (n *Node) stopKeys(ctx context.Context, keys [][]byte) (left [][]byte) {
-	for _, k := range keys {
-		key := signer.Key(k)
-		record, ok := n.signer.Record(key)
-		if !ok || !record.State.Stopped() || record.Use != action.UseDuties || !slices.Contains(n.holders(record), n.cfg.Name) {
-			continue // it is back, signs no duties, or was never here
-		}
-		if err := n.custody.Stop(ctx, [][bls.PublicKeySize]byte{key}); err != nil {
-			n.log.Debug("stop key in custody", "key", fmt.Sprintf("%x", key[:4]), "err", err)
-			left = append(left, k)
-		}
-	}
-	return left
 }
 
 // loadInventory hands the signer the whole inventory, at start.
@@ -78,9 +48,52 @@ func (n *Node) loadInventory() error {
 	}
 	view.Keys(action.DomainValidator, func(k *action.KeyRecord) bool {
 		n.signer.SetKey(k)
+		n.stops.add(k.PublicKey)
 		return true
 	})
 	return nil
+}
+
+// stops are keys of which custody may have to hear that they are stopped.
+type stops struct {
+	mu   sync.Mutex
+	keys [][]byte
+}
+
+func (s *stops) add(keys ...[]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = append(s.keys, keys...)
+}
+
+func (s *stops) take() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() { s.keys = nil }()
+	return s.keys
+}
+
+// stopKeys stops those of the keys in the node's own custody that the ledger
+// has stopped for good, and returns which may not be yet: custody is away, or
+// has still to hear that one of them was made. Nodes do not ask for such keys,
+// but what custody signs must not hang on what nodes ask for.
+func (n *Node) stopKeys(ctx context.Context, keys [][]byte) (left [][]byte) {
+	keys = slices.DeleteFunc(keys, func(k []byte) bool {
+		record, ok := n.signer.Record(signer.Key(k))
+		return !ok || !record.State.Stopped() || record.Use != action.UseDuties || !slices.Contains(n.holders(record), n.cfg.Name)
+	})
+	slices.SortFunc(keys, bytes.Compare)
+	for batch := range slices.Chunk(slices.CompactFunc(keys, bytes.Equal), wire.MaxKeysPerBatch) {
+		stop := make([]signer.Key, len(batch))
+		for i, k := range batch {
+			stop[i] = signer.Key(k)
+		}
+		if err := n.custody.Stop(ctx, stop); err != nil {
+			n.log.Debug("stop keys in custody", "keys", len(batch), "err", err)
+			left = append(left, batch...)
+		}
+	}
+	return left
 }
 
 // signerLedger is the node as package signer sees it.

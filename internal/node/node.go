@@ -82,6 +82,7 @@ type Node struct {
 	custody    *custody.Client
 	peers      *peer.Mesh
 	signer     *signer.Signer
+	stops      stops
 	anchors    anchors
 	leases     leases
 	hall       *hall.Hall
