@@ -137,7 +137,7 @@ func (s *State) seat(board *dkg.Board, index uint16) (action.Seat, error) {
 	return roster[index-1], nil
 }
 
-// CeremonyOpen is an [Ask] for a ceremony. An import names its keys.
+// CeremonyOpen is an [Ask] for a ceremony. One on keys that exist names them.
 type CeremonyOpen struct {
 	Params  dkg.Params
 	Purpose string
