@@ -392,17 +392,24 @@ func (p *Process) finish(board *dkg.Board, s *seat) ([][]byte, error) {
 			return nil, fmt.Errorf("register %d keys for signing: %w", len(fresh), err)
 		}
 	}
+	return keys, p.activate(keys, entries)
+}
+
+// activate seals shares of keys that are registered, and lets them sign.
+func (p *Process) activate(keys [][]byte, entries []seal.Entry) error {
 	if err := p.safe.Put(entries...); err != nil {
-		return nil, fmt.Errorf("seal %d shares: %w", len(entries), err)
+		return fmt.Errorf("seal %d shares: %w", len(entries), err)
 	}
 	p.life.born(keys)
 	for _, e := range entries {
 		if err := p.shares.load(e); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	p.log.Info("shares sealed and active", "keys", len(keys), "epoch", params.Epoch, "seat", s.me)
-	return keys, nil
+	if len(entries) > 0 {
+		p.log.Info("shares sealed and active", "keys", len(entries), "epoch", entries[0].Epoch)
+	}
+	return nil
 }
 
 // leave ends this process's part in a ceremony: the seed and, of an import,

@@ -108,17 +108,7 @@ func (p *Process) commit(board *dkg.Board, handover action.Handover) ([][]byte, 
 			return nil, fmt.Errorf("hand over %d keys: %w", len(fresh), err)
 		}
 	}
-	if err := p.safe.Put(entries...); err != nil {
-		return nil, fmt.Errorf("seal %d shares: %w", len(entries), err)
-	}
-	p.life.born(keys)
-	for _, e := range entries {
-		if err := p.shares.load(e); err != nil {
-			return nil, err
-		}
-	}
-	p.log.Info("new shares sign", "keys", len(keys), "epoch", board.Params().Epoch)
-	return keys, nil
+	return keys, p.activate(keys, entries)
 }
 
 // settle does what a committed epoch asks of everybody, whether it took part
