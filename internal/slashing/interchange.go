@@ -308,7 +308,8 @@ func uniqueNames(in []byte) error {
 
 // Export returns the history of the keys. Floors count as signed. A fenced
 // key is an error: its history is not known, and an export that is too low
-// is an invitation to sign twice. Stop a key before its export leaves.
+// is an invitation to sign twice. So is one that is not registered: what others
+// told of it is theirs to export. Stop a key before its export leaves.
 func (r *Record) Export(keys ...Key) (Interchange, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -319,7 +320,7 @@ func (r *Record) Export(keys ...Key) (Interchange, error) {
 	for _, k := range keys {
 		ks := r.state.keys[k]
 		switch {
-		case ks == nil:
+		case ks == nil || !ks.Registered:
 			return Interchange{}, fmt.Errorf("export slashing history of %x: %w", k[:4], ErrUnknownKey)
 		case ks.Fence != 0:
 			return Interchange{}, fmt.Errorf("export slashing history of %x: %w", k[:4], explain(RuleFenced, k, ks.Status, nil, Bounds{}))

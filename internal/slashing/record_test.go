@@ -125,6 +125,10 @@ func TestLifeOfAKey(t *testing.T) {
 	if err != nil || !covers(out.Keys[0].Watermarks, Watermarks{}.advance(Block{Slot: 31}).advance(Attestation{3, 9, root(1)})) {
 		t.Fatalf("exported %+v, %v", out, err)
 	}
+	do(r.Import(Interchange{Genesis: chainA, Keys: []KeyHistory{{Key: Key{8}, Watermarks: told}}}))
+	if out, err := r.Export(Key{8}); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("the history of a key that never came, of which others told: %+v, %v", out, err)
+	}
 	for _, err := range []error{r.Stop(Key{9}), r.Raise(Key{9}, Floor{})} {
 		if !errors.Is(err, ErrUnknownKey) {
 			t.Errorf("unknown key: %v", err)
