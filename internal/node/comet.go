@@ -54,8 +54,9 @@ func engineConfig(home, listen string, peers []string) *cmtcfg.Config {
 	c.P2P.AllowDuplicateIP = true
 	c.P2P.FlushThrottleTimeout = time.Millisecond
 	c.P2P.SendRate, c.P2P.RecvRate = 64<<20, 64<<20
-	c.P2P.MaxNumInboundPeers, c.P2P.MaxNumOutboundPeers = wire.MaxNodes, wire.MaxNodes
 	c.FilterPeers = true // see app.Query
+	// Strangers count until they are known to be such.
+	c.P2P.MaxNumInboundPeers, c.P2P.MaxNumOutboundPeers = 3*wire.MaxNodes, wire.MaxNodes
 
 	c.Mempool.MaxTxBytes = wire.MaxTx
 	c.Mempool.MaxTxsBytes = 64 << 20
