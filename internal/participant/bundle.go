@@ -52,9 +52,6 @@ const (
 	replyMagic  = "quorate ceremony reply v1\n"
 )
 
-// IsReply tells a reply from a bundle.
-func IsReply(raw []byte) bool { return bytes.HasPrefix(raw, []byte(replyMagic)) }
-
 var (
 	errNotBundle = errors.New("not a ceremony's bundle")
 	errNotReply  = errors.New("not a ceremony's reply")

@@ -34,9 +34,6 @@ const (
 	handOverReplyMagic = "quorate hand-over reply v1\n"
 )
 
-// IsSummons tells a summons from a bundle.
-func IsSummons(raw []byte) bool { return bytes.HasPrefix(raw, []byte(summonsMagic)) }
-
 // Encode returns the file.
 func (s *Summons) Encode() []byte {
 	var e wire.Encoder
