@@ -1,17 +1,15 @@
 package bls
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"math/big"
-	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	blst "github.com/supranational/blst/bindings/go"
 	"pgregory.net/rapid"
+
+	"github.com/quorate/quorate/internal/secret/secrettest"
 )
 
 // combEdges are scalars where windows, signs and carries change.
@@ -117,71 +115,30 @@ func TestComb(t *testing.T) {
 }
 
 // TestBaseMultTime looks for a difference in time between a fixed scalar and
-// random ones, as dudect does (Reparaz, Balasch and Verbauwhede, DATE 2017).
-// That it finds one is shown with a multiplication that leaks.
+// random ones. That it finds one is shown with a multiplication that leaks.
 func TestBaseMultTime(t *testing.T) {
 	c := generatorComb()
 	var p blst.P1
-	right := func(s *blst.Scalar) { c.multiply(&p, s) }
-	hasty := func(s *blst.Scalar) { c.multiplyHastily(&p, s) }
+	right := func(s *G1Scalar) { c.multiply(&p, &s.s) }
+	hasty := func(s *G1Scalar) { c.multiplyHastily(&p, &s.s) }
 	ones := new(big.Int)
 	for range combRows - 1 {
 		ones.Add(ones.Lsh(ones, combBits), big.NewInt(1))
 	}
 	for name, fixed := range map[string]*big.Int{"0": new(big.Int), "digits of 1": ones, "-1": new(big.Int).Sub(g1Order, big.NewInt(1))} {
 		t.Run(fmt.Sprint("fixed ", name), func(t *testing.T) {
-			least := math.Inf(1) // of several attempts: a leak comes again, a disturbance does not
-			for range 4 {
-				if least = min(least, leak(right, fixed)); least < suspicious {
-					break
-				}
-			}
-			t.Logf("t = %.1f", least)
-			if least > suspicious {
-				t.Errorf("the time tells a fixed scalar from random ones: t = %.1f", least)
+			found := secrettest.LeastTiming(right, func() G1Scalar { return scalarOf(fixed) }, numbered)
+			t.Logf("t = %.1f", found)
+			if found > secrettest.Suspicious {
+				t.Errorf("the time tells a fixed scalar from random ones: t = %.1f", found)
 			}
 		})
 	}
-	if found := leak(hasty, ones); found < suspicious {
+	if found := secrettest.Timing(hasty, func() G1Scalar { return scalarOf(ones) }, numbered); found < secrettest.Suspicious {
 		t.Errorf("a multiplication that stops looking when it has found was not found: t = %.1f", found)
 	} else {
 		t.Logf("a multiplication that leaks: t = %.1f", found)
 	}
-}
-
-const suspicious = 10
-
-// leak returns Welch's t between the times for the fixed scalar and for random
-// ones, over the faster half of either.
-func leak(multiply func(*blst.Scalar), fixed *big.Int) float64 {
-	const each = 3000
-	inputs := make([]G1Scalar, 2*each) // both kinds are read from memory alike
-	kinds := rand.Perm(2 * each)
-	for i := range inputs {
-		if kinds[i]%2 == 0 {
-			inputs[i] = scalarOf(fixed)
-		} else {
-			inputs[i] = numbered(i)
-		}
-	}
-	var times [2][]float64
-	for i := range inputs {
-		began := time.Now()
-		multiply(&inputs[i].s)
-		times[kinds[i]%2] = append(times[kinds[i]%2], float64(time.Since(began)))
-	}
-	var mean, square [2]float64
-	for k, all := range times {
-		slices.SortFunc(all, cmp.Compare)
-		all = all[:len(all)/2]
-		for _, v := range all {
-			mean[k] += v / float64(len(all))
-		}
-		for _, v := range all {
-			square[k] += (v - mean[k]) * (v - mean[k]) / float64(len(all)-1) / float64(len(all))
-		}
-	}
-	return math.Abs(mean[0]-mean[1]) / math.Sqrt(square[0]+square[1])
 }
 
 // multiplyHastily is multiply but for one thing.

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
+	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -140,9 +141,20 @@ type pair struct {
 	ed ed25519.PublicKey
 	ml []byte // as in the key's bytes; nil in the first suite
 
-	// unpack expands ml, which takes as long as verifying and which most of
-	// those who read a member's record have no use for.
+	// expand and unpack make of each half what verifies fast, once, and not for
+	// those who only read a member's record: unpacking takes as long as verifying.
+	expand func() *voi.ExpandedPublicKey // nil of what is no point
 	unpack func() *mldsa65.PublicKey
+}
+
+func newPair(ed ed25519.PublicKey) *pair {
+	return &pair{ed: ed, expand: sync.OnceValue(func() *voi.ExpandedPublicKey {
+		key, err := voi.NewExpandedPublicKey(voi.PublicKey(ed))
+		if err != nil {
+			return nil
+		}
+		return key
+	})}
 }
 
 func parsePair(b []byte, hybrid bool) (*pair, error) {
@@ -153,7 +165,7 @@ func parsePair(b []byte, hybrid bool) (*pair, error) {
 	if len(b) != want {
 		return nil, fmt.Errorf("%d bytes after the suite, want %d", len(b), want)
 	}
-	k := &pair{ed: append(ed25519.PublicKey(nil), b[:ed25519.PublicKeySize]...)}
+	k := newPair(bytes.Clone(b[:ed25519.PublicKeySize]))
 	if hybrid {
 		k.ml = bytes.Clone(b[ed25519.PublicKeySize:])
 		k.unpack = sync.OnceValue(func() *mldsa65.PublicKey {
@@ -171,7 +183,7 @@ func (k *pair) bytes() []byte {
 }
 
 func (k *pair) verify(tag wire.Tag, msg [32]byte, sig []byte) bool {
-	if len(sig) < ed25519.SignatureSize || !ed25519.Verify(k.ed, msg[:], sig[:ed25519.SignatureSize]) {
+	if len(sig) < ed25519.SignatureSize || !k.verifyClassical(msg[:], sig[:ed25519.SignatureSize]) {
 		return false
 	}
 	ml := sig[ed25519.SignatureSize:]
@@ -179,4 +191,14 @@ func (k *pair) verify(tag wire.Tag, msg [32]byte, sig []byte) bool {
 		return len(ml) == 0
 	}
 	return len(ml) == mldsa65.SignatureSize && mldsa65.Verify(k.unpack(), msg[:], []byte(tag), ml)
+}
+
+// asStandard has signatures accepted that crypto/ed25519 accepts, and no
+// others: ledgers, archives and other implementations have to agree about
+// points of small order and false encodings too (decision 0019).
+var asStandard = &voi.Options{Verify: voi.VerifyOptionsStdLib}
+
+func (k *pair) verifyClassical(msg, sig []byte) bool {
+	key := k.expand()
+	return key != nil && voi.VerifyExpandedWithOptions(key, msg, sig, asStandard)
 }

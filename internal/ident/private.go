@@ -42,7 +42,7 @@ func FromSeed(suite Suite, seed []byte) (PrivateKey, error) {
 		return PrivateKey{}, fmt.Errorf("load identity key: unknown suite %d", suite)
 	}
 	ed := ed25519.NewKeyFromSeed(seed[:32])
-	public := &pair{ed: ed.Public().(ed25519.PublicKey)}
+	public := newPair(ed.Public().(ed25519.PublicKey))
 	var ml *mldsa65.PrivateKey
 	if suite == Ed25519MLDSA65 {
 		var pk *mldsa65.PublicKey

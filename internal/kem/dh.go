@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/gtank/ristretto255"
+	"github.com/oasisprotocol/curve25519-voi/curve"
+	"github.com/oasisprotocol/curve25519-voi/curve/scalar"
 
 	"github.com/quorate/quorate/internal/secret"
 	"github.com/quorate/quorate/internal/wire"
@@ -23,20 +24,46 @@ var errPoint = errors.New("not a canonical element other than the identity")
 // [ParsePublicKey] and [SecretKey.Public] make one; the zero value is invalid.
 type PublicKey struct {
 	enc [PointSize]byte
-	e   *ristretto255.Element
+	e   *curve.RistrettoPoint
 }
 
 // ParsePublicKey reads the canonical encoding of RFC 9496.
 func ParsePublicKey(b []byte) (PublicKey, error) {
-	e := ristretto255.NewElement()
-	if len(b) != PointSize || e.Decode(b) != nil || [PointSize]byte(b) == [PointSize]byte{} {
+	e := decode(b)
+	if e == nil || [PointSize]byte(b) == [PointSize]byte{} {
 		return PublicKey{}, fmt.Errorf("read public key: %w", errPoint)
 	}
 	return PublicKey{[PointSize]byte(b), e}, nil
 }
 
-func publicKey(e *ristretto255.Element) PublicKey {
-	return PublicKey{[PointSize]byte(e.Encode(nil)), e}
+// decode reads a canonical encoding, the identity's included; nil if it is none.
+func decode(b []byte) *curve.RistrettoPoint {
+	if len(b) != PointSize {
+		return nil
+	}
+	c := curve.CompressedRistretto(b)
+	e, err := curve.NewRistrettoPoint().SetCompressed(&c)
+	if err != nil {
+		return nil
+	}
+	return e
+}
+
+func encode(e *curve.RistrettoPoint) [PointSize]byte {
+	return [PointSize]byte(*new(curve.CompressedRistretto).SetRistrettoPoint(e))
+}
+
+// baseMult returns s·B in constant time.
+func baseMult(s *scalar.Scalar) *curve.RistrettoPoint {
+	return curve.NewRistrettoPoint().MulBasepoint(curve.RISTRETTO_BASEPOINT_TABLE, s)
+}
+
+// reduce sets s to a little-endian 512-bit integer modulo the group's order.
+func reduce(s *scalar.Scalar, wide *[64]byte) *scalar.Scalar {
+	if _, err := s.SetBytesModOrderWide(wide[:]); err != nil {
+		panic("kem: " + err.Error()) // of other lengths only
+	}
+	return s
 }
 
 // Bytes returns the canonical encoding.
@@ -53,14 +80,14 @@ type Proof [ProofSize]byte
 // so that nothing can print it.
 type SecretKey struct {
 	secret.Redacted
-	open   func() *ristretto255.Scalar
+	open   func() *scalar.Scalar
 	public func() PublicKey
 }
 
 // NewSecretKey reduces 64 uniform bytes.
 func NewSecretKey(uniform *[64]byte) SecretKey {
-	s := ristretto255.NewScalar().FromUniformBytes(uniform[:])
-	if s.Equal(ristretto255.NewScalar()) == 1 {
+	s := reduce(scalar.New(), uniform)
+	if s.Equal(scalar.New()) == 1 {
 		panic("kem: a secret key of 0, which uniform bytes do not yield")
 	}
 	return secretKey(s)
@@ -68,11 +95,12 @@ func NewSecretKey(uniform *[64]byte) SecretKey {
 
 // secretKey multiplies the base once, when first asked for the public half:
 // every proof names it.
-func secretKey(s *ristretto255.Scalar) SecretKey {
+func secretKey(s *scalar.Scalar) SecretKey {
 	return SecretKey{
-		open: func() *ristretto255.Scalar { return s },
+		open: func() *scalar.Scalar { return s },
 		public: sync.OnceValue(func() PublicKey {
-			return publicKey(ristretto255.NewElement().ScalarBaseMult(s))
+			e := baseMult(s)
+			return PublicKey{encode(e), e}
 		}),
 	}
 }
@@ -82,7 +110,7 @@ func (sk SecretKey) Public() PublicKey { return sk.public() }
 
 // Shared returns s·peer.
 func (sk SecretKey) Shared(peer PublicKey) Shared {
-	return Shared(ristretto255.NewElement().ScalarMult(sk.open(), peer.e).Encode(nil))
+	return encode(curve.NewRistrettoPoint().Mul(peer.e, sk.open()))
 }
 
 // Prove shows knowledge of the secret key behind sk.Public(), bound to tag
@@ -90,8 +118,7 @@ func (sk SecretKey) Shared(peer PublicKey) Shared {
 func (sk SecretKey) Prove(tag wire.Tag, context ...[]byte) Proof {
 	statement := append([][]byte{sk.Public().Bytes()}, context...)
 	k := sk.nonce(tag, statement)
-	commitment := ristretto255.NewElement().ScalarBaseMult(k)
-	return sk.respond(k, challenge(tag, statement, commitment))
+	return sk.respond(k, challenge(tag, statement, baseMult(k)))
 }
 
 // VerifyProof checks a proof that Prove made for pk.
@@ -101,7 +128,7 @@ func (pk PublicKey) VerifyProof(p Proof, tag wire.Tag, context ...[]byte) bool {
 		return false
 	}
 	// commitment = z·B - c·pk
-	commitment := ristretto255.NewElement().VarTimeDoubleScalarBaseMult(negate(c), pk.e, z)
+	commitment := curve.NewRistrettoPoint().DoubleScalarMulBasepointVartime(negate(c), pk.e, z)
 	statement := append([][]byte{pk.Bytes()}, context...)
 	return c.Equal(challenge(tag, statement, commitment)) == 1
 }
@@ -113,8 +140,8 @@ func (sk SecretKey) ProveShared(peer PublicKey, tag wire.Tag, context ...[]byte)
 	statement := append([][]byte{sk.Public().Bytes(), peer.Bytes(), shared[:]}, context...)
 	k := sk.nonce(tag, statement)
 	return sk.respond(k, challenge(tag, statement,
-		ristretto255.NewElement().ScalarBaseMult(k),
-		ristretto255.NewElement().ScalarMult(k, peer.e)))
+		baseMult(k),
+		curve.NewRistrettoPoint().Mul(peer.e, k)))
 }
 
 // VerifyShared checks that shared is the Diffie-Hellman element of pk and
@@ -124,50 +151,60 @@ func (pk PublicKey) VerifyShared(peer PublicKey, shared Shared, p Proof, tag wir
 	if !ok || pk.e == nil || peer.e == nil {
 		return false
 	}
-	k := ristretto255.NewElement()
-	if k.Decode(shared[:]) != nil {
+	k := decode(shared[:])
+	if k == nil {
 		return false
 	}
 	minus := negate(c)
 	statement := append([][]byte{pk.Bytes(), peer.Bytes(), shared[:]}, context...)
 	return c.Equal(challenge(tag, statement,
-		ristretto255.NewElement().VarTimeDoubleScalarBaseMult(minus, pk.e, z),
-		ristretto255.NewElement().VarTimeMultiScalarMult(
-			[]*ristretto255.Scalar{z, minus}, []*ristretto255.Element{peer.e, k}))) == 1
+		curve.NewRistrettoPoint().DoubleScalarMulBasepointVartime(minus, pk.e, z),
+		curve.NewRistrettoPoint().MultiscalarMulVartime(
+			[]*scalar.Scalar{z, minus}, []*curve.RistrettoPoint{peer.e, k}))) == 1
 }
 
 // nonce is a function of the secret and of everything that is proved, so
 // that no two statements ever share one and no random source can fail.
-func (sk SecretKey) nonce(tag wire.Tag, statement [][]byte) *ristretto255.Scalar {
-	encoded := sk.open().Encode(nil)
-	defer secret.Wipe(encoded)
-	parts := append([][]byte{encoded, []byte(tag)}, statement...)
+func (sk SecretKey) nonce(tag wire.Tag, statement [][]byte) *scalar.Scalar {
+	encoded := toBytes(sk.open())
+	defer secret.Wipe(encoded[:])
+	parts := append([][]byte{encoded[:], []byte(tag)}, statement...)
 	wide := wire.HashWide(wire.TagNonce, parts...)
 	defer secret.Wipe(wide[:])
-	return ristretto255.NewScalar().FromUniformBytes(wide[:])
+	return reduce(scalar.New(), &wide)
 }
 
-func challenge(tag wire.Tag, statement [][]byte, commitments ...*ristretto255.Element) *ristretto255.Scalar {
+func challenge(tag wire.Tag, statement [][]byte, commitments ...*curve.RistrettoPoint) *scalar.Scalar {
 	parts := statement[:len(statement):len(statement)]
 	for _, c := range commitments {
-		parts = append(parts, c.Encode(nil))
+		enc := encode(c)
+		parts = append(parts, enc[:])
 	}
 	wide := wire.HashWide(tag, parts...)
-	return ristretto255.NewScalar().FromUniformBytes(wide[:])
+	return reduce(scalar.New(), &wide)
 }
 
 // respond returns (c, k + c·s).
-func (sk SecretKey) respond(k, c *ristretto255.Scalar) Proof {
-	z := ristretto255.NewScalar().Multiply(c, sk.open())
-	z.Add(z, k)
-	return Proof(z.Encode(c.Encode(nil)))
+func (sk SecretKey) respond(k, c *scalar.Scalar) (p Proof) {
+	z := scalar.New().Mul(c, sk.open())
+	first, second := toBytes(c), toBytes(z.Add(z, k))
+	copy(p[:32], first[:])
+	copy(p[32:], second[:])
+	return p
 }
 
-func (p Proof) scalars() (c, z *ristretto255.Scalar, ok bool) {
-	c, z = ristretto255.NewScalar(), ristretto255.NewScalar()
-	return c, z, c.Decode(p[:32]) == nil && z.Decode(p[32:]) == nil
+func (p Proof) scalars() (c, z *scalar.Scalar, ok bool) {
+	c, z = scalar.New(), scalar.New()
+	_, err1 := c.SetCanonicalBytes(p[:32])
+	_, err2 := z.SetCanonicalBytes(p[32:])
+	return c, z, err1 == nil && err2 == nil
 }
 
-func negate(s *ristretto255.Scalar) *ristretto255.Scalar {
-	return ristretto255.NewScalar().Negate(s)
+func negate(s *scalar.Scalar) *scalar.Scalar { return scalar.New().Neg(s) }
+
+func toBytes(s *scalar.Scalar) (b [scalar.ScalarSize]byte) {
+	if err := s.ToBytes(b[:]); err != nil {
+		panic("kem: " + err.Error()) // of other lengths only
+	}
+	return b
 }

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gtank/ristretto255"
+	"github.com/oasisprotocol/curve25519-voi/curve"
+	"github.com/oasisprotocol/curve25519-voi/curve/scalar"
 	"pgregory.net/rapid"
 
 	"github.com/quorate/quorate/internal/secret/secrettest"
@@ -92,14 +95,96 @@ func TestPublicKeyEncodings(t *testing.T) {
 	}
 }
 
+// FuzzParsePublicKey compares with another implementation, which decides alike.
 func FuzzParsePublicKey(f *testing.F) {
 	f.Add(testKey("x").Public().Bytes())
 	f.Add(make([]byte, 32))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if pk, err := ParsePublicKey(in); err == nil && !bytes.Equal(pk.e.Encode(nil), in) {
+		pk, err := ParsePublicKey(in)
+		other := ristretto255.NewElement()
+		good := len(in) == PointSize && !bytes.Equal(in, make([]byte, PointSize)) && other.Decode(in) == nil
+		if good != (err == nil) {
+			t.Fatalf("%x: %v", in, err)
+		}
+		if err == nil && encode(pk.e) != [PointSize]byte(in) {
 			t.Fatalf("%x is not canonical", in)
 		}
 	})
+}
+
+// Multiples and proofs are what another implementation makes of the same
+// bytes, also of scalars at the edges.
+func TestAgainstAnotherImplementation(t *testing.T) {
+	edge := rapid.SampledFrom([]string{
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"ecd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010", // the order less one
+		"0000000000000000000000000000000000000000000000000000000000000010",
+		"8888888888888888888888888888888888888888888888888888888888888808", // digits at which windows carry
+		"7777777777777777777777777777777777777777777777777777777777777707",
+	})
+	draw := func(t *rapid.T, name string) (wide [64]byte) {
+		if rapid.Bool().Draw(t, name+" at an edge") {
+			b, _ := hex.DecodeString(edge.Draw(t, name))
+			copy(wide[:], b)
+		} else {
+			copy(wide[:], rapid.SliceOfN(rapid.Byte(), 64, 64).Draw(t, name))
+			wide[0] |= 1
+		}
+		return wide
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		x, y := draw(t, "x"), draw(t, "y")
+		ours, theirs := NewSecretKey(&x), ristretto255.NewScalar().FromUniformBytes(x[:])
+		peer := NewSecretKey(&y).Public()
+		other := ristretto255.NewElement()
+		if err := other.Decode(peer.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		public, shared := ristretto255.NewElement().ScalarBaseMult(theirs), ristretto255.NewElement().ScalarMult(theirs, other)
+		if got := ours.Shared(peer); !bytes.Equal(got[:], shared.Encode(nil)) || !bytes.Equal(ours.Public().Bytes(), public.Encode(nil)) {
+			t.Fatal("a multiple disagrees")
+		}
+		proof := ours.Prove(wire.TagPoP)
+		c, z := ristretto255.NewScalar(), ristretto255.NewScalar()
+		if c.Decode(proof[:32]) != nil || z.Decode(proof[32:]) != nil {
+			t.Fatal("a proof is not canonical")
+		}
+		commitment := ristretto255.NewElement().VarTimeDoubleScalarBaseMult(ristretto255.NewScalar().Negate(c), public, z)
+		wide := wire.HashWide(wire.TagPoP, public.Encode(nil), commitment.Encode(nil))
+		if c.Equal(ristretto255.NewScalar().FromUniformBytes(wide[:])) != 1 {
+			t.Fatal("a proof does not verify elsewhere")
+		}
+	})
+}
+
+// TestTime looks for a difference in time between a fixed secret and random
+// ones. That it finds one is shown with a multiplication for public scalars.
+func TestTime(t *testing.T) {
+	peer := testKey("peer").Public()
+	var ones [64]byte
+	copy(ones[:], bytes.Repeat([]byte{0x11}, 31)) // digits of 1
+	random := func(i int) scalar.Scalar {
+		wide := sha512.Sum512([]byte(fmt.Sprint(i)))
+		return *reduce(scalar.New(), &wide)
+	}
+	for name, fixed := range map[string]*scalar.Scalar{"1": scalar.NewFromUint64(1), "digits of 1": reduce(scalar.New(), &ones), "-1": negate(scalar.NewFromUint64(1))} {
+		for what, work := range map[string]func(s *scalar.Scalar){
+			"times the base": func(s *scalar.Scalar) { baseMult(s) },
+			"times a key":    func(s *scalar.Scalar) { curve.NewRistrettoPoint().Mul(peer.e, s) },
+		} {
+			found := secrettest.LeastTiming(work, func() scalar.Scalar { return *fixed }, random)
+			t.Logf("%s %s: t = %.1f", name, what, found)
+			if found > secrettest.Suspicious {
+				t.Errorf("the time tells %s %s from random secrets: t = %.1f", name, what, found)
+			}
+		}
+	}
+	public := func(s *scalar.Scalar) {
+		curve.NewRistrettoPoint().DoubleScalarMulBasepointVartime(s, peer.e, s)
+	}
+	if found := secrettest.Timing(public, func() scalar.Scalar { return *scalar.NewFromUint64(1) }, random); found < secrettest.Suspicious {
+		t.Errorf("a multiplication for public scalars was not found: t = %.1f", found)
+	}
 }
 
 func TestHybrid(t *testing.T) {
@@ -183,13 +268,14 @@ func TestRistretto(t *testing.T) {
 
 func TestKeysDoNotPrint(t *testing.T) {
 	sk := testKey("canary")
-	secrettest.Check(t, sk, sk.open().Encode(nil))
+	plain := toBytes(sk.open())
+	secrettest.Check(t, sk, plain[:])
 	seed := [32]byte(bytes.Repeat([]byte("canary!."), 4))
 	secrettest.Check(t, NewHybridKey(&seed), seed[:])
 	// Inside another's unexported field a scalar would print, so none is kept there.
 	s := Scalar{s: *sk.open()}
 	for _, verb := range "vsxXdq" {
-		if form, found := secrettest.Find(fmt.Appendf(nil, "%"+string(verb), s), sk.open().Encode(nil)); found {
+		if form, found := secrettest.Find(fmt.Appendf(nil, "%"+string(verb), s), plain[:]); found {
 			t.Errorf("a scalar prints as %s under %c", form, verb)
 		}
 	}

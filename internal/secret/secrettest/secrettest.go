@@ -1,7 +1,7 @@
 // Package secrettest checks that a type does not leak the secret it holds.
 //
 // Owns: [Check], the one test that every secret type has, and [Find], the
-// scanner below it.
+// scanner below it; [Timing], which looks for a secret in how long work takes.
 //
 // Never: a real secret. A canary is made for the test.
 package secrettest
