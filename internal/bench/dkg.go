@@ -13,6 +13,7 @@ import (
 // step of one key among 4 and 16, and all steps of an operator for batches of
 // keys, by the sizes that others publish.
 func DKG(progress func(format string, args ...any)) ([]Figure, error) {
+	defer oneCore()()
 	var figures []Figure
 	for _, n := range []int{4, 16} {
 		more, err := oneKey(n)
@@ -72,7 +73,7 @@ func oneKey(n int) ([]Figure, error) {
 	}
 	figure := func(i int, name, limitIs string, measured []float64) Figure {
 		f := Figure{Name: name, N: n, T: th.T(), Keys: 1, Unit: "CPU-ms", LimitIs: limitIs}
-		return f.duration(median(measured), mean(before[i], after[i]))
+		return f.runs(measured, mean(before[i], after[i]))
 	}
 	return []Figure{
 		figure(0, "dkg_deal", dealLimit, deal),

@@ -3,6 +3,7 @@ package bench
 import (
 	"crypto/rand"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/quorate/quorate/internal/bls"
@@ -154,4 +155,26 @@ func price(work func() error) (time.Duration, error) {
 		all, spent = append(all, float64(took)), spent+took
 	}
 	return time.Duration(median(all)), nil
+}
+
+// oneCore keeps work on one core until it is undone, which is what figures of
+// single steps are about: on more, blst spreads sums over threads, at a higher
+// price in all, and two threads of one core slow each other down.
+func oneCore() (undo func()) {
+	before := runtime.GOMAXPROCS(1)
+	return func() { runtime.GOMAXPROCS(before) }
+}
+
+// often is what work takes, in milliseconds, of up to 20 times: what takes long
+// varies little.
+func often(work func() (time.Duration, error)) (all []float64, err error) {
+	for spent := time.Duration(0); len(all) < 20 && spent < 4*time.Second; {
+		runtime.GC() // nobody pays for what is left of others
+		took, err := work()
+		if err != nil {
+			return nil, err
+		}
+		all, spent = append(all, milliseconds(took)), spent+took
+	}
+	return all, nil
 }

@@ -2,12 +2,14 @@ package bench
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/quorate/quorate/internal/bls"
+	"github.com/quorate/quorate/internal/dkg/assembly"
+	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/kem"
 	simulated "github.com/quorate/quorate/internal/rehearsal"
 	"github.com/quorate/quorate/internal/wire"
@@ -21,6 +23,7 @@ func Large(ctx context.Context, n int, hybrid bool, progress func(format string,
 	if n > wire.MaxDealers {
 		cohorts = min(n/16, 64)
 	}
+	defer oneCore()()
 	c := simulated.Config{Participants: n, Cohorts: cohorts, Hybrid: hybrid, Seed: rand.Text()}
 	before, err := largeLimits(n, hybrid)
 	if err != nil {
@@ -30,49 +33,123 @@ func Large(ctx context.Context, n int, hybrid bool, progress func(format string,
 	if err != nil {
 		return nil, fmt.Errorf("measure a ceremony among %d: %w", n, err)
 	}
+	took, err := verifications(r)
+	if err != nil {
+		return nil, fmt.Errorf("measure a ceremony among %d: %w", n, err)
+	}
 	after, err := largeLimits(n, hybrid)
 	if err != nil {
 		return nil, err
 	}
 	progress("a ceremony among %d (hybrid %t): %.0f s", n, hybrid, r.Report.WallSeconds)
 	report, limit := r.Report, before.mean(after).of(r.Report)
-	figure := func(name, limitIs string, seconds, limit float64, bytes int) Figure {
-		f := Figure{Name: name, N: n, T: report.Threshold, Keys: 1, Dealers: report.Dealers, Hybrid: hybrid, Bytes: bytes, Unit: "CPU-ms", LimitIs: limitIs}
-		return f.duration(1000*seconds, 1000*limit)
+	bare := func(name, limitIs string) Figure {
+		return Figure{Name: name, N: n, T: report.Threshold, Keys: 1, Dealers: report.Dealers, Hybrid: hybrid, Unit: "CPU-ms", LimitIs: limitIs}
+	}
+	spread := func(name, limitIs string, of simulated.Spread, limit float64, runs int) Figure {
+		f := bare(name, limitIs)
+		f.Least, f.Runs = 1000*of.Least, runs
+		return f.duration(1000*of.Median, 1000*limit)
+	}
+	verify := func(name, limitIs string, of verification, limit float64) Figure {
+		f := bare(name, limitIs)
+		f.Bytes = of.bytes
+		return f.runs(of.took, 1000*limit)
 	}
 	cpu := report.CPU
 	share := float64(report.Dealers) / float64(n)
+	participant := share*cpu.Deal.Median + cpu.Report.Median + cpu.Inspect.Median + cpu.Replay + cpu.Confirm.Median
 	figures := []Figure{
-		figure("dkg_deal", largeDealLimit, cpu.Deal.Median, limit.deal, 0),
-		figure("dkg_receive", largeReceiveLimit, cpu.Report.Median, limit.receive, 0),
-		figure("dkg_verify", largeVerifyLimit, report.FullVerify, limit.verify, report.ArchiveBytes),
-		figure("dkg_light_verify", largeLightLimit, report.LightVerify, limit.light, report.CertificateBytes),
-		figure("dkg_participant", "what stands there for the share of dealing, for receiving, and for reading all points and checking their sums", share*cpu.Deal.Median+cpu.Report.Median+cpu.Inspect.Median+cpu.Replay+cpu.Confirm.Median,
-			share*limit.deal+limit.receive+limit.points, 0),
+		verify("dkg_verify", largeVerifyLimit, took.archive, limit.verify),
+		verify("dkg_verify_dealings", largeDealingsLimit, took.dealings, limit.dealings),
+		bare("dkg_participant", "what stands there for the share of dealing, for receiving, and for reading all points and checking their sums").
+			duration(1000*participant, 1000*(share*limit.deal+limit.receive+limit.points)),
 	}
 	if n <= 16 && !hybrid { // dkg_deal and the others are those of the nodes' own ceremonies
-		return []Figure{figures[2], figures[4]}, nil
+		return figures, nil
 	}
-	return figures, nil
+	return append([]Figure{
+		spread("dkg_deal", largeDealLimit, cpu.Deal, limit.deal, report.Dealers),
+		spread("dkg_receive", largeReceiveLimit, cpu.Report, limit.receive, n),
+		verify("dkg_light_verify", largeLightLimit, took.certificate, limit.light),
+	}, figures...), nil
+}
+
+// verification is what checking a transcript, or a part of one, took.
+type verification struct {
+	bytes int
+	took  []float64 // milliseconds, each time
+}
+
+type verified struct{ archive, dealings, certificate verification }
+
+// verifications checks what a ceremony left again and again.
+func verifications(r *simulated.Result) (v verified, err error) {
+	whole := func(raw []byte) (verification, error) {
+		took, err := often(func() (time.Duration, error) {
+			return spend(func() error { _, err := assembly.Verify(raw); return err })
+		})
+		return verification{len(raw), took}, err
+	}
+	if v.archive, err = whole(r.Archive); err != nil {
+		return v, err
+	}
+	if v.certificate, err = whole(r.Certificate); err != nil {
+		return v, err
+	}
+	v.dealings.took, err = often(func() (took time.Duration, err error) {
+		took, v.dealings.bytes, err = verifyDealings(r.Archive)
+		return took, err
+	})
+	return v, err
+}
+
+// verifyDealings replays an archive, and returns what its dealings cost alone:
+// their headers, proofs and points, and the sums of these. What others publish
+// as verification of a transcript has no more in it: no joins, reports, votes
+// or confirmations.
+func verifyDealings(archive []byte) (spent time.Duration, bytes int, err error) {
+	f, rest, err := assembly.Begin(archive)
+	if err != nil {
+		return 0, 0, err
+	}
+	entries, _ := assembly.ReadEntries(rest) // up to the seals, which are none
+	for _, e := range entries {
+		phase := f.Board().Phase()
+		if phase == assembly.PhaseReplay {
+			took, err := spend(func() error { _, err := f.Finding(); return err })
+			return spent + took, bytes, err
+		}
+		took, err := spend(func() error { return f.Take(e.Raw) })
+		if err != nil {
+			return 0, 0, err
+		}
+		if phase == assembly.PhaseDeal {
+			spent, bytes = spent+took, bytes+len(e.Raw)
+		}
+	}
+	return 0, 0, errors.New("measure the dealings: the ceremony ended before they were looked at")
 }
 
 // Each limit in words.
 const (
-	largeDealLimit    = "n+1 constant-time base multiplications, compressed; n+2 in ristretto255 for the masks and the proof of rho; hybrid: n encapsulations"
-	largeReceiveLimit = "for each dealer one multiplication in ristretto255 and one point decompression, hybrid: one decapsulation; one base multiplication"
-	largeVerifyLimit  = "for each dealer n+1 decompressions and additions; n+1 subgroup checks, two multi-scalar multiplications; every signature, proof and confirmation"
-	largeLightLimit   = "n+1 decompressions and subgroup checks, two multi-scalar multiplications, the dealers' proofs, n confirmations decoded and verified in one batch"
+	largeDealLimit     = "n+1 constant-time base multiplications, compressed; n+2 in ristretto255 for the masks and the proof of rho; hybrid: n encapsulations"
+	largeReceiveLimit  = "for each dealer one multiplication in ristretto255 and one point decompression, hybrid: one decapsulation; one base multiplication"
+	largeDealingsLimit = "for each dealer n+1 decompressions and additions, its proofs, and the signatures of its messages; n+1 subgroup checks, two multi-scalar multiplications"
+	largeVerifyLimit   = "for each dealer n+1 decompressions and additions; n+1 subgroup checks, two multi-scalar multiplications; every signature, proof and confirmation"
+	largeLightLimit    = "n+1 decompressions and subgroup checks, two multi-scalar multiplications, the dealers' proofs, n confirmations decoded and verified in one batch"
 )
 
 // limits has the prices of single steps, in seconds.
 type limits struct {
-	deal                           float64
-	receiveEach, base              float64
-	pointsEach, sums               float64 // a dealer's points; what is checked of their sums
-	proofsEach                     float64 // of a dealer
-	confirm                        float64
-	signature, possession          float64
-	receive, verify, light, points float64 // for a whole ceremony
+	deal                      float64
+	receiveEach, base         float64
+	pointsEach, sums          float64 // a dealer's points; what is checked of their sums
+	proofsEach                float64 // of a dealer
+	confirm                   float64
+	signature, possession     float64
+	receive, points, dealings float64 // for a whole ceremony
+	verify, light             float64
 }
 
 func (a limits) mean(b limits) limits {
@@ -91,7 +168,8 @@ func (a limits) of(r *simulated.Report) limits {
 	a.receive = dealers*a.receiveEach + a.base
 	a.points = dealers*a.pointsEach + a.sums
 	a.light = a.sums + dealers*a.proofsEach + a.confirm
-	a.verify = a.points + dealers*a.proofsEach + a.confirm + n*a.possession + (messages+n+dealers*(1+chunks))*a.signature // and seals
+	a.dealings = a.points + dealers*(a.proofsEach+(1+chunks)*a.signature)
+	a.verify = a.dealings + a.confirm + n*a.possession + (messages+n)*a.signature // and seals
 	return a
 }
 
@@ -105,11 +183,11 @@ func largeLimits(n int, hybrid bool) (l limits, err error) {
 	if err != nil {
 		return l, err
 	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+	identity, _, err := ident.Generate(ident.Ed25519, rand.Reader)
 	if err != nil {
 		return l, err
 	}
-	signature := ed25519.Sign(private, coins[:])
+	signature := identity.Sign(wire.TagAssemblyMessage, coins[:])
 	proof := w.dhKey.Prove(wire.TagPoP)
 	proven := func() error {
 		if !w.dhPoint.VerifyProof(proof, wire.TagPoP) {
@@ -154,10 +232,7 @@ func largeLimits(n int, hybrid bool) (l limits, err error) {
 		{&l.confirm, 1, confirmations.verify},
 		{&l.signature, 64, func() error {
 			return times(64, func() error {
-				if !ed25519.Verify(public, coins[:], signature) {
-					return errors.New("measure the limit: a signature does not verify")
-				}
-				return nil
+				return identity.Public().Verify(signature, wire.TagAssemblyMessage, coins[:])
 			})
 		}},
 		{&l.possession, 64, func() error { return times(64, proven) }},

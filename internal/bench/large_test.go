@@ -11,15 +11,25 @@ func TestLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var whole Figure
 	seen := map[string]bool{}
 	for _, f := range figures {
 		seen[f.Name] = true
 		t.Logf("%s %.3f of %.3f: %.2f", f.Name, f.Measured, f.Limit, f.Ratio)
+		if f.Name == "dkg_verify" {
+			whole = f
+		}
+		if f.Name == "dkg_verify_dealings" && (f.Bytes >= whole.Bytes || f.Bytes < 20*(21*48+20*32)) {
+			t.Errorf("dealings of %d bytes in an archive of %d", f.Bytes, whole.Bytes)
+		}
+		if f.Name != "dkg_participant" && (f.Runs < 1 || f.Least <= 0 || f.Least > f.Measured) {
+			t.Errorf("%s: the least of %d runs is %f, the median %f", f.Name, f.Runs, f.Least, f.Measured)
+		}
 		if f.Measured <= 0 || f.Limit <= 0 || f.Dealers != 20 || !f.Hybrid {
 			t.Errorf("%+v", f)
 		}
 	}
-	for _, name := range []string{"dkg_deal", "dkg_receive", "dkg_verify", "dkg_light_verify", "dkg_participant"} {
+	for _, name := range []string{"dkg_deal", "dkg_receive", "dkg_verify", "dkg_verify_dealings", "dkg_light_verify", "dkg_participant"} {
 		if !seen[name] {
 			t.Errorf("%s is not measured", name)
 		}

@@ -38,6 +38,8 @@ type Figure struct {
 	Limit       float64 `json:"limit"`
 	Ratio       float64 `json:"ratio"` // at best 1: measured/limit for rates, limit/measured for times
 	LimitIs     string  `json:"limit_is"`
+	Runs        int     `json:"runs,omitempty"`  // of which Measured is the median
+	Least       float64 `json:"least,omitempty"` // of them
 	Bytes       int     `json:"bytes,omitempty"` // of what is verified
 
 	P50      float64 `json:"p50_ms,omitempty"`
@@ -64,6 +66,12 @@ func (f Figure) rate(measured, limit float64) Figure {
 func (f Figure) duration(measured, limit float64) Figure {
 	f.Measured, f.Limit, f.Ratio = measured, limit, over(limit, measured)
 	return f
+}
+
+// runs completes a figure that was measured several times.
+func (f Figure) runs(all []float64, limit float64) Figure {
+	f.Runs, f.Least = len(all), slices.Min(all)
+	return f.duration(median(all), limit)
 }
 
 func over(a, b float64) float64 {

@@ -304,7 +304,7 @@ func poll(ctx context.Context, ask func() (bool, error)) error {
 func benchTable(t *table, r bench.Report) {
 	t.row(fmt.Sprintf("%s, %d cores, %s, load %s to %s", r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Machine.LoadBefore, r.Machine.LoadAfter))
 	t.row()
-	t.row("FIGURE", "SHARES", "KEYS", "CALLERS", "MEASURED", "LIMIT", "RATIO", "UNIT", "P50 ms", "P99 ms", "CPU", "LIMIT CPU", "CPU RATIO", "RSS MiB")
+	t.row("FIGURE", "SHARES", "KEYS", "CALLERS", "MEASURED", "LEAST", "RUNS", "LIMIT", "RATIO", "UNIT", "P50 ms", "P99 ms", "CPU", "LIMIT CPU", "CPU RATIO", "RSS MiB")
 	optional := func(v float64, format string) string {
 		if v == 0 {
 			return ""
@@ -321,7 +321,7 @@ func benchTable(t *table, r bench.Report) {
 			name += " hybrid"
 		}
 		t.row(name, shares(f.T, f.N), optional(float64(f.Keys), "%.0f"), optional(float64(f.Concurrency), "%.0f"),
-			fmt.Sprintf("%.4g", f.Measured), fmt.Sprintf("%.4g", f.Limit), fmt.Sprintf("%.2f", f.Ratio), f.Unit,
+			fmt.Sprintf("%.4g", f.Measured), optional(f.Least, "%.4g"), optional(float64(f.Runs), "%.0f"), fmt.Sprintf("%.4g", f.Limit), fmt.Sprintf("%.2f", f.Ratio), f.Unit,
 			optional(f.P50, "%.2f"), optional(f.P99, "%.2f"), cpu, optional(f.LimitCPU, "%.2f ms"), optional(f.CPURatio, "%.2f"), optional(f.RSS, "%.0f"))
 	}
 	t.row()

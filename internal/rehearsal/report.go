@@ -79,8 +79,9 @@ type CPU struct {
 	Confirm Spread  `json:"confirm"`
 }
 
-// Spread has the middle and the most of what several spent.
+// Spread has the least, the middle and the most of what several spent.
 type Spread struct {
+	Least  float64 `json:"least"`
 	Median float64 `json:"median"`
 	Max    float64 `json:"max"`
 }
@@ -91,7 +92,7 @@ func spread(v []float64) (s Spread) {
 		return s
 	}
 	slices.Sort(v)
-	return Spread{v[len(v)/2], v[len(v)-1]}
+	return Spread{v[0], v[len(v)/2], v[len(v)-1]}
 }
 
 func (r *Report) describe(w *world) {
