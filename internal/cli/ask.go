@@ -96,7 +96,7 @@ func (a *app) askFor(ctx context.Context, act *action.Action, o askOptions) (*as
 	if o.approve {
 		verb = "ask for and approve"
 	}
-	if err := a.confirm(sp, verb, words); err != nil {
+	if err := a.confirm(ctx, sp, verb, words); err != nil {
 		return nil, err
 	}
 	sent, err := sp.submit(ctx, action.KindRequest, ledger.Ask{Action: parsed, Purpose: o.purpose, Keys: o.keys, Seats: o.seats}.Encode())
@@ -169,19 +169,19 @@ func (s *speaker) decide(ctx context.Context, r verified, verdict action.Verdict
 }
 
 // confirm shows what is about to be signed and asks for a yes.
-func (a *app) confirm(sp *speaker, verb string, words opsapi.Words) error {
+func (a *app) confirm(ctx context.Context, sp *speaker, verb string, words opsapi.Words) error {
 	t := newTable(a.stderr)
 	t.row("as", fmt.Sprintf("%s (%s, %s)", sp.member.ID, sp.member.Operator, sp.member.Region))
 	showWords(t, words)
 	if err := t.w.Flush(); err != nil {
 		return err
 	}
-	return a.sure(fmt.Sprintf("Sign, as %s, to %s this?", sp.member.ID, verb), "what would be signed", "signed")
+	return a.sure(ctx, fmt.Sprintf("Sign, as %s, to %s this?", sp.member.ID, verb), "what would be signed", "signed")
 }
 
 // sure asks a question to which --yes is the answer, too. It wants to have
 // something confirmed, and says what was not done if it is not.
-func (a *app) sure(question, what, done string) error {
+func (a *app) sure(ctx context.Context, question, what, done string) error {
 	if a.yes {
 		return nil
 	}
@@ -189,11 +189,20 @@ func (a *app) sure(question, what, done string) error {
 		return fail(exitBadUse, "look at it, then give --yes", "nobody is at a terminal to confirm %s", what)
 	}
 	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "y" && answer != "yes" {
-		return fail(exitFailed, "", "not confirmed: nothing was %s", done)
+	answer := make(chan string, 1)
+	go func() { // nothing calls a read of a terminal off
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // what is no yes is a no
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case line := <-answer:
+		if line == "y" || line == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
+		fmt.Fprintln(a.stderr)
 	}
-	return nil
+	return fail(exitFailed, "", "not confirmed: nothing was %s", done)
 }
 
 // showWords shows what an action is; a value of several lines comes last.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,7 @@ opens when they did.`,
 	open.Flags().StringVar(&req.Purpose, "purpose", "", "what the keys are for; stands in the inventory")
 	open.Flags().DurationVar(&phase, "phase-timeout", 0, "how long to wait, in each phase, for who is silent (default: 30 s and some time for each key)")
 	open.Flags().DurationVar(&deal, "deal-timeout", 0, "handover: how long participants have to deal; with --hybrid as long again to answer, but a day at most (default: a day)")
+	complete(open, "mode", modes...)
 	o.asks(open)
 	list := &cobra.Command{Use: "list", Short: "Show all ceremonies", Args: cobra.NoArgs, RunE: a.run(a.ceremonyList)}
 	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies, RunE: a.run(a.ceremonyShow)}
@@ -75,6 +77,9 @@ opens when they did.`,
 	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch, a.ceremonyExport(), a.ceremonyVerify(), a.ceremonyRehearse(),
 		a.ceremonyPropose(), a.ceremonyInvite(), a.ceremonyJoin(), a.ceremonyOffline(), a.ceremonyCarry(), a.ceremonyHandOver(), a.ceremonySign())
 }
+
+// modes are what a ceremony among nodes is for.
+var modes = []string{"keygen", "refresh", "reshare", "handover"}
 
 // phaseTimeout is how many milliseconds --phase-timeout says.
 func phaseTimeout(phase time.Duration) (uint32, error) {
@@ -95,6 +100,8 @@ func dealTimeout(deal time.Duration) (uint32, error) {
 // whichKeys reads --keys, which is a number or a list, and --all.
 func whichKeys(req *opsapi.OpenCeremony, keys []string, all bool) error {
 	switch {
+	case !slices.Contains(modes, req.Mode):
+		return fail(exitBadUse, "--mode takes "+strings.Join(modes, ", "), "mode %q is unknown", req.Mode)
 	case req.Mode != "keygen":
 		if (len(keys) > 0) == all {
 			return fail(exitBadUse, "name keys with --keys 0x…,0x…, or take --all", "which keys to %s is not clear", req.Mode)
@@ -153,6 +160,10 @@ func (a *app) ceremonyList(ctx context.Context, _ []string) error {
 		all = append(all, listedAssembly{modeAssembly, c})
 	}
 	return a.print(all, func(t *table) {
+		if len(all) == 0 {
+			t.row("no ceremonies yet: quorate ceremony open, or propose for people who run no node")
+			return
+		}
 		t.row("ID", "MODE", "PHASE", "KEYS", "SHARES", "BY")
 		for _, c := range nodes {
 			t.row(c.ID, c.Mode, c.Phase, c.Keys, shares(c.Threshold, c.Holders), c.By)
@@ -163,17 +174,39 @@ func (a *app) ceremonyList(ctx context.Context, _ []string) error {
 	})
 }
 
+// ceremonyNamed takes a ceremony's id or the beginning of one.
+func ceremonyNamed(ctx context.Context, c *opsapi.Client, text string) (string, error) {
+	return named(text, 64, "quorate ceremony list", func() (ids []string, err error) {
+		nodes, err := c.Ceremonies(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range nodes {
+			ids = append(ids, one.ID)
+		}
+		people, err := c.Assemblies(ctx)
+		for _, one := range people {
+			ids = append(ids, one.ID)
+		}
+		return ids, err
+	})
+}
+
 func (a *app) ceremonyShow(ctx context.Context, args []string) error {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
-	if one, ok, err := assemblyOf(ctx, c, args[0], true); err != nil {
+	id, err := ceremonyNamed(ctx, c, args[0])
+	if err != nil {
+		return err
+	}
+	if one, ok, err := assemblyOf(ctx, c, id, true); err != nil {
 		return err
 	} else if ok {
 		return a.print(one, func(t *table) { showAssembly(t, one) })
 	}
-	one, err := c.Ceremony(ctx, args[0])
+	one, err := c.Ceremony(ctx, id)
 	if err != nil {
 		return hinted(err, "quorate ceremony list")
 	}
@@ -241,12 +274,16 @@ func (a *app) ceremonyWatch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, ok, err := assemblyOf(ctx, c, args[0], false); err != nil {
+	id, err := ceremonyNamed(ctx, c, args[0])
+	if err != nil {
+		return err
+	}
+	if _, ok, err := assemblyOf(ctx, c, id, false); err != nil {
 		return err
 	} else if ok {
-		return a.watchAssembly(ctx, c, args[0])
+		return a.watchAssembly(ctx, c, id)
 	}
-	one, err := watchCeremony(ctx, c, args[0], func(c opsapi.Ceremony) {
+	one, err := watchCeremony(ctx, c, id, func(c opsapi.Ceremony) {
 		if a.output == "text" {
 			fmt.Fprintf(a.stdout, "%s\n", ceremonyLine(c))
 		}

@@ -13,6 +13,13 @@ import (
 // completeTime is how long somebody who pressed Tab waits for a node.
 const completeTime = 2 * time.Second
 
+// complete offers the values that a flag takes.
+func complete(c *cobra.Command, flag string, values ...string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag is not there, or completed twice
+	}
+}
+
 // complete offers what a node of --address lists, for the first argument. A
 // node that does not answer offers nothing.
 func (a *app) complete(list func(ctx context.Context, c *opsapi.Client) []string) cobra.CompletionFunc {

@@ -59,7 +59,7 @@ When everything is up it writes DIR/dev.json: addresses, process ids, keys.`,
 	f.StringVar(&o.listen, "listen", "127.0.0.1", "address to listen on")
 	f.IntVar(&o.basePort, "base-port", 9000, "first port; node i begins 10·i above it")
 	f.StringVar(&o.scenario, "scenario", "", "team: three operators who have to agree (default: one custodian, whom everything is allowed)")
-	c.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions([]string{scenarioTeam}, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // the flag is defined above
+	complete(c, "scenario", scenarioTeam)
 	o.given = func(flag string) bool { return f.Changed(flag) }
 
 	var dir string

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/quorate/quorate/internal/opsapi"
 )
@@ -21,6 +23,7 @@ const (
 	exitWaiting     exitCode = 4 // for approval
 	exitNotFound    exitCode = 5
 	exitUnavailable exitCode = 6
+	exitInterrupted exitCode = 130 // as shells say of SIGINT
 )
 
 // failure is an error that knows its exit code and what to do next.
@@ -50,6 +53,28 @@ func hinted(err error, hint string) error {
 	return &failure{code, err, hint}
 }
 
+// interrupted is the error of a command that was stopped from outside: what it
+// was just doing is then no fault of it, and it says so unless it knows better.
+func interrupted(ctx context.Context, err error) error {
+	var known *failure
+	stopped := errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))
+	if ctx.Err() == nil || errors.As(err, &known) && (known.code == exitInterrupted || !stopped) {
+		return err
+	}
+	return fail(exitInterrupted, "", "interrupted")
+}
+
+// cutHint takes the hint out of a text that ends with one, as those of rooms
+// below this one do.
+func cutHint(text string) (rest, hint string) {
+	const begin, end = " (hint: ", ")"
+	at := strings.LastIndex(text, begin)
+	if at < 0 || !strings.HasSuffix(text, end) {
+		return text, ""
+	}
+	return text[:at], strings.TrimSuffix(text[at+len(begin):], end)
+}
+
 // explain is the one map from errors to exit codes and hints.
 func explain(err error) (exitCode, string) {
 	var f *failure
@@ -66,7 +91,7 @@ func explain(err error) (exitCode, string) {
 		case http.StatusBadRequest:
 			return exitBadUse, answer.Hint
 		case http.StatusUnauthorized:
-			return exitDenied, "give --identity the file ops.token in the node's home; to read only, one of: quorate member login"
+			return exitDenied, "give --identity the file ops.token in the home of the node that --address names; to read only, one of: quorate member login"
 		case http.StatusForbidden:
 			return exitDenied, cmp.Or(answer.Hint, "quorate policy show says who may do what")
 		case http.StatusNotFound:

@@ -156,7 +156,7 @@ func TestPin(t *testing.T) {
 func TestStanding(t *testing.T) {
 	at := time.Unix(1e9, 0).UTC()
 	for want, r := range map[string]opsapi.Request{
-		"waits for 2 approvals from 2 more operators in 1 more region until 2001-09-09 01:46:40Z; a, b or c could give it": {Deadline: at,
+		"waits for 2 approvals from 2 more operators in 1 more region until 2001-09-09 01:46:40Z; a, b or c could give them": {Deadline: at,
 			Waits: &opsapi.Waits{Missing: action.Need{Approvals: 2, Operators: 2, Regions: 1}, Could: []string{"a", "b", "c"}}},
 		"waits for 1 approval from 1 more operator until 2001-09-09 01:46:40Z; nobody could give it now": {Deadline: at,
 			Waits: &opsapi.Waits{Missing: action.Need{Operators: 1}}},

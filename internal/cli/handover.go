@@ -82,7 +82,7 @@ func (a *app) handOver(ctx context.Context, path, id string, nodes []string, o s
 		return err
 	}
 	h := &handing{app: a, inv: inv, id: id, home: seatHome(path, o)}
-	file, passphrase, err := a.keyFile()
+	file, passphrase, err := a.keyFile(ctx)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (h *handing) stay(ctx context.Context) error {
 		select {
 		case <-time.After(h.pause()):
 		case <-ctx.Done():
-			return fail(exitFailed, "go on with the same command, on the same --home: the share is still there", "stopped before the nodes held the key")
+			return fail(exitInterrupted, "go on with the same command, on the same --home: the share is still there", "stopped before the nodes held the key")
 		}
 	}
 }
@@ -159,7 +159,7 @@ func (h *handing) round(ctx context.Context) (ended bool, err error) {
 	if h.Board().Phase() == dkg.PhaseAborted {
 		return true, nil
 	}
-	if err := h.agree(); err != nil || h.Settled() {
+	if err := h.agree(ctx); err != nil || h.Settled() {
 		return true, err
 	}
 	reply, err := h.Reply(ctx)
@@ -202,7 +202,7 @@ func (h *handing) say(text string) {
 }
 
 // agree shows who gets the key and asks for a yes, once.
-func (h *handing) agree() error {
+func (h *handing) agree(ctx context.Context) error {
 	if h.agreed {
 		return nil
 	}
@@ -223,7 +223,7 @@ func (h *handing) agree() error {
 		return err
 	}
 	h.agreed = true
-	return h.sure("Hand your share over to them, and destroy it when they hold the key?", "to whom the share goes", "done")
+	return h.sure(ctx, "Hand your share over to them, and destroy it when they hold the key?", "to whom the share goes", "done")
 }
 
 // show says where the ceremony stands, and until when somebody may be needed.
@@ -342,7 +342,7 @@ func (h *handing) offline(ctx context.Context, p paper) error {
 	if h.Board().Phase() == dkg.PhaseAborted {
 		return h.end()
 	}
-	if err := h.agree(); err != nil {
+	if err := h.agree(ctx); err != nil {
 		return err
 	}
 	if h.Settled() {

@@ -353,6 +353,9 @@ func (a *app) invite(ctx context.Context, id, file, dir string, nodes, builds []
 	if err != nil {
 		return err
 	}
+	if _, err := a.cluster(ctx, c); err != nil {
+		return err
+	}
 	if len(nodes) == 0 {
 		nodes = []string{c.Address()}
 	}

@@ -88,14 +88,14 @@ func (v version) words() string {
 
 // takeSeat opens the seat of an invitation. What it returns is to be called
 // in the end.
-func (a *app) takeSeat(path string, o seatOptions) (*participant.Seat, *participant.Invitation, func(), error) {
+func (a *app) takeSeat(ctx context.Context, path string, o seatOptions) (*participant.Seat, *participant.Invitation, func(), error) {
 	inv, err := a.readInvitation(path, o)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	home := seatHome(path, o)
 	a.introduce(inv, home)
-	file, passphrase, err := a.keyFile()
+	file, passphrase, err := a.keyFile(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -119,7 +119,7 @@ func (a *app) takeSeat(path string, o seatOptions) (*participant.Seat, *particip
 
 // keyFile reads the key file of --identity, and asks for its passphrase. What
 // belongs to a seat is sealed like it.
-func (a *app) keyFile() (file []byte, passphrase secret.Bytes, err error) {
+func (a *app) keyFile(ctx context.Context) (file []byte, passphrase secret.Bytes, err error) {
 	const hint = "give --identity the key file whose credential the coordinator was given; quorate member keygen --out FILE makes one"
 	file, err = durable.ReadFile(durable.OS{}, strings.TrimPrefix(a.identity, "file:"), credential.MaxFile)
 	if a.identity == "" || err != nil {
@@ -129,7 +129,7 @@ func (a *app) keyFile() (file []byte, passphrase secret.Bytes, err error) {
 		return nil, passphrase, fail(exitBadUse, hint, "read identity: %s is no key file", a.identity)
 	}
 	if credential.IsSealed(file) {
-		passphrase, err = a.passphrase("Passphrase of "+a.identity, false)
+		passphrase, err = a.passphrase(ctx, "Passphrase of "+a.identity, false)
 	}
 	return file, passphrase, err
 }
@@ -230,7 +230,7 @@ type joined struct {
 }
 
 func (a *app) join(ctx context.Context, path string, nodes []string, o seatOptions) error {
-	s, inv, done, err := a.takeSeat(path, o)
+	s, inv, done, err := a.takeSeat(ctx, path, o)
 	if err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (a *app) join(ctx context.Context, path string, nodes []string, o seatOptio
 		select {
 		case <-time.After(j.pause()):
 		case <-ctx.Done():
-			return fail(exitFailed, "go on with the same command, on the same --home", "stopped before the ceremony ended")
+			return fail(exitInterrupted, "go on with the same command, on the same --home", "stopped before the ceremony ended")
 		}
 	}
 }

@@ -26,6 +26,10 @@ func (a *app) keyList(ctx context.Context, _ []string) error {
 		return err
 	}
 	return a.print(keys, func(t *table) {
+		if len(keys) == 0 {
+			t.row("no keys yet: quorate ceremony open makes some, quorate key import brings some")
+			return
+		}
 		t.row("PUBKEY", "STATE", "PROVENANCE", "SHARES", "USE", "OWNER", "LAST USE", "ROTATION")
 		for _, k := range keys {
 			used := "never"
@@ -53,7 +57,17 @@ func (a *app) keyShow(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	k, err := c.Key(ctx, args[0])
+	pubkey, err := named(args[0], 96, "quorate key list", func() (all []string, err error) {
+		keys, err := c.Keys(ctx)
+		for _, k := range keys {
+			all = append(all, k.PublicKey)
+		}
+		return all, err
+	})
+	if err != nil {
+		return err
+	}
+	k, err := c.Key(ctx, pubkey)
 	if err != nil {
 		return hinted(err, "quorate key list")
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"os"
 	"strings"
 
@@ -79,7 +80,7 @@ func (a *app) memberKeygen(ctx context.Context, k keygen) error {
 		}
 		var file []byte
 		var err error
-		if file, made.Credential, err = a.newKeyFile(suite, k); err != nil {
+		if file, made.Credential, err = a.newKeyFile(ctx, suite, k); err != nil {
 			return err
 		}
 		if err := writeNew(k.out, file, 0o600); err != nil {
@@ -97,11 +98,11 @@ func (a *app) memberKeygen(ctx context.Context, k keygen) error {
 	})
 }
 
-func (a *app) newKeyFile(suite ident.Suite, k keygen) ([]byte, ident.PublicKey, error) {
+func (a *app) newKeyFile(ctx context.Context, suite ident.Suite, k keygen) ([]byte, ident.PublicKey, error) {
 	if k.unsealed {
 		return credential.GenerateUnsealed(rand.Reader, suite)
 	}
-	passphrase, err := a.passphrase("Passphrase for "+k.out, true)
+	passphrase, err := a.passphrase(ctx, "Passphrase for "+k.out, true)
 	if err != nil {
 		return nil, ident.PublicKey{}, err
 	}
@@ -160,7 +161,7 @@ func (a *app) signer(ctx context.Context) (credential.Signer, error) {
 	}
 	var passphrase secret.Bytes
 	if credential.IsSealed(file) {
-		if passphrase, err = a.passphrase("Passphrase of "+path, false); err != nil {
+		if passphrase, err = a.passphrase(ctx, "Passphrase of "+path, false); err != nil {
 			return nil, err
 		}
 		defer passphrase.Destroy()
@@ -176,13 +177,16 @@ func agentKey(ctx context.Context, fingerprint string, verified bool) (credentia
 
 // passphrase comes from the descriptor of --passphrase-fd or the terminal,
 // never from arguments or the environment, where others could read it.
-func (a *app) passphrase(prompt string, isNew bool) (p secret.Bytes, err error) {
+func (a *app) passphrase(ctx context.Context, prompt string, isNew bool) (p secret.Bytes, err error) {
 	if a.passphraseFD >= 0 {
 		p, err = credential.PassphraseFrom(a.passphraseFD)
 	} else {
-		p, err = credential.AskPassphrase(prompt, isNew)
+		p, err = credential.AskPassphrase(ctx, prompt, isNew)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, credential.ErrDiffer):
+		return p, fail(exitBadUse, "nothing was written; run the same command again", "%w", err)
+	case err != nil:
 		return p, fail(exitBadUse, "without a terminal: --passphrase-fd 3 3<FILE", "%w", err)
 	}
 	return p, nil

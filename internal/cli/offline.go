@@ -185,7 +185,7 @@ type carried struct {
 }
 
 func (a *app) offline(ctx context.Context, path string, o seatOptions, p paper) error {
-	s, inv, done, err := a.takeSeat(path, o)
+	s, inv, done, err := a.takeSeat(ctx, path, o)
 	if err != nil {
 		return err
 	}

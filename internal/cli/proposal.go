@@ -33,15 +33,15 @@ func (a *app) ceremonyAsMember(ctx context.Context, req opsapi.OpenCeremony, o a
 	}
 	var waits error
 	for _, p := range all {
-		if a.compose == nil {
-			fmt.Fprintf(a.stderr, "once it is open: quorate ceremony watch %x\n", p.params.ID())
-		}
 		o.keys, o.details = p.keys, p.details
 		if err := a.ask(ctx, p.act, o); err != nil {
 			if code, _ := explain(err); code != exitWaiting {
 				return err
 			}
 			waits = err
+		}
+		if a.compose == nil {
+			fmt.Fprintf(a.stderr, "once it is open: quorate ceremony watch %x\n", p.params.ID())
 		}
 	}
 	return waits

@@ -129,7 +129,11 @@ func standing(r opsapi.Request) string {
 		}
 		return out
 	case w.Missing != (action.Need{}):
-		return fmt.Sprintf("waits for %s until %s; %s", missing(w.Missing), clock(r.Deadline), could(w.Could, "could give it", "nobody could give it now"))
+		what := "it"
+		if w.Missing.Approvals > 1 {
+			what = "them"
+		}
+		return fmt.Sprintf("waits for %s until %s; %s", missing(w.Missing), clock(r.Deadline), could(w.Could, "could give "+what, "nobody could give "+what+" now"))
 	case w.Opens == nil && r.State == "locked" && r.Lock.Until == nil:
 		return fmt.Sprintf("is agreed and waits for the next block, from which %s and %d blocks count; %s", r.Lock.Time, r.Lock.Blocks, could(w.Veto, "can veto", "nobody can veto"))
 	case w.Opens == nil:
@@ -203,7 +207,7 @@ func (a *app) requestShow(ctx context.Context, id string, transactions bool) err
 
 func showRequest(t *table, r verified) {
 	t.row("request", r.ID)
-	t.row("", "the id was computed from what is shown here")
+	t.row("", "computed here from by, policy and action; the rest is what the node says")
 	t.row("by", strings.TrimPrefix(r.By, "member/"))
 	if r.Purpose != "" {
 		t.row("purpose", r.Purpose)
@@ -303,7 +307,11 @@ func (a *app) requestDecide(ctx context.Context, text string, verdict action.Ver
 			return err
 		}
 	}
-	if err := a.confirm(sp, verdict.String(), r.Words); err != nil {
+	r.Details = append(r.Details, opsapi.Detail{Name: "asked by", Value: strings.TrimPrefix(r.By, "member/")})
+	if r.Purpose != "" {
+		r.Details = append(r.Details, opsapi.Detail{Name: "purpose", Value: r.Purpose + ", the node says: no signature covers it"})
+	}
+	if err := a.confirm(ctx, sp, verdict.String(), r.Words); err != nil {
 		return err
 	}
 	if _, err := sp.decide(ctx, r, verdict); err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -42,22 +43,31 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return int(exitDone)
 	}
+	err = interrupted(ctx, err)
 	code, hint := explain(err)
 	if !a.began {
-		code = exitBadUse
-		if hint == "" {
-			hint = "quorate --help"
-		}
+		code, hint = exitBadUse, cmp.Or(hint, usage(cmd))
 	}
-	fmt.Fprintf(stderr, "quorate: %v\n", err)
-	if hint != "" {
+	text, own := cutHint(err.Error())
+	fmt.Fprintf(stderr, "quorate: %s\n", text)
+	if hint = cmp.Or(own, hint); hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}
 	return int(code)
+}
+
+// usage is how a command wants to be called.
+func usage(c *cobra.Command) string {
+	help := c.CommandPath() + " --help"
+	line := strings.TrimSuffix(c.UseLine(), " [flags]")
+	if c.HasSubCommands() || line == c.CommandPath() {
+		return help
+	}
+	return line + "; more in " + help
 }
 
 func (a *app) root() *cobra.Command {
@@ -70,7 +80,8 @@ used only as a Byzantine-fault-tolerant ledger allows, with evidence of each use
   quorate dev       a whole cluster on this machine, to try it
 
 Exit codes: 0 done, 1 failed, 2 bad use, 3 denied by policy, 4 waiting for
-approval, 5 not found, 6 unavailable.`,
+approval, 5 not found, 6 unavailable, 130 interrupted.`,
+		Version:       readVersion().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -82,6 +93,7 @@ approval, 5 not found, 6 unavailable.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("quorate {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.address, "address", "127.0.0.1:9003", "operator API of the node to ask")
 	flags.StringVar(&a.identity, "identity", "", "who asks: ops.token in the node's home, a session's token, a member's key file, or ssh:FINGERPRINT")
@@ -89,7 +101,7 @@ approval, 5 not found, 6 unavailable.`,
 	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
 	flags.StringVar(&a.genesis, "genesis", "", "genesis document of the cluster that --identity signs for (default: that of its first use)")
 	flags.BoolVarP(&a.yes, "yes", "y", false, "sign without asking on the terminal")
-	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // the flag is defined above
+	complete(root, "output", "text", "json")
 	root.AddCommand(a.devCommand(), a.nodeCommand(), a.keyCommand(), a.ceremonyCommand(), a.requestCommand(), a.memberCommand(), a.policyCommand(), a.timerCommand(), a.auditCommand(), a.beaconCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand())
 	return root
 }

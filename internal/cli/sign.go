@@ -79,7 +79,7 @@ It signs under a tag of Quorate's own: what comes out is no signature of Ethereu
 nor of anything else that uses such keys. No slashing record stands behind a
 participant's share, and so it never signs a validator's duty.`,
 		Example: `  quorate ceremony sign part --home alice.seat --message statement.txt --out alice.part --identity alice.key`,
-		RunE:    a.run(func(ctx context.Context, _ []string) error { return a.makePart(home, out, st) })}
+		RunE:    a.run(func(ctx context.Context, _ []string) error { return a.makePart(ctx, home, out, st) })}
 	st.on(c)
 	c.Flags().StringVar(&home, "home", "", "directory of the seat")
 	c.Flags().StringVar(&out, "out", "", "file for the part")
@@ -96,8 +96,8 @@ type madePart struct {
 	Part      string `json:"part"` // file
 }
 
-func (a *app) makePart(home, out string, st statement) error {
-	file, passphrase, err := a.keyFile()
+func (a *app) makePart(ctx context.Context, home, out string, st statement) error {
+	file, passphrase, err := a.keyFile(ctx)
 	if err != nil {
 		return err
 	}

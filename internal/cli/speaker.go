@@ -71,9 +71,14 @@ func (a *app) speaker(ctx context.Context) (*speaker, error) {
 	return nil, fail(exitDenied, "have a custodian run: quorate member enrol, with the credential that quorate member keygen printed", "no member of the cluster has the credential of --identity")
 }
 
-// submit signs a transaction and hands it to the node.
+// submit signs a transaction and hands it to the node. What was handed over may
+// happen even if nobody waits for it any more.
 func (s *speaker) submit(ctx context.Context, kind action.Kind, body []byte) (opsapi.Submitted, error) {
-	return s.client.Submit(ctx, s.cluster, s.member.ID, kind, body, s.signer)
+	sent, err := s.client.Submit(ctx, s.cluster, s.member.ID, kind, body, s.signer)
+	if err != nil && ctx.Err() != nil {
+		return sent, fail(exitInterrupted, "what was signed may still happen: quorate request list --all, quorate audit list", "interrupted")
+	}
+	return sent, err
 }
 
 // cluster returns the id of the node's cluster, which has to be that of

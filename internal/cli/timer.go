@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func firstRing(at string, in time.Duration) (time.Time, error) {
 // canonical action.
 func (a *app) composed(ctx context.Context, args []string) ([]byte, error) {
 	var canonical []byte
-	inner := &app{stdout: a.stdout, stderr: a.stderr}
+	inner := &app{stdout: io.Discard, stderr: a.stderr}
 	root := inner.root()
 	inner.compose = &canonical
 	root.SetArgs(append([]string{"--address", a.address, "--identity", a.identity}, args...))
@@ -102,6 +103,10 @@ func (a *app) timerList(ctx context.Context, _ []string) error {
 		return err
 	}
 	return a.print(timers, func(t *table) {
+		if len(timers) == 0 {
+			t.row("no timers (quorate timer set makes one)")
+			return
+		}
 		t.row("NAME", "NEXT", "EVERY", "RUNG", "SET BY", "ASKS FOR")
 		for _, one := range timers {
 			every := one.Every

@@ -30,6 +30,9 @@ func (a *app) exportTranscripts(ctx context.Context, id, archive, certificate st
 	if err != nil {
 		return err
 	}
+	if id, err = ceremonyNamed(ctx, c, id); err != nil {
+		return err
+	}
 	files, err := fetchTranscripts(ctx, c, id, archive != "", certificate != "")
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -115,10 +117,42 @@ func TestAsk(t *testing.T) {
 		if _, err := master.WriteString(c.typed); err != nil {
 			t.Fatal(err)
 		}
-		got, err := ask(tty, "Passphrase", c.isNew)
+		got, err := ask(t.Context(), tty, "Passphrase", c.isNew)
 		if (err == nil) != (c.want != "") || c.want != "" && !got.Equal(passphrase(c.want)) {
 			t.Errorf("%q: %v", c.typed, err)
 		}
+	}
+}
+
+// TestAskInterrupted: who changes their mind at the prompt gets away, and the
+// terminal shows again what is typed.
+func TestAskInterrupted(t *testing.T) {
+	master, tty := terminal(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan error, 1)
+	go func() {
+		_, err := ask(ctx, tty, "Passphrase", true)
+		answer <- err
+	}()
+	hidden := func() bool {
+		state, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.Lflag&unix.ECHO == 0
+	}
+	for !hidden() {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-answer; !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if hidden() {
+		t.Error("the terminal shows nothing any more")
+	}
+	if _, err := master.WriteString("\n"); err != nil { // lets the read go that was left behind
+		t.Fatal(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,21 +34,24 @@ func PassphraseFrom(fd int) (secret.Bytes, error) {
 	return check(bytes.TrimSuffix(line, []byte("\r")))
 }
 
+// ErrDiffer means that a new passphrase was not the same both times.
+var ErrDiffer = errors.New("they differ")
+
 // AskPassphrase asks the process's terminal for a passphrase, and once more
 // for a new one.
-func AskPassphrase(prompt string, isNew bool) (secret.Bytes, error) {
+func AskPassphrase(ctx context.Context, prompt string, isNew bool) (secret.Bytes, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("ask for passphrase: no terminal: %w", err)
 	}
 	defer tty.Close()
-	return ask(tty, prompt, isNew)
+	return ask(ctx, tty, prompt, isNew)
 }
 
-func ask(tty *os.File, prompt string, isNew bool) (secret.Bytes, error) {
+func ask(ctx context.Context, tty *os.File, prompt string, isNew bool) (secret.Bytes, error) {
 	line := func(prompt string) (secret.Bytes, error) {
 		fmt.Fprint(tty, prompt+": ")
-		b, err := term.ReadPassword(int(tty.Fd()))
+		b, err := readHidden(ctx, int(tty.Fd()))
 		fmt.Fprintln(tty)
 		if err != nil {
 			return secret.Bytes{}, fmt.Errorf("ask for passphrase: %w", err)
@@ -61,7 +65,7 @@ func ask(tty *os.File, prompt string, isNew bool) (secret.Bytes, error) {
 	}
 	again, err := line(prompt + " again")
 	if err == nil && !first.Equal(again) {
-		err = errors.New("ask for passphrase: they differ")
+		err = fmt.Errorf("ask for passphrase: %w", ErrDiffer)
 	}
 	again.Destroy()
 	if err != nil {
@@ -69,6 +73,31 @@ func ask(tty *os.File, prompt string, isNew bool) (secret.Bytes, error) {
 		return secret.Bytes{}, err
 	}
 	return first, nil
+}
+
+// readHidden reads a line that the terminal does not show. Nothing calls a read
+// of a terminal off: when ctx ends it is left to a process that is about to end,
+// and the terminal as it was.
+func readHidden(ctx context.Context, fd int) ([]byte, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	type line struct {
+		typed []byte
+		err   error
+	}
+	read := make(chan line, 1)
+	go func() {
+		typed, err := term.ReadPassword(fd)
+		read <- line{typed, err}
+	}()
+	select {
+	case l := <-read:
+		return l.typed, l.err
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), term.Restore(fd, before))
+	}
 }
 
 func check(passphrase []byte) (secret.Bytes, error) {

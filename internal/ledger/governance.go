@@ -168,6 +168,8 @@ func (s *State) mayDecide(ctx txContext, rules *policy.Policy, verb policy.Verb,
 	terms := r.terms(rules)
 	p := who.policy()
 	switch {
+	case verb == policy.Veto && len(terms.Veto) == 0:
+		return refuse(CodeDenied, "tier %s lets nobody veto", terms.Tier)
 	case verb == policy.Veto && !terms.MayVeto(p):
 		return refuse(CodeDenied, "tier %s lets %v veto; %s is %v", terms.Tier, terms.Veto, who.name, who.roles)
 	case verb == policy.Approve && !terms.Counts(p, r.requester(), ctx.block.Time-r.Opened):

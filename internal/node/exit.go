@@ -141,14 +141,14 @@ func (n *Node) exitDuty(key signer.Key, index, epoch *uint64) (duty eth.Duty, er
 	if index == nil {
 		known, ok := n.signer.ValidatorIndex(key)
 		if !ok {
-			return duty, rpc.Errorf(rpc.CodeMalformed, "the validator's index is not known: no duty that this node was asked for named one (hint: give the validator index)")
+			return duty, rpc.Errorf(rpc.CodeMalformed, "the validator's index is not known: no duty that this node was asked for named one (hint: give --validator-index, over HTTP validator_index)")
 		}
 		index = &known
 	}
 	if epoch == nil {
 		slot, ok := n.network.SlotAt(n.now())
 		if !ok {
-			return duty, rpc.Errorf(rpc.CodeMalformed, "the network has no present epoch (hint: give epoch)")
+			return duty, rpc.Errorf(rpc.CodeMalformed, "the network has no present epoch (hint: give --epoch, over HTTP epoch)")
 		}
 		epoch = new(n.network.EpochOf(slot))
 	}

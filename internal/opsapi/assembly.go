@@ -152,7 +152,7 @@ func ofHall(err error) error {
 		status int
 		hint   string
 	}{
-		{hall.ErrUnknown, http.StatusNotFound, "GET /v1/assemblies lists them"},
+		{hall.ErrUnknown, http.StatusNotFound, "quorate ceremony list"},
 		{hall.ErrUnsealed, http.StatusConflict, "it is there once the ceremony has ended and its participants have sealed it"},
 		{hall.ErrNoMail, http.StatusNotFound, "ask another node, or report it as withheld"},
 		{hall.ErrNotMail, http.StatusBadRequest, "send all ciphertexts, in order of who joined, behind the header"},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -31,10 +32,16 @@ type Client struct {
 	http  http.Client
 }
 
-// NewClient takes the address as host:port or http URL, and the token for
+// defaultPort is where a node's operator API listens unless it is told otherwise.
+const defaultPort = "9003"
+
+// NewClient takes the address as host, host:port or http URL, and the token for
 // changes; without one its zero value.
 func NewClient(address string, token secret.Bytes) *Client {
 	if !strings.Contains(address, "://") {
+		if _, _, err := net.SplitHostPort(address); err != nil && !strings.ContainsAny(address, ":/") {
+			address = net.JoinHostPort(address, defaultPort)
+		}
 		address = "http://" + address
 	}
 	return &Client{base: strings.TrimRight(address, "/"), token: token}
@@ -319,7 +326,7 @@ func (c *Client) ask(ctx context.Context, patience time.Duration, method, path s
 		return nil, fmt.Errorf("ask node: read answer: %w", err)
 	}
 	if json.Unmarshal(raw, &e) != nil || e.Text == "" {
-		e.Text = resp.Status
+		e.Text, e.Hint = resp.Status, "is "+c.base+" a node's operator API? By default it has the port of the signer and 3"
 	}
 	return nil, &e
 }

@@ -2,6 +2,7 @@ package opsapi
 
 import (
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -194,7 +195,7 @@ func blockTime(ms uint64) time.Time { return time.UnixMilli(int64(ms)).UTC() }
 func parseHex(s string, size int) ([]byte, error) {
 	raw, err := hex.DecodeString(strings.TrimPrefix(s, "0x"))
 	if err != nil || len(raw) != size {
-		return nil, &Error{Status: http.StatusBadRequest, Text: "want " + hexDigits(size)}
+		return nil, &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf("%.100q is not %d hex digits", s, 2*size)}
 	}
 	return raw, nil
 }

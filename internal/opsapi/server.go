@@ -355,7 +355,13 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var waits *ledger.Waiting
 	if errors.As(err, &waits) {
 		id := hex.EncodeToString(waits.Request[:])
-		write(w, http.StatusAccepted, &Pending{id, "it waits for approval", "quorate request show " + id[:shortID]})
+		text := "it waits for approval"
+		if view, err := s.config.Ledger.View(); err == nil {
+			if r, ok := view.Request(waits.Request); ok && r.State == ledger.RequestLocked {
+				text = "it is agreed, and waits for its time lock"
+			}
+		}
+		write(w, http.StatusAccepted, &Pending{id, text, "quorate request show " + id[:shortID]})
 		return
 	}
 	var e *Error
@@ -365,6 +371,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		if status == http.StatusInternalServerError {
 			s.config.Log.Error("request failed", "path", r.URL.Path, "cause", err)
 			e.Text = "internal error"
+		}
+		if r.Method == http.MethodPost && status == http.StatusServiceUnavailable && errors.Is(err, context.DeadlineExceeded) {
+			e.Hint = "what the ledger was handed may still happen: quorate doctor says what is missing, quorate audit list what came of it"
 		}
 	}
 	write(w, e.Status, e)
