@@ -75,7 +75,7 @@ func newNetCluster(t *testing.T, validators int, founding ...string) *netCluster
 		home, at := filepath.Join(c.dir, fmt.Sprintf("node%d", i)), c.base+10*i
 		consensus, peer := fmt.Sprintf("%s:%d", address(consensusNet, i), at+4), fmt.Sprintf("%s:%d", address(peerNet, i), at+5)
 		c.quorate("node", "init", "--home", home, "--name", fmt.Sprintf("node%d", i), "--operator", fmt.Sprintf("operator%d", i), "--region", "here",
-			"--consensus-address", consensus, "--peer-address", peer, "--base-port", strconv.Itoa(at))
+			"--consensus-address", consensus, "--peer-address", peer, "--listen", "127.0.0.1", "--base-port", strconv.Itoa(at))
 		c.editConfig(home, func(text string) string {
 			return strings.NewReplacer(fmt.Sprintf("127.0.0.1:%d", at+4), consensus, fmt.Sprintf("127.0.0.1:%d", at+5), peer).Replace(text)
 		})

@@ -144,7 +144,7 @@ func (c *devCluster) open(ctx context.Context, o devOptions) error {
 	}
 	doc, err := durable.ReadFile(durable.OS{}, c.genesisPath(), wire.MaxGenesis)
 	if errors.Is(err, os.ErrNotExist) {
-		doc, err = c.found(o)
+		doc, err = c.found(ctx, o)
 	}
 	if err != nil {
 		return err

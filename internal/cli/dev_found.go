@@ -31,12 +31,18 @@ func devPasskeys(o devOptions) opsapi.RelyingParty {
 
 // found makes a cluster: homes, a genesis, and custody bound to it. The
 // genesis in DIR comes last, so that a directory that has one is complete.
-func (c *devCluster) found(o devOptions) ([]byte, error) {
+func (c *devCluster) found(ctx context.Context, o devOptions) ([]byte, error) {
 	if _, err := action.DefaultThreshold(o.nodes); err != nil || o.nodes > wire.MaxNodes {
 		return nil, fail(exitBadUse, fmt.Sprintf("--nodes takes 4 to %d", wire.MaxNodes), "found cluster of %d nodes: %w", o.nodes, errors.Join(err, errTooMany(o.nodes)))
 	}
 	if top := o.basePort + portStep*o.nodes; o.basePort < 1 || top > 1<<16 {
 		return nil, fail(exitBadUse, "choose another --base-port", "ports from %d to %d do not exist", o.basePort, top)
+	}
+	// A cluster keeps its ports, so whether they are free is asked before.
+	for i := range o.nodes {
+		if err := checkPorts(ctx, nodeName(i), listenAt(o.listen, o.basePort+portStep*i)); err != nil {
+			return nil, err
+		}
 	}
 	network, err := readNetwork(o.network)
 	if err != nil {

@@ -42,21 +42,20 @@ func (n *devNode) logPath() string { return n.home.path("node.log") }
 // checkPorts says which port is taken before anything starts.
 func (c *devCluster) checkPorts(ctx context.Context) error {
 	for _, n := range c.nodes {
-		if err := n.checkPorts(ctx); err != nil {
+		if err := checkPorts(ctx, n.name, n.config.Listen); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (n *devNode) checkPorts(ctx context.Context) error {
-	l := n.config.Listen
+func checkPorts(ctx context.Context, node string, l listen) error {
 	for _, s := range []struct{ what, addr string }{
 		{"signer", l.Signer}, {"metrics", l.Metrics}, {"operator API", l.Ops}, {"consensus", l.Consensus}, {"peers", l.Peer},
 	} {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
 		if err != nil {
-			return fail(exitFailed, "stop what listens there, or make another cluster with other --dir and --base-port", "%s of %s cannot listen: %w", s.what, n.name, err)
+			return fail(exitFailed, "stop what listens there, or make another cluster with other --dir and --base-port", "%s of %s cannot listen: %w", s.what, node, err)
 		}
 		listener.Close() //nolint:errcheck // it was only a question
 	}

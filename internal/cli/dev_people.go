@@ -264,7 +264,7 @@ func (c *devCluster) walk() {
 	say("\nWalk through it. An exit takes two operators, and five seconds for a veto:\n")
 	program := programName()
 	for _, id := range []string{"ana", "bhavik"} {
-		say("  %s() { %s \"$@\" --address %s --identity %s; }", id, program, c.nodeOf(id).config.Listen.Ops, c.keyFile(id))
+		say("  %s() { %s --address %s --identity %s \"$@\"; }", id, program, c.nodeOf(id).config.Listen.Ops, c.keyFile(id))
 	}
 	say("  ana key exit %s --validator-index 7 --purpose 'end of term' --approve --yes", c.pubkeys[len(c.pubkeys)-1])
 	say("  ID=$(bhavik request list --ids)")

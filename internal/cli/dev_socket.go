@@ -134,7 +134,7 @@ func (c *devCluster) relaunch(ctx context.Context, name string) (*devNode, error
 	if err := n.awaitReleased(ctx); err != nil {
 		return nil, err
 	}
-	if err := n.checkPorts(ctx); err != nil {
+	if err := checkPorts(ctx, n.name, n.config.Listen); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()

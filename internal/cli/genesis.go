@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/quorate/quorate/internal/action"
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/eth"
+	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/policy"
 	"github.com/quorate/quorate/internal/wire"
 )
@@ -26,8 +28,16 @@ func (a *app) genesisCommand() *cobra.Command {
 	c := &cobra.Command{Use: "genesis --network NAME|FILE.yaml NODE.json...", Short: "Assemble the genesis document that all operators start from",
 		Long: `Assemble the genesis document from what the operators' ` + "`quorate node init`" + ` wrote.
 One operator runs this and sends the result to the others, who compare its
-cluster id before they join. Every byte of it counts.`,
-		Args: cobra.MinimumNArgs(1),
+cluster id before they join. Every byte of it counts.
+
+--member names the people who begin: whoever may change the policy enrols the
+others later. The file holds what the policy knows of one of them, and as keys
+what "quorate member keygen" printed:
+
+  {"id": "ana", "name": "Ana Lima", "operator": "acme", "region": "de",
+   "roles": ["custodian"], "keys": ["0x01…"]}`,
+		Example: `  quorate node genesis --network mainnet --member ana.json berlin.json oslo.json lyon.json porto.json`,
+		Args:    cobra.MinimumNArgs(1),
 		RunE: a.run(func(_ context.Context, args []string) error {
 			rules, err := readPolicy(policyFlag)
 			if err != nil {
@@ -47,6 +57,9 @@ cluster id before they join. Every byte of it counts.`,
 			if err != nil {
 				return err
 			}
+			if err := ledger.LockedOut(&g); err != nil {
+				return fail(exitBadUse, "name with --member who may; quorate node genesis --help shows such a file", "assemble genesis: %w", err)
+			}
 			if err := writeNew(out, doc, 0o644); err != nil {
 				return hinted(err, "a genesis is never overwritten; choose another --out")
 			}
@@ -60,7 +73,7 @@ cluster id before they join. Every byte of it counts.`,
 	c.Flags().StringVar(&out, "out", "genesis.json", "file to write")
 	c.Flags().StringVar(&namespace, "namespace", "root", "first component of every ledger path")
 	c.Flags().StringVar(&history, "history", action.HistoryRefuse, "what a key that is imported without slashing history may sign: refuse (nothing slashable), now (nothing up to the present), none (as if it had never signed; for tests)")
-	c.Flags().StringArrayVar(&members, "member", nil, "file with the record of a human who takes part; may be repeated")
+	c.Flags().StringArrayVar(&members, "member", nil, "file with the record of a person who takes part; may be repeated")
 	c.Flags().StringVar(&policyFlag, "policy", "operators", "who may do what, and who has to agree: operators, team, dev, or a file")
 	return c
 }
@@ -116,8 +129,14 @@ func readAll[T any](paths []string) ([]T, error) {
 			return nil, err
 		}
 		var v T
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.DisallowUnknownFields()
+		err = dec.Decode(&v)
+		if err == nil && dec.More() {
+			err = errors.New("data after the record")
+		}
+		if err != nil {
+			return nil, fail(exitBadUse, "", "read %s: %w", path, err)
 		}
 		out = append(out, v)
 	}

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"fmt"
+	"net"
 
 	"github.com/spf13/cobra"
 
@@ -18,36 +20,63 @@ func (a *app) nodeInit() *cobra.Command {
 	var h, host, binary string
 	var base int
 	n := newNode{Config: config{Log: "info"}}
-	c := &cobra.Command{Use: "init", Short: "Create a node's home and print its record for the genesis", Args: cobra.NoArgs,
-		RunE: a.run(func(context.Context, []string) error {
-			var err error
-			if n.CustodyBinary, err = custodyBinary(binary); err != nil {
-				return err
-			}
-			n.Config.Listen = listenAt(host, base)
-			n.Config.Custody.Binary = binary
-			rec, err := initHome(home(h), n)
-			if err != nil {
-				return err
-			}
-			enc := json.NewEncoder(a.stdout)
-			enc.SetIndent("", "  ")
-			return enc.Encode(rec)
-		})}
+	c := &cobra.Command{Use: "init", Short: "Create a node's home, and its record for the genesis", Args: cobra.NoArgs,
+		Long: `Create a node's home: its keys, its configuration, and node.json, which holds no
+secret and goes to whoever assembles the genesis. With -o json it is printed, too.`,
+		Example: `  quorate node init --home /var/lib/quorate --name berlin --operator acme --region de \
+    --consensus-address berlin.example:9004 --peer-address berlin.example:9005`}
 	f := c.Flags()
+	c.RunE = a.run(func(context.Context, []string) error {
+		var err error
+		if n.CustodyBinary, err = custodyBinary(binary); err != nil {
+			return err
+		}
+		n.Config.Listen = listenAt(cmp.Or(host, loopback), base)
+		if host == "" {
+			n.Config.Listen.Consensus = reachable(n.Config.Listen.Consensus, n.Consensus)
+			n.Config.Listen.Peer = reachable(n.Config.Listen.Peer, n.Peer)
+		}
+		n.Config.Custody.Binary = binary
+		rec, err := initHome(home(h), n)
+		if err != nil {
+			return err
+		}
+		return a.print(rec, func(t *table) {
+			l := n.Config.Listen
+			t.row("node", fmt.Sprintf("%s of %s, in %s", rec.Name, rec.Operator, rec.Region))
+			t.row("listens", fmt.Sprintf("signer %s, metrics %s, operator API %s; other nodes: consensus %s, peers %s", l.Signer, l.Metrics, l.Ops, l.Consensus, l.Peer))
+			t.row("", home(h).config()+" says where, and may be changed")
+			t.row("send", home(h).record()+" to whoever runs quorate node genesis; it holds no secret")
+			t.row("then:", "quorate node join --home "+h+" --genesis genesis.json")
+		})
+	})
 	f.StringVar(&h, "home", "", "directory to create")
 	f.StringVar(&n.Name, "name", "", "name of the node in the cluster")
 	f.StringVar(&n.Operator, "operator", "", "who runs it")
 	f.StringVar(&n.Region, "region", "", "where it stands")
 	f.StringVar(&n.Consensus, "consensus-address", "", "host:port where other nodes reach its consensus engine")
 	f.StringVar(&n.Peer, "peer-address", "", "host:port where other nodes ask it for partial signatures")
-	f.StringVar(&host, "listen", "127.0.0.1", "address its servers listen on; config.yaml in the home says it for each of them")
+	f.StringVar(&host, "listen", "", "address that all its servers listen on (default: "+loopback+", and for other nodes every address)")
 	f.IntVar(&base, "base-port", 9000, "first of its ports: +0 signer, +1 metrics, +3 operator API, +4 consensus, +5 peers")
 	f.StringVar(&binary, "custody-binary", "", "quorate-custody (default: beside this program, or in PATH)")
 	for _, name := range []string{"home", "name", "operator", "region", "consensus-address", "peer-address"} {
 		c.MarkFlagRequired(name) //nolint:errcheck // the flag is defined above
 	}
 	return c
+}
+
+// loopback is where servers listen that nobody has asked to be reachable.
+const loopback = "127.0.0.1"
+
+// reachable is where a server listens that other nodes find at an address: on all
+// interfaces, unless that address is this machine's own.
+func reachable(listen, address string) string {
+	_, port, err := net.SplitHostPort(listen)
+	host, _, herr := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err != nil || herr != nil || host == "localhost" || ip != nil && ip.IsLoopback() {
+		return listen
+	}
+	return net.JoinHostPort("0.0.0.0", port)
 }
 
 func (a *app) nodeJoin() *cobra.Command {
@@ -64,7 +93,7 @@ func (a *app) nodeJoin() *cobra.Command {
 			}
 			id, err := joinCluster(home(h), doc, binary)
 			if err != nil {
-				return err
+				return hinted(err, "quorate node genesis makes the document; every node gets the same")
 			}
 			return a.print(map[string]string{"cluster": id.String()}, func(t *table) {
 				t.row("joined cluster", id)

@@ -98,6 +98,7 @@ approval, 5 not found, 6 unavailable, 130 interrupted.`,
 	flags.StringVar(&a.address, "address", "127.0.0.1:9003", "operator API of the node to ask")
 	flags.StringVar(&a.identity, "identity", "", "who asks: ops.token in the node's home, a session's token, a member's key file, or ssh:FINGERPRINT")
 	flags.IntVar(&a.passphraseFD, "passphrase-fd", -1, "open file descriptor to read a key file's passphrase from (default: ask the terminal)")
+	flags.Lookup("passphrase-fd").DefValue = "0" // help would show the -1
 	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
 	flags.StringVar(&a.genesis, "genesis", "", "genesis document of the cluster that --identity signs for (default: that of its first use)")
 	flags.BoolVarP(&a.yes, "yes", "y", false, "sign without asking on the terminal")

@@ -75,6 +75,23 @@ func (s *State) foundPolicy(g *action.Genesis) error {
 	return nil
 }
 
+// LockedOut says why nobody whom a genesis names could ever change its policy.
+// Nodes start from such a genesis all the same; who assembles one wants to know.
+func LockedOut(g *action.Genesis) error {
+	p, err := policy.Compile([]byte(g.Policy))
+	if err != nil {
+		return fmt.Errorf("read the genesis's policy: %w", err)
+	}
+	var all []policy.Principal
+	for i := range g.Nodes {
+		all = append(all, ofNode(&g.Nodes[i]).policy())
+	}
+	for i := range g.Members {
+		all = append(all, ofMember(&g.Members[i]).policy())
+	}
+	return p.Lockout(all)
+}
+
 func (s *State) putPolicy(version [32]byte, document []byte) {
 	s.set(s.documentPath(version), document)
 	s.set(s.ns.Policy(), version[:])

@@ -145,5 +145,3 @@ func decode(r *http.Request, into any, example string) error {
 	}
 	return nil
 }
-
-func hexDigits(size int) string { return fmt.Sprintf("0x and %d hex digits", 2*size) }

@@ -117,7 +117,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route, arg st
 		return refuse(http.StatusForbidden, "cross-origin request")
 	}
 	if rt == s.routes.unknown {
-		return refuse(http.StatusNotFound, "no such path")
+		return refuse(http.StatusNotFound, "no such path; the operator API has a port of its own")
 	}
 	if rt.keymanager {
 		w.Header().Set("Cache-Control", "no-store")
