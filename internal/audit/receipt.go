@@ -154,6 +154,9 @@ func (v *verifier) receipt(raw []byte, report *Report) error {
 		}
 	}
 	report.Events = uint64(len(r.Events))
+	for _, ev := range r.Events {
+		report.Entries = append(report.Entries, EntryOf(ev.Index, ev.Event))
+	}
 	if len(r.Raw) == 0 {
 		return nil
 	}

@@ -37,6 +37,7 @@ type Report struct {
 	Transactions Transactions `json:"transactions"`
 	Height       uint64       `json:"height,omitempty"` // of the header that proves it
 	Time         time.Time    `json:"time,omitzero"`    // of that header
+	Entries      []Entry      `json:"-"`                // that a receipt proves
 }
 
 // Transactions counts the signatures of those who asked and approved.

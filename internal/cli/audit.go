@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/quorate/quorate/internal/audit"
+	"github.com/quorate/quorate/internal/ledger"
 	"github.com/quorate/quorate/internal/opsapi"
 )
 
@@ -50,6 +52,8 @@ commitment, so that it stays whole. jsonl and csv hold the selected events.`,
 	f.StringVar(&e.filter.Member, "member", "", "only what this member did")
 	f.StringVar(&e.filter.Region, "region", "", "only what was done in this region")
 	f.StringVar(&e.filter.Kind, "kind", "", "only events of this kind, such as granted")
+	complete(c, "kind", ledger.EventKinds()...)
+	complete(c, "format", opsapi.FormatLog, opsapi.FormatLines, opsapi.FormatCSV)
 	f.StringVar(&e.from, "from", "", "only events at or after this time (RFC 3339, or a date)")
 	f.StringVar(&e.to, "to", "", "only events before this time")
 	return c
@@ -58,6 +62,9 @@ commitment, so that it stays whole. jsonl and csv hold the selected events.`,
 func (a *app) auditExport(ctx context.Context, e auditExport) error {
 	if e.out == "" {
 		return fail(exitBadUse, "quorate audit export --out audit.log", "--out names no file")
+	}
+	if kinds := ledger.EventKinds(); e.filter.Kind != "" && !slices.Contains(kinds, e.filter.Kind) {
+		return fail(exitBadUse, "there are: "+strings.Join(kinds, ", "), "no events are of the kind %q", e.filter.Kind)
 	}
 	for text, t := range map[string]*time.Time{e.from: &e.filter.From, e.to: &e.filter.To} {
 		if text == "" {
@@ -70,7 +77,23 @@ func (a *app) auditExport(ctx context.Context, e auditExport) error {
 			}
 		}
 	}
-	return a.fetch(e.out, func(c *opsapi.Client, w io.Writer) error { return c.Export(ctx, w, e.format, e.filter) })
+	if err := a.fetch(e.out, func(c *opsapi.Client, w io.Writer) error { return c.Export(ctx, w, e.format, e.filter) }); err != nil {
+		return err
+	}
+	return a.wrote(e.out, e.format == opsapi.FormatLog)
+}
+
+// wrote says where a file is, and how to check it if it is evidence.
+func (a *app) wrote(path string, evidence bool) error {
+	if path == "-" {
+		return nil
+	}
+	return a.print(map[string]string{"file": path}, func(t *table) {
+		t.row("written to", path)
+		if evidence {
+			t.row("check it with:", "quorate audit verify --genesis genesis.json "+path+", or quorate-verify")
+		}
+	})
 }
 
 func (a *app) auditReceiptCommand() *cobra.Command {
@@ -80,7 +103,10 @@ func (a *app) auditReceiptCommand() *cobra.Command {
 			if out == "" {
 				return fail(exitBadUse, "quorate audit receipt TRANSACTION --out FILE", "--out names no file")
 			}
-			return a.fetch(out, func(c *opsapi.Client, w io.Writer) error { return c.Receipt(ctx, w, args[0]) })
+			if err := a.fetch(out, func(c *opsapi.Client, w io.Writer) error { return c.Receipt(ctx, w, args[0]) }); err != nil {
+				return err
+			}
+			return a.wrote(out, true)
 		})}
 	c.Flags().StringVar(&out, "out", "", "file to write, - for the standard output")
 	return c
@@ -90,7 +116,10 @@ func (a *app) auditCheckpointCommand() *cobra.Command {
 	out := "-"
 	c := &cobra.Command{Use: "checkpoint", Short: "Write the newest signed checkpoint of the log", Args: cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			return a.fetch(out, func(c *opsapi.Client, w io.Writer) error { return c.Checkpoint(ctx, w) })
+			if err := a.fetch(out, func(c *opsapi.Client, w io.Writer) error { return c.Checkpoint(ctx, w) }); err != nil {
+				return err
+			}
+			return a.wrote(out, true)
 		})}
 	c.Flags().StringVar(&out, "out", out, "file to write, - for the standard output")
 	return c
@@ -135,7 +164,8 @@ type verdict struct {
 	File string `json:"file"`
 	OK   bool   `json:"ok"`
 	*audit.Report
-	Error string `json:"error,omitempty"`
+	Proves []audit.Entry `json:"proves,omitempty"` // of a receipt
+	Error  string        `json:"error,omitempty"`
 }
 
 func (a *app) auditVerify(genesis string, files []string) error {
@@ -163,6 +193,8 @@ func (a *app) auditVerify(genesis string, files []string) error {
 		if v.OK = err == nil; !v.OK {
 			v.Error = err.Error()
 			refused = append(refused, name)
+		} else {
+			v.Proves = v.Entries
 		}
 		verdicts = append(verdicts, v)
 	}
@@ -173,6 +205,15 @@ func (a *app) auditVerify(genesis string, files []string) error {
 				t.row(v.File, v.Kind, v.Events, v.Erased, v.Checkpoints, v.Cosignatures, v.Transactions.Verified, v.Height)
 			} else {
 				t.row(v.File, "REFUSED: "+v.Error)
+			}
+		}
+		for _, v := range verdicts {
+			if len(v.Proves) > 0 {
+				t.row()
+				t.row(v.File + " proves:")
+				for _, e := range v.Proves {
+					t.row(fmt.Sprintf("  %s  %s by %s: %s: %s", clock(e.Time), e.Kind, e.Actor, e.Object, e.Detail))
+				}
 			}
 		}
 	})
@@ -202,5 +243,8 @@ func (a *app) auditList(ctx context.Context, from uint64, limit int) error {
 		}
 		t.row()
 		t.row(log.Size, "entries in all, root", log.Root)
+		if next := from + uint64(len(log.Events)); next < log.Size {
+			t.row("go on with:", fmt.Sprintf("quorate audit list --from %d", next))
+		}
 	})
 }

@@ -155,6 +155,7 @@ func TestBadUse(t *testing.T) {
 		{"key", "exit", "0x00", "--request", "abcd"}, {"member", "enrol", "dora"}, {"member", "enrol", "dora", "--operator", "o", "--region", "r", "--credential", "0x00"},
 		{"member", "update", "dora"}, {"member", "suspend", "dora", "--for", "-1s"}, {"dev", "--scenario", "nonsense", "--dir", t.TempDir()},
 		{"member", "keygen", "--unsealed", "--ssh", "b"},
+		{"request", "list", "--state", "nonsense"}, {"audit", "export", "--out", "x", "--kind", "grantd"}, {"ceremony", "open", "--mode", "refesh"},
 		{"member"}, {"member", "keygen"}, {"member", "keygen", "--out", "a", "--ssh", "b"}, {"member", "keygen", "--ssh", "b", "--hybrid"},
 		{"member", "login"}, {"member", "login", "alice"}, {"member", "login", "alice", "--out", "s"}, {"member", "login", "alice", "--out", "s", "--identity", "nowhere"},
 		{"ceremony", "open", "--phase-timeout", "25h"}, {"ceremony", "open", "--phase-timeout", "-1s"}, {"ceremony", "open", "--phase-timeout", "1ns"},

@@ -33,10 +33,13 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 	}
 	findings := []finding{{Check: "ledger", OK: st.Height > 0, Seen: fmt.Sprintf("height %d, %s", st.Height, clock(st.Time)),
 		Hint: "the ledger makes its first block when more than two thirds of the nodes run"}}
+	if st.Height == 0 {
+		findings[0].Seen = "no block yet"
+	}
 	up := 1
 	for _, p := range st.Peers {
 		f := finding{Check: "peer " + p.Name, OK: p.Connected, Seen: fmt.Sprintf("%s, %.1f ms", p.Address, p.RTT),
-			Hint: "look at the node's log there; both sides must have the same genesis"}
+			Hint: "does it run? Its log there says why not; both sides must have the same genesis"}
 		if p.Connected {
 			up++
 		} else {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -166,7 +167,7 @@ func judgeRehearsal(s rehearsal.Score, done bool, dir string) error {
 func showRehearsal(t *table, r *rehearsal.Report, dir string) {
 	t.row("participants", fmt.Sprintf("%d, of whom %d dealt; %s sign", r.Participants, r.Dealers, shares(r.Threshold, r.Participants)))
 	t.row("ended in phase", r.Outcome.Phase)
-	t.row("key (an exercise)", r.Outcome.PublicKey)
+	t.row("key (an exercise)", cmp.Or(r.Outcome.PublicKey, "none"))
 	t.row("confirmed by", r.Outcome.Confirmed)
 	t.row("malicious", fmt.Sprintf("%d: %d judged rightly, %d missed", r.Score.Malicious, r.Score.Right, r.Score.Missed))
 	t.row("absent", r.Score.Absent)
@@ -176,5 +177,9 @@ func showRehearsal(t *table, r *rehearsal.Report, dir string) {
 	t.row("CPU to replay", fmt.Sprintf("%.2f s for %d bytes", r.FullVerify, r.ArchiveBytes))
 	t.row("CPU to verify the certificate", fmt.Sprintf("%.3f s for %d bytes", r.LightVerify, r.CertificateBytes))
 	t.row("took", fmt.Sprintf("%.0f s, %d MiB", r.WallSeconds, r.PeakMiB))
-	t.row("check it with:", "quorate ceremony verify "+filepath.Join(dir, "certificate"))
+	file := "certificate"
+	if r.CertificateBytes == 0 {
+		file = "archive" // a ceremony that ended without a key has no other proof
+	}
+	t.row("check it with:", "quorate ceremony verify "+filepath.Join(dir, file))
 }

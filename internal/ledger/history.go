@@ -12,8 +12,18 @@ func (s *State) Event(i uint64) *Event {
 	return mustParse(ParseEvent(raw))
 }
 
-func (k EventKind) String() string {
-	names := [...]string{
+// EventKinds returns what events are called.
+func EventKinds() (all []string) {
+	for _, name := range eventNames() {
+		if name != "" {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+func eventNames() []string {
+	return []string{
 		EventGenesis: "genesis", EventCeremonyOpened: "ceremony opened", EventCeremonyStep: "ceremony step", EventCeremonyFault: "ceremony fault",
 		EventCeremonyDone: "ceremony done", EventCeremonyAborted: "ceremony aborted", EventKeyCreated: "key created", EventKeySettings: "key settings",
 		EventKeyArchived: "key archived", EventGranted: "granted", EventDenied: "denied", EventUsage: "usage",
@@ -24,6 +34,10 @@ func (k EventKind) String() string {
 		EventMember: "member", EventPolicy: "policy", EventKeyFrozen: "key frozen", EventKeyUnfrozen: "key unfrozen", EventTimer: "timer",
 		EventRotation: "rotation", EventErased: "erased",
 	}
+}
+
+func (k EventKind) String() string {
+	names := eventNames()
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}

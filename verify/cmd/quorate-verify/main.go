@@ -205,20 +205,23 @@ func (v verdict) String() string {
 		return fmt.Sprintf("%s: verified: beacon round %d, randomness %s", v.File, v.Round.Round, v.Round.Randomness)
 	}
 	facts := []string{v.Kind}
-	fact := func(n uint64, what string) {
-		if n > 0 {
-			facts = append(facts, fmt.Sprintf("%d %s", n, what))
+	fact := func(n uint64, one, more string) {
+		switch {
+		case n == 1:
+			facts = append(facts, "1 "+one)
+		case n > 1:
+			facts = append(facts, fmt.Sprintf("%d %s", n, more))
 		}
 	}
-	fact(v.Events, "events")
-	fact(v.Erased, "of them erased or withheld")
-	fact(v.Checkpoints, "checkpoints")
-	fact(v.Cosignatures, "cosignatures")
+	fact(v.Events, "event", "events")
+	fact(v.Erased, "of them erased or withheld", "of them erased or withheld")
+	fact(v.Checkpoints, "checkpoint", "checkpoints")
+	fact(v.Cosignatures, "cosignature", "cosignatures")
 	if v.Height > 0 {
 		facts = append(facts, fmt.Sprintf("proven at height %d, %s", v.Height, v.Time.Format("2006-01-02 15:04:05Z")))
 	}
-	fact(v.Transactions.Verified, "signatures of transactions verified")
-	fact(v.Transactions.Unverified, "not, for want of a credential")
+	fact(v.Transactions.Verified, "signature of a transaction verified", "signatures of transactions verified")
+	fact(v.Transactions.Unverified, "not, for want of a credential", "not, for want of a credential")
 	return v.File + ": verified: " + strings.Join(facts, ", ")
 }
 
