@@ -242,7 +242,7 @@ func (a *app) auditList(ctx context.Context, from uint64, limit int) error {
 			t.row(e.Index, clock(e.Time), e.Kind, e.Actor, e.Object, e.Detail)
 		}
 		t.row()
-		t.row(log.Size, "entries in all, root", log.Root)
+		t.row("in all:", fmt.Sprintf("%d entries, root %s", log.Size, log.Root))
 		if next := from + uint64(len(log.Events)); next < log.Size {
 			t.row("go on with:", fmt.Sprintf("quorate audit list --from %d", next))
 		}

@@ -89,7 +89,7 @@ func (a *app) handOver(ctx context.Context, path, id string, nodes []string, o s
 	defer passphrase.Destroy()
 	signer, err := credential.Open(file, passphrase)
 	if err != nil {
-		return hinted(err, "the passphrase is that of quorate member keygen")
+		return hinted(err, passphraseHint)
 	}
 	h.HandOver, err = participant.OpenHandOver(participant.Config{
 		Dir: h.home, Invitation: inv, Signer: signer, Sealer: credential.NewBox(file, passphrase), Random: rand.Reader,

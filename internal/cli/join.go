@@ -102,7 +102,7 @@ func (a *app) takeSeat(ctx context.Context, path string, o seatOptions) (*partic
 	signer, err := credential.Open(file, passphrase)
 	if err != nil {
 		passphrase.Destroy()
-		return nil, nil, nil, hinted(err, "the passphrase is that of quorate member keygen")
+		return nil, nil, nil, hinted(err, passphraseHint)
 	}
 	s, err := participant.Open(participant.Config{
 		Dir: home, Invitation: inv, Signer: signer, Sealer: credential.NewBox(file, passphrase), Random: rand.Reader,

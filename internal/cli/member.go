@@ -142,6 +142,8 @@ what does is signed each time.`,
 
 const identityHint = "give --identity a key file of quorate member keygen, or ssh:FINGERPRINT as ssh-add -l shows it"
 
+const passphraseHint = "the passphrase is that of quorate member keygen"
+
 // signer resolves --identity into what signs as a member: ssh:FINGERPRINT, or
 // a key file, as file:PATH or PATH.
 func (a *app) signer(ctx context.Context) (credential.Signer, error) {
@@ -167,7 +169,7 @@ func (a *app) signer(ctx context.Context) (credential.Signer, error) {
 		defer passphrase.Destroy()
 	}
 	s, err := credential.Open(file, passphrase)
-	return s, hinted(err, identityHint)
+	return s, hinted(err, passphraseHint)
 }
 
 func agentKey(ctx context.Context, fingerprint string, verified bool) (credential.Signer, error) {

@@ -319,7 +319,7 @@ func (a *app) requestDecide(ctx context.Context, text string, verdict action.Ver
 		}
 	}
 	r.Details = append(r.Details, opsapi.Detail{Name: "asked by", Value: strings.TrimPrefix(r.By, "member/")})
-	if r.Purpose != "" {
+	if own := func(d opsapi.Detail) bool { return d.Name == "purpose" }; r.Purpose != "" && !slices.ContainsFunc(r.Details, own) {
 		r.Details = append(r.Details, opsapi.Detail{Name: "purpose", Value: r.Purpose + ", the node says: no signature covers it"})
 	}
 	if err := a.confirm(ctx, sp, verdict.String(), r.Words); err != nil {
