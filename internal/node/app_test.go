@@ -37,10 +37,10 @@ type replica struct {
 	dir string
 }
 
-func openReplica(t testing.TB, c *ledgertest.Cluster, dir string) *replica {
+func openReplica(t testing.TB, c *ledgertest.Cluster, dir string, keep int) *replica {
 	t.Helper()
 	r := &replica{TB: t, dir: dir}
-	st, err := store.Open(store.Config{Dir: dir})
+	st, err := store.Open(store.Config{Dir: dir, Keep: keep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func openReplica(t testing.TB, c *ledgertest.Cluster, dir string) *replica {
 // founded opens n replicas that have made their first block.
 func founded(t testing.TB, c *ledgertest.Cluster, n int) (replicas []*replica) {
 	for i := range n {
-		r := openReplica(t, c, filepath.Join(t.TempDir(), fmt.Sprint(i)))
+		r := openReplica(t, c, filepath.Join(t.TempDir(), fmt.Sprint(i)), store.DefaultKeep)
 		t.Cleanup(func() { r.store.Close() })
 		r.block(1)
 		replicas = append(replicas, r)
@@ -68,7 +68,7 @@ func (r *replica) crash(c *ledgertest.Cluster) *replica {
 	if err := r.store.Close(); err != nil {
 		r.Fatal(err)
 	}
-	next := openReplica(r, c, r.dir)
+	next := openReplica(r, c, r.dir, store.DefaultKeep)
 	r.Cleanup(func() { next.store.Close() })
 	return next
 }
@@ -145,7 +145,7 @@ func freshness(b byte) []byte {
 // nothing breaks.
 func TestBeforeTheFirstBlock(t *testing.T) {
 	c := ledgertest.New(t, 4)
-	r := openReplica(t, c, t.TempDir())
+	r := openReplica(t, c, t.TempDir(), store.DefaultKeep)
 	defer func() { r.store.Close() }()
 	tx := c.Tx(ledgertest.Node(0), action.KindTick, nil)
 	if code := r.check(tx); code != ledger.CodeBusy {
