@@ -73,7 +73,7 @@ func oneKey(n int) ([]Figure, error) {
 	}
 	figure := func(i int, name, limitIs string, measured []float64) Figure {
 		f := Figure{Name: name, N: n, T: th.T(), Keys: 1, Unit: "CPU-ms", LimitIs: limitIs}
-		return f.runs(measured, mean(before[i], after[i]))
+		return f.runs(measured, mean(before[i], after[i])).within()
 	}
 	return []Figure{
 		figure(0, "dkg_deal", dealLimit, deal),

@@ -49,12 +49,12 @@ func Large(ctx context.Context, n int, hybrid bool, progress func(format string,
 	spread := func(name, limitIs string, of simulated.Spread, limit float64, runs int) Figure {
 		f := bare(name, limitIs)
 		f.Least, f.Runs = 1000*of.Least, runs
-		return f.duration(1000*of.Median, 1000*limit)
+		return f.duration(1000*of.Median, 1000*limit).within()
 	}
 	verify := func(name, limitIs string, of verification, limit float64) Figure {
 		f := bare(name, limitIs)
 		f.Bytes = of.bytes
-		return f.runs(of.took, 1000*limit)
+		return f.runs(of.took, 1000*limit).within()
 	}
 	cpu := report.CPU
 	share := float64(report.Dealers) / float64(n)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/xml"
+	"math"
 	"testing"
 )
 
@@ -32,6 +33,39 @@ func TestLarge(t *testing.T) {
 	for _, name := range []string{"dkg_deal", "dkg_receive", "dkg_verify", "dkg_verify_dealings", "dkg_light_verify", "dkg_participant"} {
 		if !seen[name] {
 			t.Errorf("%s is not measured", name)
+		}
+	}
+}
+
+// A budget stands beside the least of a step's runs, of one key, among so many
+// as the design counted.
+func TestBudgets(t *testing.T) {
+	for _, c := range []struct {
+		f    Figure
+		want float64
+	}{
+		{Figure{Name: "dkg_deal", N: 4, Keys: 1, Least: 0.62}, 0.31},
+		{Figure{Name: "dkg_deal", N: 64, Keys: 1, Dealers: 64, Hybrid: true, Least: 2 * (4.3 + 64*0.139)}, 4.3 + 64*0.139},
+		{Figure{Name: "dkg_receive", N: 4096, Keys: 1, Dealers: 128, Hybrid: true, Least: 2 * (8 + 128*0.139)}, 8 + 128*0.139},
+		{Figure{Name: "dkg_verify_dealings", N: 64, Keys: 1, Least: 158}, 79},
+		{Figure{Name: "dkg_light_verify", N: 1024, Keys: 1, Hybrid: true, Least: 466}, 233},
+		{Figure{Name: "dkg_deal", N: 4, Keys: 1000, Least: 1}, 0},
+		{Figure{Name: "dkg_deal", N: 16, Keys: 1, Hybrid: true, Least: 1}, 0},
+		{Figure{Name: "dkg_participant", N: 64, Keys: 1, Least: 1}, 0},
+	} {
+		f := c.f.within()
+		if math.Abs(f.Budget-c.want) > 1e-9 || c.want > 0 && math.Abs(f.OfBudget-2) > 1e-9 || c.want == 0 && f.OfBudget != 0 {
+			t.Errorf("%s among %d: %.3f of %.3f", f.Name, f.N, f.OfBudget, f.Budget)
+		}
+	}
+	operations, err := Operations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range operations {
+		t.Logf("%s: %.1f µs, least %.1f of %.0f: %.2f", f.Name, f.Measured, f.Least, f.Budget, f.OfBudget)
+		if f.Least <= 0 || f.Least > f.Measured || f.Runs < 1 || f.OfBudget != f.Least/f.Budget {
+			t.Errorf("%+v", f)
 		}
 	}
 }

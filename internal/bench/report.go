@@ -38,9 +38,11 @@ type Figure struct {
 	Limit       float64 `json:"limit"`
 	Ratio       float64 `json:"ratio"` // at best 1: measured/limit for rates, limit/measured for times
 	LimitIs     string  `json:"limit_is"`
-	Runs        int     `json:"runs,omitempty"`  // of which Measured is the median
-	Least       float64 `json:"least,omitempty"` // of them
-	Bytes       int     `json:"bytes,omitempty"` // of what is verified
+	Runs        int     `json:"runs,omitempty"`      // of which Measured is the median
+	Least       float64 `json:"least,omitempty"`     // of them
+	Budget      float64 `json:"budget,omitempty"`    // what Least was to be by the design
+	OfBudget    float64 `json:"of_budget,omitempty"` // Least/Budget
+	Bytes       int     `json:"bytes,omitempty"`     // of what is verified
 
 	P50      float64 `json:"p50_ms,omitempty"`
 	P99      float64 `json:"p99_ms,omitempty"`
