@@ -41,7 +41,8 @@ func (a *app) memberKeygenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "keygen", Short: "Make a credential, or show that of an SSH key", Args: cobra.NoArgs,
 		Long: `Makes a member's key and prints the credential that goes onto the ledger. The
-key is kept in FILE, sealed with a passphrase that the terminal is asked for.
+key is kept in FILE, sealed with a passphrase of at least 8 characters that the
+terminal is asked for.
 With --ssh it stays in the SSH agent of SSH_AUTH_SOCK, and nothing is written.
 
 Afterwards --identity FILE or --identity ssh:FINGERPRINT signs with it.`,
@@ -107,7 +108,11 @@ func (a *app) newKeyFile(ctx context.Context, suite ident.Suite, k keygen) ([]by
 		return nil, ident.PublicKey{}, err
 	}
 	defer passphrase.Destroy()
-	return credential.Generate(rand.Reader, suite, passphrase)
+	file, public, err := credential.Generate(rand.Reader, suite, passphrase)
+	if errors.Is(err, credential.ErrShort) { // from --passphrase-fd
+		err = fail(exitBadUse, "nothing was written; choose a longer one, or --unsealed for a workload", "%w", err)
+	}
+	return file, public, err
 }
 
 func (a *app) memberLoginCommand() *cobra.Command {
@@ -186,7 +191,7 @@ func (a *app) passphrase(ctx context.Context, prompt string, isNew bool) (p secr
 		p, err = credential.AskPassphrase(ctx, prompt, isNew)
 	}
 	switch {
-	case errors.Is(err, credential.ErrDiffer):
+	case errors.Is(err, credential.ErrDiffer), errors.Is(err, credential.ErrShort):
 		return p, fail(exitBadUse, "nothing was written; run the same command again", "%w", err)
 	case err != nil:
 		return p, fail(exitBadUse, "without a terminal: --passphrase-fd 3 3<FILE", "%w", err)

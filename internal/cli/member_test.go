@@ -56,6 +56,10 @@ func quorate(t *testing.T, args ...string) (made madeCredential, code int, stder
 
 func TestMemberKeygen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "alice.key")
+	_, code, stderr := quorate(t, "member", "keygen", "--out", path, "--passphrase-fd", strconv.Itoa(descriptor(t, "sesame\n")))
+	if _, err := os.Stat(path); code != int(exitBadUse) || !strings.Contains(stderr, "8 characters") || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a short passphrase: exit %d, %v: %s", code, err, stderr)
+	}
 	made, code, stderr := quorate(t, "member", "keygen", "--hybrid", "--out", path, "--passphrase-fd", strconv.Itoa(descriptor(t, "open sesame\n")))
 	if code != 0 || made.Credential.Suite() != ident.Ed25519MLDSA65 {
 		t.Fatalf("exit %d: %s", code, stderr)

@@ -61,17 +61,19 @@ func TestFile(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := generate(rand.Reader, ident.SSH, passphrase("x"), 10); err == nil {
+	if _, _, err := generate(rand.Reader, ident.SSH, passphrase("correct horse"), 10); err == nil {
 		t.Error("a file keeps an SSH key")
 	}
-	if _, _, err := generate(rand.Reader, ident.Ed25519, secret.Bytes{}, 10); err == nil {
-		t.Error("a file without a passphrase")
+	for _, short := range []secret.Bytes{{}, passphrase("7 chars")} {
+		if _, _, err := generate(rand.Reader, ident.Ed25519, short, 10); !errors.Is(err, ErrShort) {
+			t.Errorf("a file with a passphrase of %d: %v", short.Len(), err)
+		}
 	}
-	dear, _, err := generate(rand.Reader, ident.Ed25519, passphrase("x"), 10)
+	dear, _, err := generate(rand.Reader, ident.Ed25519, passphrase("correct horse"), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(costlier(t, dear), passphrase("x")); err == nil || !strings.Contains(err.Error(), "work factor") {
+	if _, err := Open(costlier(t, dear), passphrase("correct horse")); err == nil || !strings.Contains(err.Error(), "work factor") {
 		t.Errorf("a file that costs gigabytes: %v", err)
 	}
 }
@@ -109,8 +111,10 @@ func TestAsk(t *testing.T) {
 		want  string
 	}{
 		{"open sesame\n", false, "open sesame"},
-		{"one\none\n", true, "one"},
-		{"one\ntwo\n", true, ""},
+		{"open sesame\nopen sesame\n", true, "open sesame"},
+		{"open sesame\nclose sesame\n", true, ""},
+		{"short\nshort\n", true, ""},
+		{"short\n", false, "short"},
 		{"\n", false, ""},
 	} {
 		master, tty := terminal(t)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/quorate/quorate/internal/ident"
 	"github.com/quorate/quorate/internal/secret"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // MaxFile bounds a key file.
@@ -35,6 +36,9 @@ func Generate(random io.Reader, suite ident.Suite, passphrase secret.Bytes) (fil
 }
 
 func generate(random io.Reader, suite ident.Suite, passphrase secret.Bytes, work int) (file []byte, public ident.PublicKey, err error) {
+	if passphrase.Len() < wire.MinPassphrase {
+		return nil, public, fmt.Errorf("seal key file: %w", ErrShort)
+	}
 	key, seed, err := ident.Generate(suite, random)
 	if err != nil {
 		return nil, public, err

@@ -37,6 +37,9 @@ func PassphraseFrom(fd int) (secret.Bytes, error) {
 // ErrDiffer means that a new passphrase was not the same both times.
 var ErrDiffer = errors.New("they differ")
 
+// ErrShort means that a new passphrase could be guessed.
+var ErrShort = fmt.Errorf("a new passphrase has at least %d characters", wire.MinPassphrase)
+
 // AskPassphrase asks the process's terminal for a passphrase, and once more
 // for a new one.
 func AskPassphrase(ctx context.Context, prompt string, isNew bool) (secret.Bytes, error) {
@@ -62,6 +65,10 @@ func ask(ctx context.Context, tty *os.File, prompt string, isNew bool) (secret.B
 	first, err := line(prompt)
 	if err != nil || !isNew {
 		return first, err
+	}
+	if first.Len() < wire.MinPassphrase { // before it is typed once more
+		first.Destroy()
+		return secret.Bytes{}, fmt.Errorf("ask for passphrase: %w", ErrShort)
 	}
 	again, err := line(prompt + " again")
 	if err == nil && !first.Equal(again) {

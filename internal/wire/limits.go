@@ -36,6 +36,7 @@ const (
 	MaxImportBody   = 64 << 20  // keystores and slashing data of a Keymanager import
 	MaxKeystore     = 64 << 10  // one EIP-2335 keystore
 	MaxPassword     = 1 << 10   // one keystore password
+	MinPassphrase   = 8         // of a new key file, in bytes (NIST SP 800-63B)
 	MaxSealedKey    = 2 << 10   // public key in the header of a sealed record; the largest is a hybrid identity
 	MaxSealedSecret = 4 << 10   // secret in a sealed record
 	MaxRPID         = 128       // relying party of a passkey: a domain name
