@@ -263,7 +263,7 @@ func (c *cluster) marksMissing() (missing int) {
 	for what, d := range c.given {
 		holders := 0
 		for i := range marks {
-			w := marks[i][slashing.Key(what.key.Bytes())]
+			w := marks[i][what.key.Bytes()]
 			switch f := d.duty.Slashable().(type) {
 			case eth.BlockFacts:
 				if w.Block.Known && w.Block.Slot >= f.Slot {

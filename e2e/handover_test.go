@@ -150,7 +150,7 @@ func (c *cluster) history(node int, key bls.PublicKey) (w slashing.Watermarks) {
 	c.t.Helper()
 	err := c.ask(c.socket(node), func(ctx context.Context, cu *custody.Client) error {
 		ic, err := cu.ExportSlashing(ctx, [][bls.PublicKeySize]byte{key.Bytes()})
-		if i := slices.IndexFunc(ic.Keys, func(k slashing.KeyHistory) bool { return k.Key == slashing.Key(key.Bytes()) }); err == nil && i >= 0 {
+		if i := slices.IndexFunc(ic.Keys, func(k slashing.KeyHistory) bool { return k.Key == key.Bytes() }); err == nil && i >= 0 {
 			w = ic.Keys[i].Watermarks
 		}
 		return err

@@ -13,7 +13,6 @@ import (
 	"github.com/quorate/quorate/internal/proof"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/seal"
-	"github.com/quorate/quorate/internal/slashing"
 )
 
 // beacon is a beacon's key in a world, and what the ledger says of it.
@@ -90,7 +89,7 @@ func TestBeaconGoesOn(t *testing.T) {
 		if got := kinds(p); got[seal.KindBeacon] != 1 || len(got) != 1 {
 			t.Errorf("seat %d keeps %v", i+1, got)
 		}
-		if s, _ := p.record.Status(slashing.Key(b.key)); s.Registered {
+		if s, _ := p.record.Status(b.key); s.Registered {
 			t.Errorf("seat %d has the key in its slashing record", i+1)
 		}
 	}

@@ -499,7 +499,7 @@ func (p *Process) keystore(ctx context.Context, body []byte) ([]byte, error) {
 // forget destroys whole keys that wait to be dealt. A ceremony that still
 // needs one of them fails, which is what whoever asks wants.
 func (p *Process) forget(body []byte) error {
-	keys, err := decodeKeys(body)
+	keys, err := DecodeKeys(body, wire.MaxKeysPerBatch)
 	if err != nil {
 		return malformed(err)
 	}

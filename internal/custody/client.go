@@ -174,7 +174,7 @@ func (c *Client) Keystore(ctx context.Context, keystore, password []byte) (key [
 
 // Forget destroys whole keys that wait to be dealt and will not be.
 func (c *Client) Forget(ctx context.Context, keys [][bls.PublicKeySize]byte) error {
-	_, err := c.Relay(ctx, MethodForget, encodeKeys(keys))
+	_, err := c.Relay(ctx, MethodForget, EncodeKeys(keys))
 	return err
 }
 
@@ -183,7 +183,7 @@ func (c *Client) Forget(ctx context.Context, keys [][bls.PublicKeySize]byte) err
 func (c *Client) ExportSlashing(ctx context.Context, keys [][bls.PublicKeySize]byte) (slashing.Interchange, error) {
 	var pages []slashing.Interchange
 	for page := range slices.Chunk(keys, MaxHistoryKeys) {
-		ic, err := call(ctx, c, MethodExportSlashing, encodeKeys(page), slashing.ParseInterchange)
+		ic, err := call(ctx, c, MethodExportSlashing, EncodeKeys(page), slashing.ParseInterchange)
 		if err != nil {
 			return slashing.Interchange{}, err
 		}
@@ -204,7 +204,7 @@ func (c *Client) ImportSlashing(ctx context.Context, ev Evidence, interchange []
 
 // Stop makes custody refuse the keys, durably on return.
 func (c *Client) Stop(ctx context.Context, keys [][bls.PublicKeySize]byte) error {
-	_, err := c.Relay(ctx, MethodStop, encodeKeys(keys))
+	_, err := c.Relay(ctx, MethodStop, EncodeKeys(keys))
 	return err
 }
 
@@ -227,23 +227,4 @@ func call[T any](ctx context.Context, c *Client, method uint16, body []byte, par
 		return zero, fmt.Errorf("read custody's answer: %w", err)
 	}
 	return v, nil
-}
-
-func encodeKeys(keys [][bls.PublicKeySize]byte) []byte {
-	var e wire.Encoder
-	e.Count(len(keys))
-	for _, k := range keys {
-		e.Fixed(k[:])
-	}
-	return e.Out()
-}
-
-func decodeKeys(b []byte) (keys [][bls.PublicKeySize]byte, err error) {
-	d := wire.NewDecoder(b)
-	for range d.Count(wire.MaxFrame/bls.PublicKeySize, bls.PublicKeySize) {
-		var k [bls.PublicKeySize]byte
-		d.Fixed(k[:])
-		keys = append(keys, k)
-	}
-	return keys, d.Finish()
 }

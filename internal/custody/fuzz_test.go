@@ -66,9 +66,9 @@ func FuzzParseTestimony(f *testing.F) {
 }
 
 func FuzzDecodeKeys(f *testing.F) {
-	f.Add(encodeKeys([][48]byte{{1}, {2}}))
+	f.Add(EncodeKeys([][48]byte{{1}, {2}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if keys, err := decodeKeys(b); err == nil && !bytes.Equal(encodeKeys(keys), b) {
+		if keys, err := DecodeKeys(b, wire.MaxKeysPerBatch); err == nil && !bytes.Equal(EncodeKeys(keys), b) {
 			t.Error("it encodes to something else")
 		}
 	})

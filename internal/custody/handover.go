@@ -33,7 +33,7 @@ func (p *Process) succeedOthers(keys [][]byte, params dkg.Params, handover actio
 		unknown = slashing.HistoryNone
 	}
 	floored := handover.Floored>>p.seat.Index&1 == 1
-	return each(keys, func(key slashing.Key) error {
+	return each(fixed(keys), func(key slashing.Key) error {
 		s, _ := p.record.Status(key)
 		_, held := p.shares.at(key, params.Old.Epoch, action.UseDuties)
 		switch {
@@ -49,13 +49,22 @@ func (p *Process) succeedOthers(keys [][]byte, params dkg.Params, handover actio
 }
 
 // each does something for all keys at once, so that they share fsyncs.
-func each(keys [][]byte, do func(slashing.Key) error) error {
+func each(keys []slashing.Key, do func(slashing.Key) error) error {
 	var g errgroup.Group
 	g.SetLimit(256)
 	for _, k := range keys {
-		g.Go(func() error { return do(slashing.Key(k)) })
+		g.Go(func() error { return do(k) })
 	}
 	return g.Wait()
+}
+
+// fixed gives keys that a ceremony names their length.
+func fixed(keys [][]byte) []slashing.Key {
+	out := make([]slashing.Key, len(keys))
+	for i, k := range keys {
+		out[i] = slashing.Key(k)
+	}
+	return out
 }
 
 // marksToTake names the lists of how far old holders went, if there are enough
@@ -97,11 +106,11 @@ func (p *Process) relax(params dkg.Params, c circumstances, keys [][]byte, s *se
 	}
 	needed := c.handover.StopsNeeded(int(params.Old.T))
 	floors := map[slashing.Key]slashing.Floor{}
-	var mine [][]byte
-	for k, key := range keys {
-		if held, ok := p.shares.get([bls.PublicKeySize]byte(key)); ok && held.epoch == params.Epoch {
+	var mine []slashing.Key
+	for k, key := range fixed(keys) {
+		if held, ok := p.shares.get(key); ok && held.epoch == params.Epoch {
 			mine = append(mine, key)
-			floors[slashing.Key(key)] = slashing.Floor(c.handover.FloorAt(said[k], needed))
+			floors[key] = slashing.Floor(c.handover.FloorAt(said[k], needed))
 		}
 	}
 	if err := each(mine, func(k slashing.Key) error { return p.record.Relax(k, floors[k]) }); err != nil {
@@ -118,7 +127,7 @@ func (p *Process) relax(params dkg.Params, c circumstances, keys [][]byte, s *se
 func (p *Process) handOver(params dkg.Params, handover action.Handover, keys [][]byte) error {
 	id := params.ID()
 	left := handover.Left>>p.seat.Index&1 == 1
-	var mine [][]byte
+	var mine []slashing.Key
 	var retired []seal.Entry
 	var shares []seal.Slot
 	speaks := recorded(params)
@@ -127,11 +136,11 @@ func (p *Process) handOver(params dkg.Params, handover action.Handover, keys [][
 	}
 	for _, k := range keys {
 		speaks = speaks && p.held(k, params.Old.Epoch)
-		held, ok := p.shares.get([bls.PublicKeySize]byte(k))
+		held, ok := p.shares.get(slashing.Key(k))
 		if !ok || held.epoch >= params.Epoch { // it never was here, or came back since
 			continue
 		}
-		mine = append(mine, k)
+		mine = append(mine, slashing.Key(k))
 		h := p.header(seal.KindRetired, k)
 		h.Curve, h.N, h.T, h.X, h.Epoch = action.CurveBLS12381G1, uint16(params.N), params.Old.T, p.seat.Index, held.epoch
 		if p.safe.Has(h.Slot()) {

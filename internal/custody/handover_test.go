@@ -73,7 +73,7 @@ func TestHandOver(t *testing.T) {
 	if got := kinds(ps[0]); got[seal.KindShare] != 0 || got[seal.KindSeed] != 0 || got[seal.KindHandover] != 1 {
 		t.Errorf("who has left keeps %v", got)
 	}
-	if s, _ := ps[0].record.Status(slashing.Key(key)); !s.Stopped {
+	if s, _ := ps[0].record.Status(key); !s.Stopped {
 		t.Error("the key is not stopped")
 	}
 	w.lives = 9
@@ -430,8 +430,7 @@ func TestNoLastWord(t *testing.T) {
 	}
 	next := w.renew(first, func(p *dkg.Params) { p.Mode, p.Old.Dealers = dkg.ModeReshare, seats(1, 4).With(6) })
 	next.handover = action.Handover{Floor: action.CeilingAt(w.network, time.Now()), Held: uint32(seats(1, 5)), Floored: 1 << 5}
-	fenced := slashing.Key(key)
-	if err := errors.Join(ps[0].record.Stop(fenced), ps[0].record.Register(fenced, slashing.History{})); err != nil {
+	if err := errors.Join(ps[0].record.Stop(key), ps[0].record.Register(key, slashing.History{})); err != nil {
 		t.Fatal(err)
 	}
 	ps[1].life.ended = true
@@ -450,7 +449,7 @@ func TestNoLastWord(t *testing.T) {
 		if _, err := w.sign(ps[4], key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}}, nil); err != nil {
 			t.Errorf("the repaired share: %v", err)
 		}
-		if s, _ := ps[4].record.Status(fenced); !s.Succeeds {
+		if s, _ := ps[4].record.Status(key); !s.Succeeds {
 			t.Errorf("it is not floored: %+v", s)
 		}
 		ps[2], ps[4] = w.restart(ps[2]), w.restart(ps[4]) // they remember
@@ -475,18 +474,13 @@ func TestHandOverSurvivesStops(t *testing.T) {
 			stops, said := 0, false
 			disks[victim].arm(nth, nth%2 == 0)
 			see := func(i int, cert []byte) StepResult {
-				r, err := s.step(ps[i], cert)
-				if i == victim && disks[i].stopped() {
+				r, err := s.outlive(ps, disks, i, cert, func() {
 					stops++
-					ps[i].close()
-					disks[i].arm(0, false)
-					ps[i] = w.start(i)
 					if w.shares = was; said {
 						_, err := w.sign(ps[i], key, randao, nil)
 						refused(t, "after it said where it stopped", err, rpc.CodeEpoch)
 					}
-					r, err = s.step(ps[i], s.cert())
-				}
+				})
 				if err != nil {
 					t.Fatalf("operation %d: seat %d in %s: %v", nth, i+1, s.board.Phase(), err)
 				}
@@ -542,14 +536,7 @@ func TestHandOverByParticipantsSurvivesStops(t *testing.T) {
 				s.deal(1, 2, 3, 4)
 				cert = s.cert()
 			}
-			r, err := s.step(ps[i], cert)
-			if i == victim && disks[i].stopped() {
-				stops++
-				ps[i].close()
-				disks[i].arm(0, false)
-				ps[i] = w.start(i)
-				r, err = s.step(ps[i], s.cert())
-			}
+			r, err := s.outlive(ps, disks, i, cert, func() { stops++ })
 			if err != nil {
 				t.Fatalf("operation %d: seat %d in %s: %v", nth, i+1, s.board.Phase(), err)
 			}

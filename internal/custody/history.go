@@ -8,14 +8,11 @@ import (
 )
 
 func (p *Process) exportSlashing(body []byte) ([]byte, error) {
-	keys, err := decodeKeys(body)
+	keys, err := DecodeKeys(body, MaxHistoryKeys)
 	if err != nil {
 		return nil, malformed(err)
 	}
-	if len(keys) == 0 || len(keys) > MaxHistoryKeys {
-		return nil, rpc.Errorf(rpc.CodeMalformed, "a history of %d keys: ask for 1 to %d at a time", len(keys), MaxHistoryKeys)
-	}
-	ic, err := p.record.Export(slashingKeys(keys)...)
+	ic, err := p.record.Export(keys...)
 	if err != nil {
 		return nil, rpc.Errorf(rpc.CodeUnknownKey, "%v", err)
 	}

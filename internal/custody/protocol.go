@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/quorate/quorate/internal/action"
@@ -268,4 +269,29 @@ func parseUsage(b []byte) (u Usage, err error) {
 		u.Keys = append(u.Keys, d.Bytes(64))
 	}
 	return u, d.Finish()
+}
+
+// EncodeKeys returns a list of keys, as nodes ask custody, and each other, about them.
+func EncodeKeys(keys [][bls.PublicKeySize]byte) []byte {
+	var e wire.Encoder
+	e.Count(len(keys))
+	for _, k := range keys {
+		e.Fixed(k[:])
+	}
+	return e.Out()
+}
+
+// DecodeKeys reads what EncodeKeys returned: one key at least, and so many at
+// the most.
+func DecodeKeys(b []byte, most int) (keys [][bls.PublicKeySize]byte, err error) {
+	d := wire.NewDecoder(b)
+	for range d.Count(most, bls.PublicKeySize) {
+		var k [bls.PublicKeySize]byte
+		d.Fixed(k[:])
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		d.Fail(errors.New("no keys"))
+	}
+	return keys, d.Finish()
 }

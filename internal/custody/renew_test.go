@@ -180,6 +180,20 @@ func (s *stage) goOn(see func(i int, cert []byte) StepResult) {
 	s.t.Fatalf("the ceremony stands still in %s", s.board.Phase())
 }
 
+// outlive steps a process. Where the disk under it stops on the way, it starts
+// again, and steps once more after back has looked at it.
+func (s *stage) outlive(ps []*Process, disks []*stopDisk, i int, cert []byte, back func()) (StepResult, error) {
+	r, err := s.step(ps[i], cert)
+	if disks[i].stopped() {
+		ps[i].close()
+		disks[i].arm(0, false)
+		ps[i] = s.start(i)
+		back()
+		r, err = s.step(ps[i], s.cert())
+	}
+	return r, err
+}
+
 // epochOf wants all shares of a process to be of one epoch.
 func epochOf(t testing.TB, p *Process, keys [][]byte) uint32 {
 	t.Helper()
@@ -219,17 +233,12 @@ func TestRefreshSurvivesStops(t *testing.T) {
 			disks[victim].arm(nth, nth%2 == 0 != (victim%2 == 0))
 			stops := 0
 			s.goOn(func(i int, cert []byte) StepResult {
-				r, err := s.step(ps[i], cert)
-				if i == victim && disks[i].stopped() {
+				r, err := s.outlive(ps, disks, i, cert, func() {
 					stops++
-					ps[i].close()
-					disks[i].arm(0, false)
-					ps[i] = w.start(i)
 					if at := epochOf(t, ps[i], keys); at != was && at != was+1 {
 						t.Errorf("back in epoch %d", at)
 					}
-					r, err = s.step(ps[i], s.cert())
-				}
+				})
 				if err != nil {
 					t.Fatalf("victim %d, operation %d: seat %d in %s: %v", victim+1, nth, i+1, s.board.Phase(), err)
 				}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
@@ -268,7 +269,7 @@ func (p *Process) register(keys [][]byte, mode dkg.Mode) error {
 			history = slashing.History{Mode: slashing.HistoryFloor, Floor: slashing.Floor{Slot: b.MaxSlot, Source: b.MaxTarget - 1, Target: b.MaxTarget}}
 		}
 	}
-	return each(keys, func(k slashing.Key) error {
+	return each(fixed(keys), func(k slashing.Key) error {
 		if s, _ := p.record.Status(k); s.Stopped && mode == dkg.ModeKeygen {
 			return nil
 		}
@@ -278,18 +279,24 @@ func (p *Process) register(keys [][]byte, mode dkg.Mode) error {
 
 // stop refuses keys from now on, all those that are known here whatever becomes
 // of the others. Anybody who reaches the socket may ask for it: it only ever
-// makes the process sign less.
+// makes the process sign less. A disk that fails is told before a key that is
+// not known, which the caller may well have expected.
 func (p *Process) stop(body []byte) error {
-	keys, err := decodeKeys(body)
+	keys, err := DecodeKeys(body, wire.MaxKeysPerBatch)
 	if err != nil {
 		return malformed(err)
 	}
-	var raw [][]byte
-	for _, k := range keys {
-		raw = append(raw, k[:])
-	}
-	if err = each(raw, p.record.Stop); errors.Is(err, slashing.ErrUnknownKey) {
-		return rpc.Errorf(rpc.CodeUnknownKey, "%v", err)
+	var unknown atomic.Pointer[rpc.Error]
+	err = each(keys, func(k slashing.Key) error {
+		err := p.record.Stop(k)
+		if errors.Is(err, slashing.ErrUnknownKey) {
+			unknown.Store(&rpc.Error{Code: rpc.CodeUnknownKey, Text: err.Error()})
+			return nil
+		}
+		return err
+	})
+	if u := unknown.Load(); err == nil && u != nil {
+		return u
 	}
 	return err
 }
@@ -311,12 +318,4 @@ func (p *Process) usage(after uint64) (Usage, error) {
 		}
 	}
 	return out, nil
-}
-
-func slashingKeys(keys [][bls.PublicKeySize]byte) []slashing.Key {
-	out := make([]slashing.Key, len(keys))
-	for i, k := range keys {
-		out[i] = slashing.Key(k)
-	}
-	return out
 }

@@ -246,6 +246,19 @@ func TestConflictsRace(t *testing.T) {
 	w.must(p, MethodStop, keyList(key))
 }
 
+// A disk that fails while keys are stopped is not mistaken for a key that is not
+// known here, in whatever order they come.
+func TestStopTellsOfTheDisk(t *testing.T) {
+	w, disks := newStopWorld(t, 1)
+	p := w.start(0)
+	key, stranger := w.give(p, "key"), [48]byte{9}
+	disks[0].arm(1, false)
+	for _, keys := range [][]byte{keyList(stranger, key), keyList(key, stranger)} {
+		_, err := ask(p, MethodStop, keys)
+		refused(t, "stop while the disk fails", err, rpc.CodeInternal)
+	}
+}
+
 // No partial leaves the process when the record of its duty may not be on the
 // disk, wherever the disk fails, and the process ends.
 func TestNothingIsSignedWithoutItsRecord(t *testing.T) {

@@ -303,7 +303,7 @@ func (w *world) verifies(key [bls.PublicKeySize]byte, duty eth.Duty, answer Sign
 }
 
 // bytesOf encodes a list of public keys as the socket has it.
-func keyList(keys ...[bls.PublicKeySize]byte) []byte { return encodeKeys(keys) }
+func keyList(keys ...[bls.PublicKeySize]byte) []byte { return EncodeKeys(keys) }
 
 // ceremonyRequest is what Client.Ceremony sends.
 func ceremonyRequest(id [32]byte, cert []byte, imports [][]byte) []byte {

@@ -228,7 +228,7 @@ func (n *Node) bringHistory(ctx context.Context, p dkg.Params, keys [][]byte) {
 }
 
 func (n *Node) bringBatch(ctx context.Context, keys []signer.Key) error {
-	answers, failed := n.askAll(ctx, methodHistory, encodeKeys(keys))
+	answers, failed := n.askAll(ctx, methodHistory, custody.EncodeKeys(keys))
 	told, bad := n.histories(answers)
 	if len(told) == 0 {
 		return errors.Join(errors.New("nobody told any"), failed, bad)
@@ -237,7 +237,7 @@ func (n *Node) bringBatch(ctx context.Context, keys []signer.Key) error {
 	if err != nil {
 		return err
 	}
-	ic.Keys = slices.DeleteFunc(ic.Keys, func(h slashing.KeyHistory) bool { return !slices.Contains(keys, signer.Key(h.Key)) })
+	ic.Keys = slices.DeleteFunc(ic.Keys, func(h slashing.KeyHistory) bool { return !slices.Contains(keys, h.Key) })
 	if len(ic.Keys) == 0 {
 		return nil // it has signed nothing that counts
 	}

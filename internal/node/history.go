@@ -9,12 +9,10 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
-	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/custody"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
 	"github.com/quorate/quorate/internal/slashing"
-	"github.com/quorate/quorate/internal/wire"
 )
 
 // ImportSlashing raises the watermarks of an EIP-3076 interchange at n - f
@@ -91,20 +89,16 @@ func (n *Node) enough(key signer.Key, did func(node string) bool) error {
 // ever signed. A key that still signs outgrows it at once.
 func (n *Node) ExportSlashing(ctx context.Context, keys []signer.Key) (slashing.Interchange, error) {
 	return n.export(keys, func(batch []signer.Key) ([]slashing.Interchange, error) {
-		answers, failed := n.askAll(ctx, methodHistory, encodeKeys(batch))
+		answers, failed := n.askAll(ctx, methodHistory, custody.EncodeKeys(batch))
 		told, bad := n.histories(answers)
-		type word struct {
-			node string
-			key  signer.Key
-		}
-		spoken := map[word]bool{}
+		spoke := map[signer.Key][]string{}
 		for node, ic := range told {
 			for _, h := range ic.Keys {
-				spoken[word{node, h.Key}] = true
+				spoke[h.Key] = append(spoke[h.Key], node)
 			}
 		}
 		for _, k := range batch {
-			if err := n.enough(k, func(node string) bool { return spoken[word{node, k}] }); err != nil {
+			if err := n.enough(k, func(node string) bool { return slices.Contains(spoke[k], node) }); err != nil {
 				code := rpc.CodeUnavailable
 				if r, listed := n.signer.Record(k); !listed || r.Held() {
 					code = rpc.CodeUnknownKey
@@ -132,7 +126,7 @@ func (n *Node) export(keys []signer.Key, ask func([]signer.Key) ([]slashing.Inte
 		return slashing.Interchange{Genesis: slashing.Root(root)}, nil
 	}
 	var all []slashing.Interchange
-	asked := map[slashing.Key]bool{}
+	asked := map[signer.Key]bool{}
 	for batch := range slices.Chunk(keys, custody.MaxHistoryKeys) {
 		parts, err := ask(batch)
 		if err != nil {
@@ -182,7 +176,7 @@ const clockSkew = time.Minute
 // answerHistory tells another node what the own custody knows of keys. It is
 // no secret: it only ever makes somebody sign less.
 func (n *Node) answerHistory(ctx context.Context, body []byte) ([]byte, error) {
-	keys, err := decodeKeys(body)
+	keys, err := custody.DecodeKeys(body, custody.MaxHistoryKeys)
 	if err != nil {
 		return nil, rpc.Errorf(rpc.CodeMalformed, "%v", err)
 	}
@@ -217,29 +211,4 @@ func (n *Node) knownHistory(ctx context.Context, keys []signer.Key) (slashing.In
 		return a, nil
 	}
 	return slashing.MergeMax(a, b)
-}
-
-func encodeKeys(keys []signer.Key) []byte {
-	var e wire.Encoder
-	e.Count(len(keys))
-	for _, k := range keys {
-		e.Fixed(k[:])
-	}
-	return e.Out()
-}
-
-func decodeKeys(b []byte) (keys []signer.Key, err error) {
-	d := wire.NewDecoder(b)
-	for range d.Count(custody.MaxHistoryKeys, bls.PublicKeySize) {
-		var k signer.Key
-		d.Fixed(k[:])
-		keys = append(keys, k)
-	}
-	if err := d.Finish(); err != nil {
-		return nil, err
-	}
-	if len(keys) == 0 {
-		return nil, errors.New("no keys")
-	}
-	return keys, nil
 }

@@ -84,7 +84,7 @@ func (k *keyRoom) ExitOf(_ context.Context, canonical []byte) (eth.VoluntaryExit
 
 func history(slot uint64) slashing.Interchange {
 	return slashing.Interchange{Keys: []slashing.KeyHistory{
-		{Key: slashing.Key(someKey), Watermarks: slashing.Watermarks{Block: slashing.BlockMark{Known: true, Slot: slot}}}}}
+		{Key: someKey, Watermarks: slashing.Watermarks{Block: slashing.BlockMark{Known: true, Slot: slot}}}}}
 }
 
 const password = "correct horse \"battery\" staple 🔑"

@@ -7,7 +7,7 @@ const Strategy = "minimal"
 type Root [32]byte
 
 // Key names a validator: its compressed BLS public key.
-type Key [48]byte
+type Key = [48]byte
 
 // Facts are what the decision needs to know of a duty: a [Block], an
 // [Attestation] or an [Other].

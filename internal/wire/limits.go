@@ -13,7 +13,7 @@ const (
 	MaxLogPage      = 4 << 20   // one answer with entries of a ceremony's log; the first stands in it whatever its size
 	MaxLetters      = 5 << 20   // ciphertexts of one dealer: 1120 bytes for each participant
 	MaxName         = 64        // names of nodes, operators, regions, members
-	MaxKeysPerBatch = 10_000    // keys of one ceremony
+	MaxKeysPerBatch = 10_000    // keys of one ceremony, or of one request about keys
 	MaxTx           = 512 << 10 // one transaction; larger dealings go in chunks
 	MaxChunk        = 256 << 10 // one chunk of a dealing
 	MaxTxPerBlock   = 4 << 20   // bytes of transactions in a block
