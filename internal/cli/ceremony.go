@@ -58,7 +58,7 @@ opens when they did.`,
 			}
 			return a.ceremonyOpen(ctx, req)
 		})}
-	open.Flags().StringVar(&req.Mode, "mode", "keygen", "keygen, refresh, reshare or handover")
+	open.Flags().StringVar(&req.Mode, "mode", "keygen", strings.Join(opsapi.Modes(), ", "))
 	open.Flags().StringSliceVar(&keys, "keys", nil, "keygen: how many keys to make (default 1); else the public keys")
 	open.Flags().BoolVar(&all, "all", false, "refresh, reshare: every active key")
 	open.Flags().IntSliceVar(&req.Seats, "seats", nil, "reshare, handover: the seats that hold shares afterwards (default: those that do now; of a handover: all)")
@@ -69,7 +69,7 @@ opens when they did.`,
 	open.Flags().StringVar(&req.Purpose, "purpose", "", "what the keys are for; stands in the inventory")
 	open.Flags().DurationVar(&phase, "phase-timeout", 0, "how long to wait, in each phase, for who is silent (default: 30 s and some time for each key)")
 	open.Flags().DurationVar(&deal, "deal-timeout", 0, "handover: how long participants have to deal; with --hybrid as long again to answer, but a day at most (default: a day)")
-	complete(open, "mode", modes...)
+	complete(open, "mode", opsapi.Modes()...)
 	o.asks(open)
 	list := &cobra.Command{Use: "list", Short: "Show all ceremonies", Args: cobra.NoArgs, RunE: a.run(a.ceremonyList)}
 	show := &cobra.Command{Use: "show ID", Short: "Show one ceremony", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeCeremonies, RunE: a.run(a.ceremonyShow)}
@@ -77,9 +77,6 @@ opens when they did.`,
 	return noun("ceremony", "Ceremonies that make keys", open, list, show, watch, a.ceremonyExport(), a.ceremonyVerify(), a.ceremonyRehearse(),
 		a.ceremonyPropose(), a.ceremonyInvite(), a.ceremonyJoin(), a.ceremonyOffline(), a.ceremonyCarry(), a.ceremonyHandOver(), a.ceremonySign())
 }
-
-// modes are what a ceremony among nodes is for.
-var modes = []string{"keygen", "refresh", "reshare", "handover"}
 
 // phaseTimeout is how many milliseconds --phase-timeout says.
 func phaseTimeout(phase time.Duration) (uint32, error) {
@@ -100,8 +97,8 @@ func dealTimeout(deal time.Duration) (uint32, error) {
 // whichKeys reads --keys, which is a number or a list, and --all.
 func whichKeys(req *opsapi.OpenCeremony, keys []string, all bool) error {
 	switch {
-	case !slices.Contains(modes, req.Mode):
-		return fail(exitBadUse, "--mode takes "+strings.Join(modes, ", "), "mode %q is unknown", req.Mode)
+	case !slices.Contains(opsapi.Modes(), req.Mode):
+		return fail(exitBadUse, "--mode takes "+strings.Join(opsapi.Modes(), ", "), "mode %q is unknown", req.Mode)
 	case req.Mode != "keygen":
 		if (len(keys) > 0) == all {
 			return fail(exitBadUse, "name keys with --keys 0x…,0x…, or take --all", "which keys to %s is not clear", req.Mode)

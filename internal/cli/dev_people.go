@@ -169,7 +169,7 @@ func custodians(members []action.MemberRecord) (ids []string) {
 
 // as speaks for one of the people.
 func (c *devCluster) as(id string) *app {
-	return &app{stdout: io.Discard, stderr: io.Discard, output: "text", passphraseFD: -1, yes: true,
+	return &app{stdout: io.Discard, stderr: io.Discard, output: "text", yes: true,
 		address: c.nodeOf(id).config.Listen.Ops, identity: c.keyFile(id), genesis: c.genesisPath()}
 }
 

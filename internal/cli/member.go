@@ -185,8 +185,8 @@ func agentKey(ctx context.Context, fingerprint string, verified bool) (credentia
 // passphrase comes from the descriptor of --passphrase-fd or the terminal,
 // never from arguments or the environment, where others could read it.
 func (a *app) passphrase(ctx context.Context, prompt string, isNew bool) (p secret.Bytes, err error) {
-	if a.passphraseFD >= 0 {
-		p, err = credential.PassphraseFrom(a.passphraseFD)
+	if a.passphraseFD != nil {
+		p, err = credential.PassphraseFrom(*a.passphraseFD)
 	} else {
 		p, err = credential.AskPassphrase(ctx, prompt, isNew)
 	}

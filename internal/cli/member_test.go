@@ -70,7 +70,7 @@ func TestMemberKeygen(t *testing.T) {
 	if _, code, stderr := quorate(t, "member", "keygen", "--out", path); code != int(exitBadUse) || !strings.Contains(stderr, "exists") {
 		t.Errorf("over another key: exit %d: %s", code, stderr)
 	}
-	a := &app{identity: "file:" + path, passphraseFD: descriptor(t, "open sesame\n")}
+	a := &app{identity: "file:" + path, passphraseFD: new(descriptor(t, "open sesame\n"))}
 	s, err := a.signer(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestMemberKeygen(t *testing.T) {
 	if _, err := a.client(); err != nil {
 		t.Errorf("a client beside a member's key: %v", err)
 	}
-	a = &app{identity: path, passphraseFD: descriptor(t, "close sesame\n")}
+	a = &app{identity: path, passphraseFD: new(descriptor(t, "close sesame\n"))}
 	if _, err := a.signer(t.Context()); !errors.Is(err, credential.ErrPassphrase) {
 		t.Error("opens with another passphrase")
 	}
@@ -91,7 +91,7 @@ func TestMemberKeygen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, identity := range []string{"", token, "file:" + token, "nowhere", "ssh:SHA256:AAAA"} {
-		a := &app{identity: identity, passphraseFD: -1}
+		a := &app{identity: identity}
 		if _, err := a.signer(t.Context()); err == nil {
 			t.Errorf("--identity %q signs", identity)
 		} else if _, hint := explain(err); hint == "" {

@@ -27,7 +27,7 @@ func (a *app) requestCommand() *cobra.Command {
 		RunE: a.run(func(ctx context.Context, _ []string) error { return a.requestList(ctx, q) })}
 	f := list.Flags()
 	f.BoolVar(&q.all, "all", false, "show those that came to an end as well")
-	f.StringVar(&q.state, "state", "", "only those in this state: "+strings.Join(states, ", "))
+	f.StringVar(&q.state, "state", "", "only those in this state: "+strings.Join(opsapi.RequestStates(), ", "))
 	f.StringVar(&q.rule, "rule", "", "only those for this kind of action, such as sign.voluntary_exit")
 	f.StringVar(&q.by, "by", "", "only those that this member asked for")
 	f.StringVar(&q.after, "after", "", "the page after the request of this full id")
@@ -75,11 +75,8 @@ func (q requestQuery) values() url.Values {
 	return v
 }
 
-// states are what requests may be in.
-var states = []string{"open", "locked", "executed", "failed", "vetoed", "cancelled", "expired", "stale"}
-
 func (a *app) requestList(ctx context.Context, q requestQuery) error {
-	if q.state != "" && !slices.Contains(states, q.state) {
+	if states := opsapi.RequestStates(); q.state != "" && !slices.Contains(states, q.state) {
 		return fail(exitBadUse, "--state takes "+strings.Join(states, ", "), "state %q is unknown", q.state)
 	}
 	c, err := a.client()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ type app struct {
 	identity string
 	output   string
 
-	passphraseFD int // -1: ask the terminal
+	passphraseFD *int // nil: ask the terminal
 	genesis      string
 	yes          bool
 
@@ -97,8 +98,11 @@ approval, 5 not found, 6 unavailable, 130 interrupted.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.address, "address", "127.0.0.1:9003", "operator API of the node to ask")
 	flags.StringVar(&a.identity, "identity", "", "who asks: ops.token in the node's home, a session's token, a member's key file, or ssh:FINGERPRINT")
-	flags.IntVar(&a.passphraseFD, "passphrase-fd", -1, "open file descriptor to read a key file's passphrase from (default: ask the terminal)")
-	flags.Lookup("passphrase-fd").DefValue = "0" // help would show the -1
+	flags.Func("passphrase-fd", "open file `descriptor` to read a key file's passphrase from (default: ask the terminal)", func(s string) error {
+		fd, err := strconv.ParseUint(s, 10, 16)
+		a.passphraseFD = new(int(fd))
+		return err
+	})
 	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
 	flags.StringVar(&a.genesis, "genesis", "", "genesis document of the cluster that --identity signs for (default: that of its first use)")
 	flags.BoolVarP(&a.yes, "yes", "y", false, "sign without asking on the terminal")

@@ -32,6 +32,14 @@ func (s RequestState) String() string {
 	return names[0]
 }
 
+// RequestStates are all that there are.
+func RequestStates() (all []RequestState) {
+	for s := RequestOpen; s <= RequestStale; s++ {
+		all = append(all, s)
+	}
+	return all
+}
+
 // Live reports whether something can still come of the request.
 func (s RequestState) Live() bool { return s == RequestOpen || s == RequestLocked }
 

@@ -326,7 +326,7 @@ func (c *Client) ask(ctx context.Context, patience time.Duration, method, path s
 		return nil, fmt.Errorf("ask node: read answer: %w", err)
 	}
 	if json.Unmarshal(raw, &e) != nil || e.Text == "" {
-		e.Text, e.Hint = resp.Status, "is "+c.base+" a node's operator API? By default it has the port of the signer and 3"
+		e.Text, e.Hint = resp.Status, "is "+c.base+" a node's operator API? By default its port is the signer's plus 3"
 	}
 	return nil, &e
 }

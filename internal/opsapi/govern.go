@@ -45,6 +45,14 @@ type foundRequest struct {
 	*ledger.Request
 }
 
+// RequestStates are the words for what a request may be in.
+func RequestStates() (words []string) {
+	for _, s := range ledger.RequestStates() {
+		words = append(words, s.String())
+	}
+	return words
+}
+
 // maxLooked is how many requests one answer looks at: who wants more asks for
 // the next page.
 const maxLooked = 5000
@@ -54,6 +62,9 @@ const maxLooked = 5000
 func findRequests(view *ledger.State, q url.Values, limit int) (found []foundRequest, next string, err error) {
 	state, rule, by, object := q.Get("state"), q.Get("rule"), q.Get("by"), q.Get("object")
 	live := state == "" || state == "live"
+	if states := RequestStates(); !live && state != "all" && !slices.Contains(states, state) {
+		return nil, "", &Error{http.StatusBadRequest, fmt.Sprintf("state %q is unknown", state), "state is live, all, " + strings.Join(states, ", ")}
+	}
 	wanted := func(r *ledger.Request) bool {
 		_, words, _ := ReadAction(r.Action) // what cannot be read has no words to be found by
 		return (live || state == "all" || state == r.State.String()) && (rule == "" || rule == words.Rule) &&

@@ -197,7 +197,7 @@ func TestRequestLists(t *testing.T) {
 	if _, next := list("state=all&limit=2"); next != ids[1] {
 		t.Errorf("next is %q, want %q", next, ids[1])
 	}
-	for _, target := range []string{"/v1/requests?limit=x", "/v1/requests/abc", "/v1/requests/xyzw"} {
+	for _, target := range []string{"/v1/requests?limit=x", "/v1/requests?state=pending", "/v1/requests/abc", "/v1/requests/xyzw"} {
 		if w := c.do("GET", target, ""); w.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d", target, w.Code)
 		}

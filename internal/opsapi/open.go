@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/quorate/quorate/internal/action"
@@ -81,7 +82,7 @@ func (req OpenCeremony) renewal() (renewal ledger.Renewal, err error) {
 			return bad("participants hand over the one key that they made", "name it with pubkeys")
 		}
 	default:
-		return bad(fmt.Sprintf("mode %q is unknown", req.Mode), "keygen, refresh, reshare or handover")
+		return bad(fmt.Sprintf("mode %q is unknown", req.Mode), "mode is one of "+strings.Join(Modes(), ", "))
 	}
 	if req.DealTimeout != 0 && !renewal.Handover {
 		return bad("nobody but participants is waited for so long", "deal_timeout_ms goes with mode handover")

@@ -150,6 +150,12 @@ func ceremonyOf(b *dkg.Board, about ledger.About, roster action.Roster) Ceremony
 // modeHandover is what a reshare is called in which participants deal.
 const modeHandover = "handover"
 
+// Modes are what people may call a ceremony among nodes that they open. An
+// import is a call of its own.
+func Modes() []string {
+	return []string{dkg.ModeKeygen.String(), dkg.ModeRefresh.String(), dkg.ModeReshare.String(), modeHandover}
+}
+
 // ModeOf is what people call a ceremony with these parameters.
 func ModeOf(p dkg.Params) string {
 	if p.FromAssembly() {
