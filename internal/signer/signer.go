@@ -95,7 +95,7 @@ type Signer struct {
 
 	mu      sync.RWMutex
 	keys    map[Key]*entry
-	list    []Key          // active keys, sorted
+	list    []Key          // keys that sign, sorted; nil until it is asked for, and made anew rather than changed
 	indices map[Key]uint64 // validator indices, as duties named them
 	genesis *eth.Root      // of the first duty that was signed, where the network has none
 }
@@ -108,6 +108,11 @@ type entry struct {
 	key    quorum.Key
 	err    error
 	former *entry // of the epoch before, since this node started
+}
+
+// signs reports whether a validator may sign with it.
+func (e *entry) signs() bool {
+	return e != nil && e.record.State == action.KeyActive && e.record.Use == action.UseDuties
 }
 
 func (e *entry) parsed() (quorum.Key, error) {
@@ -417,16 +422,12 @@ func (s *Signer) SetKey(record *action.KeyRecord) {
 	key := Key(record.PublicKey)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, listed := slices.BinarySearchFunc(s.list, key, compareKeys)
-	signs := record.State == action.KeyActive && record.Use == action.UseDuties
-	switch {
-	case signs && !listed:
-		s.list = slices.Insert(slices.Clone(s.list), at, key)
-	case !signs && listed:
-		s.list = slices.Delete(slices.Clone(s.list), at, at+1)
-	}
 	e := &entry{record: record}
-	if old := s.keys[key]; old != nil {
+	old := s.keys[key]
+	if e.signs() != old.signs() {
+		s.list = nil
+	}
+	if old != nil {
 		if e.former = old.former; old.record.Epoch != record.Epoch && !old.record.Held() { // of what was held no node has shares
 			e.former = &entry{record: old.record}
 		}
@@ -439,7 +440,20 @@ func compareKeys(a, b Key) int { return slices.Compare(a[:], b[:]) }
 // Keys returns the validators' keys that may sign, sorted. The caller must not change it.
 func (s *Signer) Keys() []Key {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
+	list := s.list
+	s.mu.RUnlock()
+	if list != nil {
+		return list
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = []Key{}
+	for key, e := range s.keys {
+		if e.signs() {
+			s.list = append(s.list, key)
+		}
+	}
+	slices.SortFunc(s.list, compareKeys)
 	return s.list
 }
 
