@@ -38,6 +38,7 @@ const (
 type Hall struct {
 	config Config
 	posts  chan struct{}
+	door   chan struct{} // holds one element while a dealing is checked
 
 	mu       sync.Mutex
 	open     []*Room          // least recently asked for first
@@ -46,7 +47,7 @@ type Hall struct {
 
 // New makes a hall with nobody in it.
 func New(c Config) *Hall {
-	return &Hall{config: c, posts: make(chan struct{}, maxPosts), dealings: map[dealing]bool{}}
+	return &Hall{config: c, posts: make(chan struct{}, maxPosts), door: make(chan struct{}, 1), dealings: map[dealing]bool{}}
 }
 
 // Room is one ceremony, as the node has followed it.

@@ -88,10 +88,34 @@ func TestDeal(t *testing.T) {
 	if err := f.Hall.Deal(t.Context(), one); !isCode(err, ledger.CodePhase) || f.Sent != sent+1 {
 		t.Errorf("again: %v, %d transactions", err, f.Sent-sent)
 	}
+	// One after the other is checked: who waits too long leaves, and was not looked at.
+	one.Seat = 2 // forged
+	looking, looked := make(chan struct{}), make(chan struct{})
+	looks := 0
+	config := f.Config
+	config.View = func() (*ledger.State, error) {
+		if looks++; looks == 1 {
+			close(looking)
+			<-looked
+		}
+		return f.View()
+	}
+	narrow, first := hall.New(config), make(chan error)
+	go func() { first <- narrow.Deal(t.Context(), one) }()
+	<-looking
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if err := narrow.Deal(gone, one); !errors.Is(err, hall.ErrBusy) || looks != 1 {
+		t.Errorf("while another is checked: %v, %d looks", err, looks)
+	}
+	close(looked)
+	if err := <-first; !isCode(err, ledger.CodeSigner) {
+		t.Errorf("the one that was checked: %v", err)
+	}
 	// While one is under way nobody brings it again, nor after it failed is it shut out.
 	two, tries := says(2), 0
 	var again *hall.Hall
-	config := f.Config
+	config = f.Config
 	config.Submit = func(ctx context.Context, kind action.Kind, body []byte) (ledger.Result, error) {
 		if tries++; tries == 1 {
 			if err := again.Deal(ctx, two); !errors.Is(err, hall.ErrBusy) {
