@@ -128,6 +128,36 @@ func TestEvidence(t *testing.T) {
 	if _, err := nodes[0].call(ctx, "node3", methodCheckpoint, e.Out()); rpc.CodeOf(err) != rpc.CodeNotGranted {
 		t.Errorf("another root: %v", err)
 	}
+	checkTurns(t, nodes[0])
+}
+
+// checkTurns: what waits for the ledger waits in its peer's turns, and gives them
+// back when it is withdrawn.
+func checkTurns(t *testing.T, n *Node) {
+	t.Helper()
+	var checkpoint wire.Encoder
+	checkpoint.U64(1 << 40) // that the log will not come to
+	checkpoint.Fixed(make([]byte, 32))
+	for method, body := range map[uint16][]byte{methodCheckpoint: checkpoint.Out(), methodStop: make([]byte, 48)} {
+		ctx, withdraw := context.WithCancel(t.Context())
+		answers := make(chan error, most(method)+1)
+		for range most(method) + 1 {
+			go func() {
+				_, err := n.answerPeer(ctx, "node1", method, body)
+				answers <- err
+			}()
+		}
+		if err := <-answers; rpc.CodeOf(err) != rpc.CodeUnavailable || !strings.Contains(err.Error(), "under way") {
+			t.Errorf("method %d, one request more: %v", method, err)
+		}
+		withdraw()
+		for range most(method) {
+			<-answers
+		}
+		if _, err := n.answerPeer(ctx, "node1", method, body); err == nil || strings.Contains(err.Error(), "under way") {
+			t.Errorf("method %d, after they were withdrawn: %v", method, err)
+		}
+	}
 }
 
 // usage is a report that makes an event, whether or not custody was used.

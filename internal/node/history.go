@@ -62,6 +62,8 @@ func (n *Node) takeHistory(ctx context.Context, document []byte) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := lasting(ctx)
+	defer cancel()
 	return n.custody.ImportSlashing(ctx, ev, document)
 }
 

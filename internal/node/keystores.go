@@ -36,33 +36,25 @@ const (
 
 // answerPeer serves the other nodes.
 func (n *Node) answerPeer(ctx context.Context, from string, method uint16, body []byte) ([]byte, error) {
+	done, err := n.turns.begin(from, method)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	switch method {
+	case signer.MethodPartial, methodWitness, methodTestify, methodHistory: // the others wait for the ledger first
+		var cancel context.CancelFunc
+		ctx, cancel = lasting(ctx)
+		defer cancel()
+	}
 	switch method {
 	case signer.MethodPartial:
-		done, err := n.partials.begin(from, maxPartials)
-		if err != nil {
-			return nil, err
-		}
-		defer done()
-		// Custody goes on with what is withdrawn: until it has answered, the
-		// turn is not over.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signer.Timeout)
-		defer cancel()
 		return n.signer.Partial(ctx, body)
 	case signer.MethodRound:
-		done, err := n.released.begin(from, maxRounds)
-		if err != nil {
-			return nil, err
-		}
-		defer done()
 		return n.signer.PartialRound(ctx, body)
 	case methodStop:
 		return n.stopArchived(ctx, body)
 	case methodSlashing:
-		done, err := n.taken.begin(from, maxHistories)
-		if err != nil {
-			return nil, err
-		}
-		defer done()
 		return nil, n.takeHistory(ctx, body)
 	case methodWitness:
 		return n.custody.Relay(ctx, custody.MethodWitness, body)
@@ -319,11 +311,14 @@ func (n *Node) askAll(ctx context.Context, method uint16, body []byte) (answers 
 	return n.ask(ctx, n.names(), method, body)
 }
 
+// askTime is how long a node that is asked may take.
+const askTime = 10 * time.Second
+
 // ask asks some nodes and returns the answers of those that gave one, and why
 // the others did not.
 func (n *Node) ask(ctx context.Context, nodes []string, method uint16, body []byte) (answers map[string][]byte, err error) {
 	answers = map[string][]byte{}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	var mu sync.Mutex
 	var g sync.WaitGroup
@@ -396,6 +391,8 @@ func (n *Node) stopArchived(ctx context.Context, body []byte) ([]byte, error) {
 			return nil, rpc.Errorf(rpc.CodeNotGranted, "the ledger has not archived the key")
 		}
 	}
+	ctx, cancel := lasting(ctx)
+	defer cancel()
 	keys := [][bls.PublicKeySize]byte{key}
 	if err := n.custody.Stop(ctx, keys); err != nil {
 		return nil, err

@@ -92,9 +92,7 @@ type Node struct {
 	checkpoints checkpoints
 	witnesses   witnesses
 
-	partials  turns                        // that peers ask for
-	released  turns                        // parts of a beacon's rounds that peers ask for
-	taken     turns                        // histories that peers hand over
+	turns     turns                        // of what peers ask for
 	importing chan struct{}                // holds one element while a keystore is imported
 	engine    atomic.Pointer[cmtnode.Node] // nil until Run has started it
 	started   chan struct{}                // closed when it has

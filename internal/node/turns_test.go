@@ -14,11 +14,27 @@ import (
 	"github.com/quorate/quorate/internal/eth"
 	"github.com/quorate/quorate/internal/rpc"
 	"github.com/quorate/quorate/internal/signer"
+	"github.com/quorate/quorate/internal/slashing"
 )
 
 // TestOnePeerLeavesRoom: a peer that asks for all it can, and withdraws it while
 // custody is at work, keeps neither this node nor another peer from custody.
 func TestOnePeerLeavesRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		method uint16
+		body   func(i int) []byte
+	}{
+		"partials": {signer.MethodPartial, func(i int) []byte {
+			return custody.SignRequest{Duty: eth.EncodeDuty(eth.Duty{Message: &eth.RandaoReveal{Epoch: uint64(i)}})}.Encode()
+		}},
+		"histories":  {methodHistory, func(i int) []byte { return custody.EncodeKeys([][48]byte{{byte(i)}}) }},
+		"last words": {methodWitness, func(i int) []byte { return []byte{byte(i)} }},
+	} {
+		t.Run(name, func(t *testing.T) { leavesRoom(t, c.method, c.body) })
+	}
+}
+
+func leavesRoom(t *testing.T, method uint16, body func(i int) []byte) {
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -36,7 +52,7 @@ func TestOnePeerLeavesRoom(t *testing.T) {
 			rpc.Serve(ctx, conn, func(context.Context, uint16, []byte) ([]byte, error) { //nolint:errcheck // it ends with the test
 				asked <- struct{}{}
 				<-release
-				return nil, nil
+				return slashing.Interchange{}.Encode()
 			}, custody.Options())
 		}
 	})
@@ -54,20 +70,20 @@ func TestOnePeerLeavesRoom(t *testing.T) {
 		runtime.Gosched()
 	}
 	ask := func(ctx context.Context, from string, i int) error {
-		duty := eth.EncodeDuty(eth.Duty{Message: &eth.RandaoReveal{Epoch: uint64(i)}})
-		_, err := n.answerPeer(ctx, from, signer.MethodPartial, custody.SignRequest{Duty: duty}.Encode())
+		_, err := n.answerPeer(ctx, from, method, body(i))
 		return err
 	}
+	room := most(method)
 	const many = 1100 // over what a peer's connection, and once custody's, takes
 	answers := make(chan error, many)
 	short, withdraw := context.WithCancel(ctx)
 	for i := range many {
 		running.Go(func() { answers <- ask(short, "node1", i) })
 	}
-	for range maxPartials {
+	for range room {
 		<-asked
 	}
-	for range many - maxPartials {
+	for range many - room {
 		if err := <-answers; rpc.CodeOf(err) != rpc.CodeUnavailable {
 			t.Fatalf("one request more: %v", err)
 		}
@@ -85,7 +101,7 @@ func TestOnePeerLeavesRoom(t *testing.T) {
 		<-asked
 	}
 	close(release)
-	for range maxPartials {
+	for range room {
 		if err := <-answers; err != nil {
 			t.Error(err)
 		}
