@@ -47,6 +47,7 @@ func TestBothImplementations(t *testing.T) {
 	t.Run("on ceremonies", j.onCeremonies)
 	t.Run("on edited archives of a ledger", j.onEditedLedgerArchives)
 	t.Run("on fewer", j.onFewer)
+	t.Run("on long paths", j.onLongPaths)
 	t.Run("on what is signed", j.onWhatIsSigned)
 	t.Run("by exit code", j.byExitCode)
 }
@@ -211,6 +212,7 @@ func (j judges) onCeremonies(t *testing.T) {
 		files[fmt.Sprintf("chunks-%d.archive", suite)] = x.Archive()
 	}
 	files["nobody.archive"] = nobody(t)
+	files["unvoted.archive"] = play(t, Config{Participants: 14, Cohorts: 2, Dealers: 4, Absent: 36, Seed: "agree"}).Archive
 	if verified := j.compare(t, files); verified != len(files) {
 		t.Errorf("%d of %d verify", verified, len(files))
 	}
@@ -344,7 +346,7 @@ func (j judges) onWhatIsSigned(t *testing.T) {
 		defer w.destroy()
 		deeds := w.deeds(t, play(t, c).Archive)
 		for n := range each {
-			files[fmt.Sprintf("%s-%d.archive", name, n)] = w.signed(bend(chance, deeds), c.Participants-chance.IntN(3))
+			files[fmt.Sprintf("%s-%d.archive", name, n)] = w.signed(bend(chance, deeds, c.Participants), c.Participants-chance.IntN(3))
 			total++
 		}
 	}
@@ -356,11 +358,11 @@ func (j judges) onWhatIsSigned(t *testing.T) {
 }
 
 // bend changes one thing in a copy of deeds, late ones as often as early ones.
-func bend(chance *rand.Rand, deeds []deed) []deed {
+func bend(chance *rand.Rand, deeds []deed, n int) []deed {
 	out := slices.Clone(deeds)
 	at := chance.IntN(len(out))
 	e := &out[at]
-	switch chance.IntN(5) {
+	switch chance.IntN(7) {
 	case 0:
 		return slices.Delete(out, at, at+1)
 	case 1:
@@ -371,9 +373,15 @@ func bend(chance *rand.Rand, deeds []deed) []deed {
 		return slices.Insert(slices.Delete(out, at, at+1), min(to, len(out)-1), moved)
 	case 3: // time runs out
 		return slices.Insert(out, at, deed{now: 1_800_000_000_000 + chance.Uint64N(100*hour)})
+	case 4: // nobody says more
+		return append(out[:at:at], timeOut()...)
 	}
 	if e.seat == 0 {
 		e.random[chance.IntN(32)] ^= 1
+		return out
+	}
+	if chance.IntN(2) == 0 {
+		e.message = bendMessage(chance, e.message, n)
 		return out
 	}
 	e.message = slices.Clone(e.message)

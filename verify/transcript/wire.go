@@ -183,8 +183,9 @@ func (r *reader) path() (path []digest) {
 	return path
 }
 
-// mostPath is no tree's height: only what bounds a list.
-const mostPath = 14
+// mostPath is the height of the tallest tree that a path leads up: over 4097
+// points. A message with a longer one is none: nobody is blamed for it.
+const mostPath = 13
 
 // end returns the first error, or one if bytes are left.
 func (r *reader) end() error {
