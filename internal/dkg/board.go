@@ -41,6 +41,7 @@ const (
 	AbsentVerdict FaultKind = 3
 	AbsentAnswer  FaultKind = 4
 	AbsentConfirm FaultKind = 5
+	AbsentReplay  FaultKind = 6 // among thousands, where it ended the ceremony
 	// Attributable: only the seat's own key holder can have done it.
 	BadPossession  FaultKind = 16 // joined with a key it does not hold
 	BadHeader      FaultKind = 17 // does not know ρ: perhaps another's R
@@ -68,6 +69,8 @@ func (k FaultKind) String() string {
 		return "absent from answer"
 	case AbsentConfirm:
 		return "absent from confirm"
+	case AbsentReplay:
+		return "absent from replay"
 	case BadPossession:
 		return "no proof of possession"
 	case BadHeader:

@@ -31,6 +31,7 @@ const (
 	absentVerdict  = "absent from verify"
 	absentAnswer   = "absent from answer"
 	absentConfirm  = "absent from confirm"
+	absentReplay   = "absent from replay"
 	badPossession  = "no proof of possession"
 	badHeader      = "false header"
 	equivocation   = "equivocation"
@@ -44,7 +45,7 @@ const (
 
 func attributable(fault string) bool {
 	switch fault {
-	case absentJoin, absentDeal, absentVerdict, absentAnswer, absentConfirm:
+	case absentJoin, absentDeal, absentVerdict, absentAnswer, absentReplay, absentConfirm:
 		return false
 	}
 	return true
@@ -144,6 +145,8 @@ func (b *board) tick(now uint64, randomness digest) {
 		b.endVerify()
 	case b.phase == phaseAnswer:
 		b.endAnswer()
+	case b.phase == phaseReplay:
+		b.endReplay()
 	case b.phase == phaseConfirm:
 		b.endConfirm()
 	default:

@@ -50,6 +50,15 @@ func (b *board) takeVote(from int, m *vote) error {
 	return nil
 }
 
+func (b *board) endReplay() {
+	for _, i := range b.joined {
+		if b.seats[i].vote == nil {
+			b.blame(i, absentReplay)
+		}
+	}
+	b.abort()
+}
+
 func (b *board) takeSums(from int, m *chunk) error {
 	switch {
 	case b.phase != phasePublish:

@@ -183,9 +183,11 @@ func (b *Board) Tick(now uint64, random [32]byte) {
 		b.endVerify()
 	case b.phase == PhaseAnswer:
 		b.endAnswer()
+	case b.phase == PhaseReplay:
+		b.endReplay()
 	case b.phase == PhaseConfirm:
 		b.endConfirm()
-	default: // fewer than n-f voted alike, or nobody has the sums that they voted for
+	default: // nobody has the sums that n-f voted for
 		b.abort()
 	}
 }

@@ -57,6 +57,17 @@ func (b *Board) takeVote(from int, m *Vote) error {
 	return nil
 }
 
+// endReplay names who is missing where fewer than n-f voted alike. Otherwise
+// nobody waits for the others' votes, and those who are late are not absent.
+func (b *Board) endReplay() {
+	for _, i := range b.joined {
+		if b.at(i).voted == [32]byte{} {
+			b.blame(i, dkg.AbsentReplay)
+		}
+	}
+	b.abort()
+}
+
 func (b *Board) takeSums(from int, m *Chunk) error {
 	leaves := int(b.params.N) + 1
 	switch {

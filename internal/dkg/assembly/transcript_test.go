@@ -46,6 +46,7 @@ func golden() map[string]rehearsal.Config {
 		"bad-answer":      {Participants: 4, Malicious: 25, Hybrid: true, Faults: []assembly.Sabotage{assembly.BadAnswer}},
 		"everything":      {Participants: 16, Cohorts: 2, Dealers: 5, Malicious: 31},
 		"aborted":         {Participants: 4, Absent: 50},
+		"unvoted":         {Participants: 14, Cohorts: 2, Dealers: 4, Absent: 36},
 	}
 }
 
