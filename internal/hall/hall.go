@@ -55,7 +55,7 @@ type Room struct {
 	ID       [32]byte
 	Record   *action.AssemblyRecord // that the follower has come to
 	Follower *assembly.Follower     // for the reader alone, while it reads
-	Refused  map[int]int            // messages that the ledger did not take, by who sent them here
+	Refused  map[int]int            // messages that the ledger did not take, by whose they are
 
 	hall    *Hall
 	ended   atomic.Bool            // of the ceremony, to be known without the lock
@@ -63,6 +63,7 @@ type Room struct {
 	posts   map[int]int            // under way, by participant
 	waiting map[assembly.Phase]int // of them, by the phase in which they came
 	entries map[[32]byte]uint64    // by hash
+	refused map[[32]byte]bool      // by the hash of the entry that was none
 	mail    map[int]*mailbag
 }
 
@@ -74,7 +75,7 @@ func (h *Hall) room(id [32]byte) *Room {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := slices.IndexFunc(h.open, func(r *Room) bool { return r.ID == id })
-	r := &Room{ID: id, Refused: map[int]int{}, hall: h, posts: map[int]int{}, waiting: map[assembly.Phase]int{}, entries: map[[32]byte]uint64{}, mail: map[int]*mailbag{}}
+	r := &Room{ID: id, Refused: map[int]int{}, hall: h, posts: map[int]int{}, waiting: map[assembly.Phase]int{}, entries: map[[32]byte]uint64{}, refused: map[[32]byte]bool{}, mail: map[int]*mailbag{}}
 	if at >= 0 {
 		r = h.open[at]
 		h.open = slices.Delete(h.open, at, at+1)
@@ -168,17 +169,26 @@ func (h *Hall) Rooms(visit func(*Room)) error {
 // has said too much that the ledger did not take.
 var ErrBusy = errors.New("too much of this participant's is under way, or was refused")
 
+// errRefused is the answer to what the ledger would refuse again. A vote that
+// comes after n-f others is refused, and whoever carried it has it: to bring it
+// again and again must not use up what its participant may say.
+var errRefused = errors.New("the ledger did not take this message before")
+
 // Say carries a participant's message to the ledger and returns the number of
 // its entry, also when somebody brings it again: whoever reads the log can. A
 // refusal is a *ledger.Error.
 func (h *Hall) Say(ctx context.Context, m ledger.AssemblyMessage) (entry uint64, err error) {
 	seat := int(m.Seat)
+	hash := sha256.Sum256(assembly.PostEntry(seat, m.Message, m.Signature))
 	var room *Room
 	var phase assembly.Phase
 	if err := h.Read(m.Ceremony, func(r *Room) (err error) {
 		room, phase = r, r.Follower.Board().Phase()
-		if entry = r.entries[sha256.Sum256(assembly.PostEntry(seat, m.Message, m.Signature))]; entry > 0 {
+		if entry = r.entries[hash]; entry > 0 {
 			return nil
+		}
+		if r.refused[hash] {
+			return &ledger.Error{Code: ledger.CodePhase, Err: errRefused}
 		}
 		if err = r.admit(phase, seat, m); err == nil {
 			r.posts[seat]++
@@ -193,7 +203,8 @@ func (h *Hall) Say(ctx context.Context, m ledger.AssemblyMessage) (entry uint64,
 	defer room.mu.Unlock()
 	room.posts[seat]--
 	room.waiting[phase]--
-	if refused := (*ledger.Error)(nil); errors.As(err, &refused) && refused.Code == ledger.CodePhase {
+	if refused := (*ledger.Error)(nil); errors.As(err, &refused) && refused.Code == ledger.CodePhase && !room.refused[hash] {
+		room.refused[hash] = true
 		room.Refused[seat]++
 	}
 	return res.Entry, err

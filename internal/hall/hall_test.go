@@ -176,6 +176,24 @@ func TestRefused(t *testing.T) {
 			t.Fatalf("message %d: %v", i, err)
 		}
 	}
+	// Whoever has what another said too late, brings it in vain.
+	late := f.Sign(3, vote.Encode())
+	sent := f.Sent
+	for range 2 * hall.MaxRefused {
+		if _, err := f.Say(late); !isCode(err, ledger.CodePhase) {
+			t.Fatal(err)
+		}
+	}
+	var join assemblytest.Post
+	if err := f.Hall.Read(f.ID, func(r *hall.Room) error {
+		join = f.Next(r.Follower, 3)[0]
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Say(join); err != nil || f.Sent != sent+2 {
+		t.Errorf("what was refused once is carried %d times, and its participant is not heard: %v", f.Sent-sent-1, err)
+	}
 	seen := 0
 	if err := f.Hall.Rooms(func(r *hall.Room) { seen += r.Refused[2] }); err != nil || seen != hall.MaxRefused {
 		t.Error(seen, err)

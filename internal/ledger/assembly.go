@@ -318,7 +318,12 @@ func (s *State) advanceAssembly(ctx txContext, id [32]byte, r *action.AssemblyRe
 	s.cache.keep(f)
 }
 
-// recordFaults writes one event for each kind of fault, however many did it.
+// maxNamed is how many seats one event names: a detail that is cut short would
+// leave some out, and end with the number of another.
+const maxNamed = 128
+
+// recordFaults names all who did something, in few events for each kind of
+// fault.
 func (s *State) recordFaults(ctx txContext, id [32]byte, exercise bool, faults []assembly.Fault) {
 	var kinds []dkg.FaultKind
 	seats := map[dkg.FaultKind][]string{}
@@ -329,8 +334,10 @@ func (s *State) recordFaults(ctx txContext, id [32]byte, exercise bool, faults [
 		seats[f.Kind] = append(seats[f.Kind], fmt.Sprint(f.Seat))
 	}
 	for _, kind := range kinds {
-		s.record(ctx, Event{Kind: EventCeremonyFault, Object: assemblyName(id), Exercise: exercise,
-			Detail: fmt.Sprintf("%d participants, %s: seats %s", len(seats[kind]), kind, strings.Join(seats[kind], ", "))})
+		for some := range slices.Chunk(seats[kind], maxNamed) {
+			s.record(ctx, Event{Kind: EventCeremonyFault, Object: assemblyName(id), Exercise: exercise,
+				Detail: fmt.Sprintf("%d participants, %s: seats %s", len(some), kind, strings.Join(some, ", "))})
+		}
 	}
 }
 

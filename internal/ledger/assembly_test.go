@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/quorate/quorate/internal/action"
@@ -409,7 +411,7 @@ func TestAssemblyRefused(t *testing.T) {
 }
 
 // The largest ceremony fits into one request, and each message costs the ledger
-// little, however many there are.
+// little, however many there are. Where thousands do not come, each is named.
 func TestAssemblyOfThousands(t *testing.T) {
 	w := newWorld(t, 4)
 	h := w.assemble(assemblytest.New(t, wire.MaxParticipants, 32, 4, nil))
@@ -423,7 +425,21 @@ func TestAssemblyOfThousands(t *testing.T) {
 			t.Fatal(r.Info)
 		}
 	}
-	if b := h.follow().Board(); len(b.Joined()) != 20 {
+	b := h.follow().Board()
+	if len(b.Joined()) != 20 {
 		t.Fatalf("%d joined", len(b.Joined()))
+	}
+	h.block(b.Deadline(), nil, nil)
+	var named, absent []string
+	for _, ev := range w.events {
+		if _, list, ok := strings.Cut(ev.Detail, "absent from join: seats "); ok && ev.Kind == EventCeremonyFault {
+			named = append(named, strings.Split(list, ", ")...)
+		}
+	}
+	for _, f := range h.follow().Board().Faults() {
+		absent = append(absent, fmt.Sprint(f.Seat))
+	}
+	if len(absent) != wire.MaxParticipants-20 || !slices.Equal(named, absent) {
+		t.Errorf("%d are absent, and events name %d", len(absent), len(named))
 	}
 }
