@@ -11,6 +11,7 @@ import (
 
 	"github.com/quorate/quorate/internal/durable"
 	"github.com/quorate/quorate/internal/durable/durabletest"
+	"github.com/quorate/quorate/internal/wire"
 )
 
 const logPath = "dir/log"
@@ -274,6 +275,48 @@ func TestPoisonReachesEveryone(t *testing.T) {
 	}
 	if err := l.Close(); !errors.Is(err, durable.ErrPoisoned) {
 		t.Fatalf("close after poison: %v", err)
+	}
+}
+
+// The largest frame that is accepted can be read again. What is refused leaves
+// no trace: neither in the numbers nor on the disk.
+func TestFrameLimits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l, err := durable.Create(durable.OS{}, path, testID, []byte("empty"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := make([]byte, wire.MaxLogFrame-4-4+1) // but for the count and its own length
+	for name, p := range map[string]durable.Pending{
+		"nothing": l.Append(), "an empty snapshot": l.Rotate(),
+		"a byte too many": l.Append(payload), "as many in a snapshot": l.Rotate(payload),
+		"as many in two": l.Append(payload[:len(payload)/2-4], payload[len(payload)/2:]),
+	} {
+		if err := p.Wait(); err == nil || errors.Is(err, durable.ErrPoisoned) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for i, p := range []durable.Pending{l.Append([]byte("before")), l.Append(payload[1:]), l.Append([]byte("after"))} {
+		if err := p.Wait(); err != nil || p.Seq() != uint64(i+1) {
+			t.Fatalf("record %d: sequence %d, %v", i+1, p.Seq(), err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []int
+	r, err := durable.Recover(durable.OS{}, path, testID, func(rec durable.Record) error {
+		got = append(got, len(rec.Payload))
+		return nil
+	})
+	if want := []int{len("empty"), len("before"), len(payload) - 1, len("after")}; err != nil || r.Tail != durable.TailClean || !slices.Equal(got, want) {
+		t.Fatalf("found payloads of %v bytes, want %v: %v", got, want, err)
+	}
+	if _, err := r.Resume(payload); err == nil {
+		t.Error("resumed with a snapshot that could not be read again")
+	}
+	if _, err := durable.Create(durable.OS{}, path+"2", testID); err == nil {
+		t.Error("created without a snapshot")
 	}
 }
 
