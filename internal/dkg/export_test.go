@@ -32,6 +32,11 @@ func (ed *Editor) AddToShare(key, seat int, delta byte) {
 	ed.arith.forgeShare(ed.job, ed.leaf(key), key, seat, &[16]byte{delta})
 }
 
+// SetShare overwrites what a seat is sent.
+func (ed *Editor) SetShare(key, seat int, enc []byte) {
+	copy(ed.job.sent(ed.leaf(key), seat), enc)
+}
+
 // SetPoint overwrites a point's bytes; AddPoint adds to the point.
 func (ed *Editor) SetPoint(key, at int, enc []byte) { copy(ed.leaf(key)[at*len(enc):], enc) }
 func (ed *Editor) AddPoint(key, at int, enc []byte) { ed.arith.forgePoint(ed.leaf(key), at, enc) }
@@ -183,17 +188,26 @@ func Accuse(q *Participant, b *Board, src Source, dealer, key int) Complaint {
 }
 
 func (e engine[S, P]) forgeShare(j *dealJob, leaf []byte, key, seat int, delta *[16]byte) {
-	if !j.receivers.Has(seat) {
-		return // it has not joined: nothing is for it
+	sent := j.sent(leaf, seat)
+	if sent == nil {
+		return
 	}
-	at := len(leaf) - 32*(j.receivers.Len()-j.receivers.before(seat))
 	var s, d S
-	if err := e.g.SetScalar(&s, leaf[at:at+32]); err != nil {
+	if err := e.g.SetScalar(&s, sent); err != nil {
 		panic(err)
 	}
 	e.g.SetWeight(&d, delta)
 	e.g.AddScalar(&s, &d)
-	copy(leaf[at:], e.g.AppendScalar(nil, &s))
+	copy(sent, e.g.AppendScalar(nil, &s))
+}
+
+// sent is where a leaf has what a seat is sent, nil if it has not joined:
+// nothing is for it.
+func (j *dealJob) sent(leaf []byte, seat int) []byte {
+	if !j.receivers.Has(seat) {
+		return nil
+	}
+	return leaf[len(leaf)-32*(j.receivers.Len()-j.receivers.before(seat)):][:32]
 }
 
 func (e engine[S, P]) forgePoint(leaf []byte, at int, add []byte) {

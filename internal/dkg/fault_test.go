@@ -167,7 +167,7 @@ var scenarios = []scenario{
 			return falseShares(to...)
 		}},
 	{name: "share that is no scalar", fault: dkg.BadShare, out: true,
-		act: always(forge(func(ed *dkg.Editor) { copy(ed.Leaves[len(ed.Leaves)-32:], slices.Repeat([]byte{0xff}, 32)) }))},
+		act: always(forge(func(ed *dkg.Editor) { ed.SetShare(1, 3, slices.Repeat([]byte{0xff}, 32)) }))},
 	{name: "garbage encapsulation", fault: dkg.BadAnswer, out: true, hybrid: true,
 		act: always(alter(func(c *dkgtest.Ceremony, q *dkg.Participant, m *dkg.Header) {
 			m.Encapsulations[7] ^= 1

@@ -208,7 +208,7 @@ var falseDealers = []struct {
 }{
 	{"false share to one", dkg.BadShare, false, forgeDealing(func(ed *dkg.Editor) { ed.AddToShare(0, 3, 1) })},
 	{"false shares to f+1", dkg.BadShare, false, forgeDealing(func(ed *dkg.Editor) { ed.AddToShare(0, 3, 1); ed.AddToShare(0, 4, 1) })},
-	{"share that is no scalar", dkg.BadShare, false, forgeDealing(func(ed *dkg.Editor) { copy(ed.Leaves[len(ed.Leaves)-32:], slices.Repeat([]byte{0xff}, 32)) })},
+	{"share that is no scalar", dkg.BadShare, false, forgeDealing(func(ed *dkg.Editor) { ed.SetShare(0, 3, slices.Repeat([]byte{0xff}, 32)) })},
 	{"not a point", dkg.BadDealing, false, forgeDealing(func(ed *dkg.Editor) { ed.SetPoint(0, 1, slices.Repeat([]byte{0xff}, 48)) })},
 	{"identity commitment", dkg.BadDealing, false, forgeDealing(func(ed *dkg.Editor) { ed.SetPoint(0, 1, identity(dkg.SuiteG1)) })},
 	{"outside the subgroup", dkg.BadDealing, false, forgeDealing(func(ed *dkg.Editor) { ed.SetPoint(0, 1, dkg.OutsidePoint(dkg.SuiteG1)) })},

@@ -280,7 +280,8 @@ func TestRandomFaults(t *testing.T) {
 		var cheats dkg.Seats
 		for range rapid.IntRange(0, (n-1)/3).Draw(r, "cheats") {
 			s := rapid.SampledFrom(fitting).Draw(r, "kind")
-			// Scenarios play against seats 1 and 3.
+			// Scenarios play against seats 1 and 3, or more than f: whoever is
+			// wronged must be honest, or nobody complains.
 			seat := rapid.SampledFrom([]int{2, 4, 5, 6, 7, 8, 9, 10}).Filter(func(i int) bool { return i <= n }).Draw(r, "seat")
 			c.Acts[seat], cheats = s.act(p), cheats.With(seat)
 		}
