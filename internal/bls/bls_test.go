@@ -455,8 +455,10 @@ func outsideG2(t *testing.T) []byte {
 func FuzzParse(f *testing.F) {
 	_, shares := deal(1, 1)
 	pk := shares[1].PublicShare().Bytes()
-	partial := shares[1].SignHashed(hashed("x")).Bytes()
+	signed := shares[1].SignHashed(hashed("x"))
+	partial, sig := signed.Bytes(), must(Combine(1, []Partial{signed})).Bytes()
 	f.Add(pk[:])
+	f.Add(sig[:])
 	f.Add(partial[:])
 	f.Add(partial[2:])
 	f.Fuzz(func(t *testing.T, in []byte) {

@@ -125,6 +125,9 @@ func TestPowerIsCountedNotHeads(t *testing.T) {
 	if _, err := proof.NewCommit(set, &h, 0, parts, []proof.Signature{vote(1), vote(2), vote(3)}); !errors.Is(err, proof.ErrCommit) {
 		t.Fatalf("three of four heads with 30 of 100: %v", err)
 	}
+	if _, err := proof.NewCommit(set, &h, 0, parts, slices.Repeat([]proof.Signature{vote(1)}, 7)); !errors.Is(err, proof.ErrCommit) {
+		t.Fatalf("one head with 10 of 100, seven times: %v", err)
+	}
 	c, err := proof.NewCommit(set, &h, 0, parts, []proof.Signature{vote(0), vote(1)})
 	if err != nil || len(c.Signatures) != 1 {
 		t.Fatalf("70 of 100 is a quorum, got %d signatures, %v", len(c.Signatures), err)
@@ -135,11 +138,36 @@ func TestPowerIsCountedNotHeads(t *testing.T) {
 	// A bad signature before the good one is passed over.
 	bad := vote(0)
 	bad.Signature[5] ^= 1
-	if _, err := proof.NewCommit(set, &h, 0, parts, []proof.Signature{bad, vote(0)}); err != nil {
+	if c, err = proof.NewCommit(set, &h, 0, parts, []proof.Signature{bad, vote(0)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := proof.VerifyCommit(set, &h, &c); err != nil {
 		t.Fatal(err)
 	}
 	if err := proof.VerifyCommit(proof.ValidatorSet{}, &h, &c); err == nil {
 		t.Fatal("the empty set commits")
+	}
+}
+
+// Exactly two thirds are not more than two thirds.
+func TestTwoThirdsAreNoQuorum(t *testing.T) {
+	for _, n := range []int{3, 6} {
+		keys := prooftest.Keys(n)
+		l := prooftest.New(n)
+		l.Block(time.Second)
+		cert := l.Certify(0)
+		vals := prooftest.Validators(keys)
+		if err := proof.VerifyCommit(vals, &cert.Header, &cert.Commit); err != nil || len(cert.Commit.Signatures) != n*2/3+1 {
+			t.Fatalf("%d validators: %d signed, %v", n, len(cert.Commit.Signatures), err)
+		}
+		c := cert.Commit
+		c.Signatures = c.Signatures[:n*2/3]
+		if err := proof.VerifyCommit(vals, &cert.Header, &c); !errors.Is(err, proof.ErrCommit) {
+			t.Errorf("%d of %d verify: %v", n*2/3, n, err)
+		}
+		if _, err := proof.NewCommit(vals, &cert.Header, c.Round, c.Parts, c.Signatures); !errors.Is(err, proof.ErrCommit) {
+			t.Errorf("%d of %d make a commit: %v", n*2/3, n, err)
+		}
 	}
 }
 
