@@ -169,6 +169,27 @@ func TestValidatorChanges(t *testing.T) {
 	bare := l.Certify(7)
 	accept(t, at1, bare)
 
+	// A header that was committed leads to the set that it announces, and not
+	// to one that somebody made, who signs whatever he likes from there on.
+	t.Run("a set of one's own", func(t *testing.T) {
+		theirs := prooftest.New(4)
+		theirs.Replace(prooftest.Keys(9)[5:])
+		theirs.Set(grantPath, []byte("granted"))
+		for range 9 {
+			theirs.Block(time.Second)
+		}
+		for name, link := range map[string]proof.Link{"of a change": end.Links[0], "of no change": {Header: end.Header, Commit: end.Commit}} {
+			cert := theirs.Certify(theirs.Height(), grantPath)
+			link.Next = prooftest.Validators(prooftest.Keys(9)[5:])
+			cert.Links = []proof.Link{link}
+			c := genesis
+			if name == "of no change" {
+				c, _ = accept(t, genesis, before)
+			}
+			refuse(t, c, cert, proof.ErrCertificate)
+		}
+	})
+
 	t.Run("forged links", func(t *testing.T) {
 		for name, forge := range map[string]func(*proof.Certificate){
 			"missing":       func(x *proof.Certificate) { x.Links = x.Links[1:] },

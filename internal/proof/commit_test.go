@@ -135,10 +135,11 @@ func TestPowerIsCountedNotHeads(t *testing.T) {
 	if err := proof.VerifyCommit(set, &h, &c); err != nil {
 		t.Fatal(err)
 	}
-	// A bad signature before the good one is passed over.
-	bad := vote(0)
+	// A bad signature before the good one is passed over, and one of nobody.
+	bad, nobody := vote(0), vote(0)
 	bad.Signature[5] ^= 1
-	if c, err = proof.NewCommit(set, &h, 0, parts, []proof.Signature{bad, vote(0)}); err != nil {
+	nobody.Index = -1
+	if c, err = proof.NewCommit(set, &h, 0, parts, []proof.Signature{nobody, bad, vote(0)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := proof.VerifyCommit(set, &h, &c); err != nil {
@@ -167,6 +168,48 @@ func TestTwoThirdsAreNoQuorum(t *testing.T) {
 		}
 		if _, err := proof.NewCommit(vals, &cert.Header, c.Round, c.Parts, c.Signatures); !errors.Is(err, proof.ErrCommit) {
 			t.Errorf("%d of %d make a commit: %v", n*2/3, n, err)
+		}
+	}
+}
+
+// What a client sees first, VerifyCommit refuses by itself, too, and a commit
+// that nothing would verify is not made.
+func TestCommitWithoutClient(t *testing.T) {
+	keys := prooftest.Keys(4)
+	vals := prooftest.Validators(keys)
+	l := prooftest.New(4)
+	l.Block(time.Second)
+	good := l.Certify(0)
+	verified := func(h proof.Header, parts proof.PartSetHeader, at time.Time) (verify, make error) {
+		c := proof.Commit{Parts: parts}
+		for i, v := range vals.Validators()[:3] {
+			k := keys[slices.IndexFunc(keys, func(k ed25519.PrivateKey) bool { return v.PubKey.Equal(k.Public()) })]
+			c.Signatures = append(c.Signatures, proof.Signature{Index: i, Time: at, Signature: [64]byte(ed25519.Sign(k, c.SignBytes(&h, at)))})
+		}
+		_, make = proof.NewCommit(vals, &h, 0, parts, c.Signatures)
+		return proof.VerifyCommit(vals, &h, &c), make
+	}
+	last := time.Unix(253402300799, 0) // of the year 9999
+	if verify, make := verified(good.Header, good.Commit.Parts, last); verify != nil || make != nil {
+		t.Errorf("a good one: %v, %v", verify, make)
+	}
+	for name, edit := range map[string]func(h *proof.Header){
+		"no validators":   func(h *proof.Header) { h.ValidatorsHash = nil },
+		"other than ours": func(h *proof.Header) { h.ValidatorsHash = make([]byte, 32) },
+		"no chain":        func(h *proof.Header) { h.ChainID = "" },
+	} {
+		h := good.Header
+		edit(&h)
+		if verify, _ := verified(h, good.Commit.Parts, last); !errors.Is(verify, proof.ErrCommit) {
+			t.Errorf("a header that names %s: %v", name, verify)
+		}
+	}
+	for name, c := range map[string]struct {
+		parts proof.PartSetHeader
+		at    time.Time
+	}{"no parts": {at: last}, "votes of the year 10000": {good.Commit.Parts, last.Add(time.Second)}, "votes before the year 1": {good.Commit.Parts, time.Time{}.Add(-1)}} {
+		if verify, make := verified(good.Header, c.parts, c.at); !errors.Is(verify, proof.ErrCommit) || !errors.Is(make, proof.ErrCommit) {
+			t.Errorf("%s: %v, %v", name, verify, make)
 		}
 	}
 }
