@@ -99,6 +99,9 @@ func TestCommitRefused(t *testing.T) {
 		cert = l.Certify(0, nodePath, grantPath)
 		slices.Reverse(cert.Claims)
 		refuse(t, c, cert, proof.ErrCertificate)
+		cert = l.Certify(0, nodePath)
+		cert.Claims = append(cert.Claims, cert.Claims[0])
+		refuse(t, c, cert, proof.ErrCertificate)
 	})
 }
 
