@@ -233,6 +233,10 @@ func TestTimeAndForks(t *testing.T) {
 	twin.Block(-time.Second)
 	refuse(t, c, twin.Certify(0), proof.ErrFork) // higher, but not later
 
+	past := prooftest.New(4)
+	past.Block(time.Hour)
+	refuse(t, c, past.Certify(0), proof.ErrFork) // lower, and later
+
 	l.Block(period)
 	c2, _ := accept(t, c, l.Certify(0))
 	if back, _ := accept(t, c2, old); !bytes.Equal(back.Encode(), c2.Encode()) { // older, same set

@@ -81,6 +81,11 @@ func TestCommitRefused(t *testing.T) {
 		resign(cert, 0, 1, 2)
 		refuse(t, c, cert, proof.ErrCertificate)
 	})
+	t.Run("no validators", func(t *testing.T) {
+		cert := l.Certify(0, nodePath)
+		cert.Header.ValidatorsHash = nil
+		refuse(t, c, cert, proof.ErrCertificate)
+	})
 	t.Run("another ledger's validators", func(t *testing.T) {
 		other := prooftest.New(5)
 		other.Block(time.Second)
@@ -102,6 +107,13 @@ func TestCommitRefused(t *testing.T) {
 		cert = l.Certify(0, nodePath)
 		cert.Claims = append(cert.Claims, cert.Claims[0])
 		refuse(t, c, cert, proof.ErrCertificate)
+		cert = l.Certify(0, nodePath, grantPath)
+		present, absent := &cert.Claims[0], &cert.Claims[1]
+		if present.Inclusion == nil {
+			present, absent = absent, present
+		}
+		present.Absence = absent.Absence
+		refuse(t, c, cert, proof.ErrInclusion)
 	})
 }
 
