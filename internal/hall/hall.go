@@ -63,7 +63,7 @@ type Room struct {
 	posts   map[int]int            // under way, by participant
 	waiting map[assembly.Phase]int // of them, by the phase in which they came
 	entries map[[32]byte]uint64    // by hash
-	refused map[[32]byte]bool      // by the hash of the entry that was none
+	refused map[[32]byte]uint64    // how long the log was, by the hash of the entry that was none
 	mail    map[int]*mailbag
 }
 
@@ -75,7 +75,7 @@ func (h *Hall) room(id [32]byte) *Room {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := slices.IndexFunc(h.open, func(r *Room) bool { return r.ID == id })
-	r := &Room{ID: id, Refused: map[int]int{}, hall: h, posts: map[int]int{}, waiting: map[assembly.Phase]int{}, entries: map[[32]byte]uint64{}, refused: map[[32]byte]bool{}, mail: map[int]*mailbag{}}
+	r := &Room{ID: id, Refused: map[int]int{}, hall: h, posts: map[int]int{}, waiting: map[assembly.Phase]int{}, entries: map[[32]byte]uint64{}, refused: map[[32]byte]uint64{}, mail: map[int]*mailbag{}}
 	if at >= 0 {
 		r = h.open[at]
 		h.open = slices.Delete(h.open, at, at+1)
@@ -169,10 +169,11 @@ func (h *Hall) Rooms(visit func(*Room)) error {
 // has said too much that the ledger did not take.
 var ErrBusy = errors.New("too much of this participant's is under way, or was refused")
 
-// errRefused is the answer to what the ledger would refuse again. A vote that
-// comes after n-f others is refused, and whoever carried it has it: to bring it
-// again and again must not use up what its participant may say.
-var errRefused = errors.New("the ledger did not take this message before")
+// errRefused is the answer to what was refused, while the log is as it was then:
+// later it may be in place. A vote that comes after n-f others is refused, and
+// whoever carried it has it: to bring it again and again must not use up what
+// its participant may say.
+var errRefused = errors.New("the ledger did not take this message before, and nothing has happened since")
 
 // Say carries a participant's message to the ledger and returns the number of
 // its entry, also when somebody brings it again: whoever reads the log can. A
@@ -182,12 +183,13 @@ func (h *Hall) Say(ctx context.Context, m ledger.AssemblyMessage) (entry uint64,
 	hash := sha256.Sum256(assembly.PostEntry(seat, m.Message, m.Signature))
 	var room *Room
 	var phase assembly.Phase
+	var length uint64
 	if err := h.Read(m.Ceremony, func(r *Room) (err error) {
-		room, phase = r, r.Follower.Board().Phase()
+		room, phase, length = r, r.Follower.Board().Phase(), r.Follower.Entries()
 		if entry = r.entries[hash]; entry > 0 {
 			return nil
 		}
-		if r.refused[hash] {
+		if at, ok := r.refused[hash]; ok && at == length {
 			return &ledger.Error{Code: ledger.CodePhase, Err: errRefused}
 		}
 		if err = r.admit(phase, seat, m); err == nil {
@@ -203,9 +205,11 @@ func (h *Hall) Say(ctx context.Context, m ledger.AssemblyMessage) (entry uint64,
 	defer room.mu.Unlock()
 	room.posts[seat]--
 	room.waiting[phase]--
-	if refused := (*ledger.Error)(nil); errors.As(err, &refused) && refused.Code == ledger.CodePhase && !room.refused[hash] {
-		room.refused[hash] = true
-		room.Refused[seat]++
+	if refused := (*ledger.Error)(nil); errors.As(err, &refused) && refused.Code == ledger.CodePhase {
+		if _, again := room.refused[hash]; !again {
+			room.Refused[seat]++
+		}
+		room.refused[hash] = length
 	}
 	return res.Entry, err
 }

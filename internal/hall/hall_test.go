@@ -194,6 +194,18 @@ func TestRefused(t *testing.T) {
 	if _, err := f.Say(join); err != nil || f.Sent != sent+2 {
 		t.Errorf("what was refused once is carried %d times, and its participant is not heard: %v", f.Sent-sent-1, err)
 	}
+	// The log has grown: perhaps it is in place now. It is not counted again.
+	if _, err := f.Say(late); !isCode(err, ledger.CodePhase) || f.Sent != sent+3 {
+		t.Errorf("carried %d times in all: %v", f.Sent-sent, err)
+	}
+	if err := f.Hall.Read(f.ID, func(r *hall.Room) error {
+		if r.Refused[3] != 1 {
+			t.Errorf("counted %d times", r.Refused[3])
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	seen := 0
 	if err := f.Hall.Rooms(func(r *hall.Room) { seen += r.Refused[2] }); err != nil || seen != hall.MaxRefused {
 		t.Error(seen, err)
