@@ -41,5 +41,3 @@ func (th Threshold) Quorum() int { return th.n - th.F() }
 // StopQuorum returns how many holders must have stopped before no quorum can
 // sign, even if f of those that said so lie: n - t + 1 + f.
 func (th Threshold) StopQuorum() int { return min(th.n-th.t+1+th.F(), th.n) }
-
-func (th Threshold) String() string { return fmt.Sprintf("%d of %d", th.t, th.n) }

@@ -247,10 +247,7 @@ func TestTenThousandShares(t *testing.T) {
 	if p.shares.count() != 10_002 || took > time.Minute { // alone it is a second
 		t.Errorf("%d shares open after %v", p.shares.count(), took)
 	}
-	var keys [][48]byte
-	for _, k := range p.record.Keys() {
-		keys = append(keys, k)
-	}
+	keys := p.record.Keys()
 	_, err := ask(p, MethodExportSlashing, keyList(keys...))
 	refused(t, "all histories in one frame", err, rpc.CodeMalformed)
 	p.close()

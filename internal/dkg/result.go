@@ -82,16 +82,6 @@ func (r *Result) PublicKeys() (keys [][]byte) {
 	return keys
 }
 
-// Commitments returns the encodings of Y_0, …, Y_n for key k: the public key,
-// then what verifies each seat's partials.
-func (r *Result) Commitments(k int) ([][]byte, error) {
-	out, err := r.params.Suite.arithmetic().commitments(r.leaf(k), int(r.params.T), int(r.params.N))
-	if err != nil {
-		return nil, fmt.Errorf("read commitments of key %d: %w", k, err)
-	}
-	return out, nil
-}
-
 func (r *Result) leaf(k int) []byte {
 	size := r.params.result().leaf
 	return r.leaves[k*size : (k+1)*size]

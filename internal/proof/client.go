@@ -41,8 +41,7 @@ type Client struct {
 }
 
 // NewClient trusts the genesis validators. Until it has verified a header it
-// has no notion of time, and accepts the first one at any age: a client that
-// joins an old cluster starts from a checkpoint (ParseClient) instead.
+// has no notion of time, and accepts the first one at any age.
 func NewClient(t Trust) (Client, error) {
 	if t.ChainID == "" || len(t.ChainID) > wire.MaxChainID || t.Validators.Len() == 0 || t.TrustingPeriod <= 0 {
 		return Client{}, errors.New("make light client: chain id, validators or trusting period missing")
@@ -76,9 +75,6 @@ func (v Verified) Height() uint64 { return v.height }
 
 // Time is that header's time.
 func (v Verified) Time() time.Time { return v.time }
-
-// HeaderHash names that block.
-func (v Verified) HeaderHash() [32]byte { return v.hash }
 
 // State is the preimage of the AppHash.
 func (v Verified) State() State { return v.state }
@@ -186,46 +182,4 @@ func (c Client) advance(h *Header, vals ValidatorSet) Client {
 	c.trust.Validators = vals
 	c.height, c.time, c.hash = h.Height, h.Time, h.Hash()
 	return c
-}
-
-const clientFormat = 1
-
-// Encode writes the client so that it survives a restart, or serves as a
-// checkpoint for another. It is as trusted as the place where it is kept.
-func (c Client) Encode() []byte {
-	var e wire.Encoder
-	e.U16(clientFormat)
-	e.Fixed(c.trust.Cluster[:])
-	e.String(c.trust.ChainID)
-	e.U64(uint64(c.trust.TrustingPeriod))
-	c.trust.Validators.encode(&e)
-	e.U64(c.height)
-	encodeTime(&e, c.time)
-	e.Fixed(c.hash[:])
-	return e.Out()
-}
-
-// ParseClient reads what Encode wrote.
-func ParseClient(b []byte) (Client, error) {
-	d := wire.NewDecoder(b)
-	if d.U16() != clientFormat {
-		d.Fail(errors.New("unknown client format"))
-	}
-	var t Trust
-	d.Fixed(t.Cluster[:])
-	t.ChainID = d.String(wire.MaxChainID)
-	t.TrustingPeriod = time.Duration(d.U64())
-	t.Validators = decodeValidatorSet(d)
-	height, at := d.U64(), decodeTime(d)
-	var hash [32]byte
-	d.Fixed(hash[:])
-	if err := d.Finish(); err != nil {
-		return Client{}, fmt.Errorf("parse light client: %w", err)
-	}
-	c, err := NewClient(t)
-	if err != nil {
-		return Client{}, fmt.Errorf("parse light client: %w", err)
-	}
-	c.height, c.time, c.hash = height, at, hash
-	return c, nil
 }

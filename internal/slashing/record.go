@@ -374,10 +374,3 @@ func (r *Record) Keys() []Key {
 	defer r.mu.Unlock()
 	return r.state.sortedKeys()
 }
-
-// Genesis returns the genesis validators root, if it is pinned.
-func (r *Record) Genesis() (Root, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.state.genesis, r.state.pinned
-}

@@ -81,7 +81,7 @@ func TestLifeOfAKey(t *testing.T) {
 	do(r.Register(k, History{}))
 	expect(item(k, Block{1, root(1)}), RuleFenced)
 	expect(Item{Key: k, Facts: Other{Kind: "VALIDATOR_REGISTRATION"}}, "")
-	if _, pinned := r.Genesis(); pinned {
+	if r.state.pinned {
 		t.Fatal("a duty without a chain pinned one")
 	}
 	if _, err := r.Export(k); err == nil {

@@ -65,6 +65,3 @@ func SealParts(link [32]byte) (wire.Tag, [][]byte) {
 func (b *Board) IsLetter(dealer, to int, l *Letter) bool {
 	return b.isDealer(dealer) && b.header(dealer) != nil && to >= 1 && to <= int(b.params.N) && b.at(to).joined && b.isLetter(dealer, to, l)
 }
-
-// ReadParams reads and checks what Params.Encode wrote.
-func ReadParams(d *wire.Decoder) Params { return readParams(d) }
