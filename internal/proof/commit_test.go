@@ -112,8 +112,14 @@ func TestCommitRefused(t *testing.T) {
 		if present.Inclusion == nil {
 			present, absent = absent, present
 		}
-		present.Absence = absent.Absence
-		refuse(t, c, cert, proof.ErrInclusion)
+		both := *present
+		both.Absence = absent.Absence
+		valued, neither := *absent, *absent
+		valued.Value, neither.Absence = []byte{1}, nil
+		for _, claim := range []proof.Claim{both, valued, neither} {
+			cert.Claims = []proof.Claim{claim}
+			refuse(t, c, cert, proof.ErrInclusion)
+		}
 	})
 }
 
