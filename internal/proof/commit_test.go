@@ -114,9 +114,9 @@ func TestCommitRefused(t *testing.T) {
 		}
 		both := *present
 		both.Absence = absent.Absence
-		valued, neither := *absent, *absent
-		valued.Value, neither.Absence = []byte{1}, nil
-		for _, claim := range []proof.Claim{both, valued, neither} {
+		valued, neither, empty := *absent, *absent, *absent
+		valued.Value, neither.Absence, empty.Inclusion = []byte{1}, nil, present.Inclusion
+		for _, claim := range []proof.Claim{both, valued, neither, empty} {
 			cert.Claims = []proof.Claim{claim}
 			refuse(t, c, cert, proof.ErrInclusion)
 		}

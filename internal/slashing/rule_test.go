@@ -2,6 +2,7 @@ package slashing
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -81,6 +82,27 @@ func TestOracleCatchesBrokenRules(t *testing.T) {
 	for rule, facts := range map[Rule][]Facts{RuleBlock: blocks, RuleDoubleVote: votes, RuleSurround: votes} {
 		if slashable, _ := explore(without(rule), active, facts, 3); slashable == 0 {
 			t.Errorf("a record without rule %s passes the oracle", rule)
+		}
+	}
+}
+
+// A duty that contradicts the history changes nothing of it, should it be
+// brought all the same, and no duty takes anything away.
+func TestAdvanceOnly(t *testing.T) {
+	blocks, votes := everyFact()
+	all := slices.DeleteFunc(slices.Concat(blocks, votes), func(f Facts) bool {
+		v, ok := f.(Attestation)
+		return ok && v.Source > v.Target // no vote at all
+	})
+	for _, past := range all {
+		ours := Watermarks{}.advance(past)
+		for _, w := range []Watermarks{{}, ours, Watermarks{}.raise(ours)} {
+			for _, f := range all {
+				after, allowed := w.advance(f), w.check(f).Allowed
+				if !covers(after, w) || !allowed && after != w || allowed && !covers(after, Watermarks{}.advance(f)) {
+					t.Fatalf("%+v made %+v of %+v", f, after, w)
+				}
+			}
 		}
 	}
 }
