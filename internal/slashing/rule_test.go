@@ -107,6 +107,62 @@ func TestAdvanceOnly(t *testing.T) {
 	}
 }
 
+// History from elsewhere adds up with our own, and what it reaches is not
+// signed again.
+func TestRaise(t *testing.T) {
+	blocks, votes := everyFact()
+	marks := []Watermarks{{}}
+	for _, f := range slices.Concat(blocks, votes) {
+		ours := Watermarks{}.advance(f)
+		foreign := ours
+		foreign.Block.Ours, foreign.Vote.Ours = false, false
+		marks = append(marks, ours, foreign)
+	}
+	for _, w := range marks {
+		for _, o := range marks {
+			got, b, v := w.raise(o), BlockMark{Known: w.Block.Known || o.Block.Known}, VoteMark{Known: w.Vote.Known || o.Vote.Known}
+			b.Slot = max(w.Block.Slot, o.Block.Slot)
+			v.Source, v.Target = max(w.Vote.Source, o.Vote.Source), max(w.Vote.Target, o.Vote.Target)
+			if !o.Block.Known || w.Block.Known && o.Block.Slot < w.Block.Slot {
+				b = w.Block
+			}
+			if !o.Vote.Known || w.Vote.Known && o.Vote.Target < w.Vote.Target && o.Vote.Source <= w.Vote.Source {
+				v = w.Vote
+			}
+			if got.Block != b || got.Vote != v {
+				t.Fatalf("%+v and %+v make %+v", w, o, got)
+			}
+		}
+	}
+}
+
+// What a holder hands on is above all that it signed, and only where it knows.
+func TestReached(t *testing.T) {
+	signed := active
+	signed.Watermarks = signed.advance(Block{10, root(1)}).advance(Attestation{5, 6, root(1)})
+	unregistered := signed
+	unregistered.Registered = false
+	for name, c := range map[string]struct {
+		s    Status
+		want Floor
+		ok   bool
+	}{
+		"nothing signed":       {active, Floor{}, true},
+		"signed":               {signed, Floor{10, 5, 6}, true},
+		"below its floor":      {signed.raised(Floor{11, 6, 7}, 0), Floor{11, 6, 7}, true},
+		"above its floor":      {signed.raised(Floor{9, 4, 5}, 0), Floor{10, 5, 6}, true},
+		"below another's":      {signed.registered(History{HistoryOthers, Floor{99, 99, 99}}), Floor{10, 5, 6}, true},
+		"stopped":              {signed.stopped(), Floor{10, 5, 6}, true},
+		"fenced":               {active.stopped().registered(History{}), Floor{}, false},
+		"fenced after signing": {signed.stopped().registered(History{}), Floor{10, 5, 6}, false},
+		"not registered":       {unregistered, Floor{10, 5, 6}, false},
+	} {
+		if f, ok := c.s.Reached(); f != c.want || ok != c.ok {
+			t.Errorf("%s: %+v, %v", name, f, ok)
+		}
+	}
+}
+
 // A floor, an import, a stop, a hand-over and a second registration anywhere in
 // between: still nothing slashable, with the messages of others counted as
 // signed.
