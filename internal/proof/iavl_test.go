@@ -3,10 +3,12 @@ package proof_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cosmos/iavl"
 	dbm "github.com/cosmos/iavl/db"
@@ -207,6 +209,31 @@ func TestNodeKindsDoNotMix(t *testing.T) {
 			t.Errorf("leaf operation %x accepted", bad)
 		}
 	}
+}
+
+// A leaf whose key has 32 bytes hashes what an inner node of height 0 would:
+// its key stands where the left child does. Whoever may choose such a key
+// could hang any leaf below it, were a parent not higher than its children.
+func TestNothingHangsBelowALeaf(t *testing.T) {
+	forged := proof.Claim{Key: []byte(grantPath), Value: []byte("granted"), Inclusion: &proof.Inclusion{Version: 1}}
+	value := sha256.Sum256(forged.Value)
+	leaf := binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(nil, 0), 1), 1)
+	leaf = append(append(leaf, byte(len(forged.Key))), forged.Key...)
+	key := sha256.Sum256(append(append(leaf, 32), value[:]...))
+	if err := forged.Verify(key); err != nil {
+		t.Fatalf("this is not how a leaf hashes: %v", err)
+	}
+	l := ledger4()
+	l.Set(proof.Path(key[:]), []byte("harmless"))
+	l.Block(time.Second)
+	cert := l.Certify(0, proof.Path(key[:]))
+	c := client(t, l.Trust(period))
+	accept(t, c, cert)
+	harmless := sha256.Sum256([]byte("harmless"))
+	below := proof.Step{Node: proof.Node{Height: 0, Size: 1, Version: 1}, Sibling: harmless}
+	forged.Inclusion.Path = append([]proof.Step{below}, cert.Claims[0].Inclusion.Path...)
+	cert.Claims = []proof.Claim{forged}
+	refuse(t, c, cert, proof.ErrInclusion)
 }
 
 func firstKey(t *testing.T, tree *iavl.ImmutableTree) []byte {

@@ -3,6 +3,7 @@ package slashing
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -263,6 +264,9 @@ func TestAdmit(t *testing.T) {
 		{"nothing", active, nil, RuleMalformed},
 		{"without kind", active, Other{}, RuleMalformed},
 		{"block in disguise", active, Other{Kind: "BLOCK"}, RuleMalformed},
+		{"attestation in disguise", active, Other{Kind: "ATTESTATION"}, RuleMalformed},
+		{"longest kind", active, Other{Kind: strings.Repeat("k", maxKind)}, ""},
+		{"kind that cannot be read again", active, Other{Kind: strings.Repeat("k", maxKind+1)}, RuleMalformed},
 		{"first block", active, Block{Slot: 0}, ""},
 		{"first attestation", active, Attestation{}, ""},
 		{"slot 2^63-1", active, Block{Slot: 1<<63 - 1}, RuleSlotBound},
