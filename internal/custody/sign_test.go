@@ -192,8 +192,13 @@ func TestKindsAreNotConfused(t *testing.T) {
 		refused(t, "a far target", err, rpc.CodeOutOfRange)
 		_, err = w.sign(p, key, w.attestation(target, target, 1), nil)
 		refused(t, "a far source", err, rpc.CodeOutOfRange)
+		_, err = w.sign(p, key, w.attestation(target, w.epoch(), 1), nil)
+		refused(t, "a far source of a near target", err, rpc.CodeOutOfRange)
 		_, err = w.sign(p, key, w.block(target*32|31, 1), nil)
 		refused(t, "a far slot", err, rpc.CodeOutOfRange)
+	}
+	if s := statusOf(t, p); s.Source > w.epoch() {
+		t.Errorf("the ledger would be asked for a lease up to source %d", s.Source)
 	}
 	w.signed(p, key, w.attestation(w.epoch()-2, w.epoch()+1, 1), nil) // and the next real one signs
 }

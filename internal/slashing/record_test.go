@@ -171,6 +171,30 @@ func TestMissingAndForeign(t *testing.T) {
 	}
 }
 
+// A record that no duty has pinned is pinned by who opens it for a network.
+func TestPinned(t *testing.T) {
+	c := testConfig(durabletest.NewDisk())
+	r := initRecord(t, c)
+	k := Key{1}
+	if err := r.Register(k, History{Mode: HistoryNone}); err != nil {
+		t.Fatal(err)
+	}
+	known := c
+	known.Genesis = &chainB
+	r = reopen(t, r, known)
+	if rule := ask(t, r, item(k, Block{1, root(1)})); rule != RuleGenesis {
+		t.Errorf("a duty of another network: %q", rule)
+	}
+	r = reopen(t, r, c)
+	if g, pinned := r.Genesis(); !pinned || g != chainB {
+		t.Errorf("opened again: %x, %v", g, pinned)
+	}
+	if rule := ask(t, r, Item{Key: k, Genesis: &chainB, Facts: Block{1, root(1)}}); rule != "" {
+		t.Errorf("a duty of this network: %q", rule)
+	}
+	r.Close()
+}
+
 // Goroutines race for the same slots and targets: one message each, and its
 // identical twins, come through.
 func TestConcurrentRivals(t *testing.T) {

@@ -332,6 +332,8 @@ func TestFences(t *testing.T) {
 		{"all raised", fresh.raised(floor, FenceTornTail), FenceNoHistory},
 		{"registered twice", fresh.imported(marks).registered(History{}), 0},
 		{"back after a stop", fresh.imported(marks).stopped().registered(History{}), FenceNoHistory},
+		{"others told", fresh.registered(History{HistoryOthers, floor}), 0},
+		{"again while it signs", Status{}.registered(History{Mode: HistoryNone}).registered(History{}), 0},
 		{"back with a claim of no history", fresh.registered(History{Mode: HistoryNone}), FenceNoHistory},
 	} {
 		if c.s.Fence != c.want {
