@@ -81,6 +81,12 @@ func TestCommitRefused(t *testing.T) {
 		resign(cert, 0, 1, 2)
 		refuse(t, c, cert, proof.ErrCertificate)
 	})
+	t.Run("nothing as a value", func(t *testing.T) {
+		l := ledger4()
+		l.Set(otherPath, nil)
+		l.Block(time.Second)
+		refuse(t, c, l.Certify(0, otherPath), proof.ErrInclusion)
+	})
 	t.Run("no validators", func(t *testing.T) {
 		cert := l.Certify(0, nodePath)
 		cert.Header.ValidatorsHash = nil
@@ -116,7 +122,9 @@ func TestCommitRefused(t *testing.T) {
 		both.Absence = absent.Absence
 		valued, neither, empty := *absent, *absent, *absent
 		valued.Value, neither.Absence, empty.Inclusion = []byte{1}, nil, present.Inclusion
-		for _, claim := range []proof.Claim{both, valued, neither, empty} {
+		nameless := l.Certify(0, "!").Claims[0] // absent before all others
+		nameless.Key = nil
+		for _, claim := range []proof.Claim{both, valued, neither, empty, nameless} {
 			cert.Claims = []proof.Claim{claim}
 			refuse(t, c, cert, proof.ErrInclusion)
 		}

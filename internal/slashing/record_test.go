@@ -3,6 +3,7 @@ package slashing
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -191,6 +192,82 @@ func TestPinned(t *testing.T) {
 	}
 	if rule := ask(t, r, Item{Key: k, Genesis: &chainB, Facts: Block{1, root(1)}}); rule != "" {
 		t.Errorf("a duty of this network: %q", rule)
+	}
+	if rule := ask(t, r, Item{Key: k, Facts: Other{Kind: "VALIDATOR_REGISTRATION"}}); rule != "" {
+		t.Errorf("what is of no network: %q", rule)
+	}
+	r.Close()
+}
+
+// Entries that nobody can have written, whole as they are, open no record.
+func TestImpossibleEntries(t *testing.T) {
+	late := newState()
+	late.seq = 5 // of a log that begins at 0
+	stop := entry{kind: entryStop, key: Key{1}}.encode()
+	for name, c := range map[string]struct {
+		s     *state
+		entry []byte
+		opens bool
+	}{
+		"no entry":      {newState(), []byte{99}, false},
+		"cut":           {newState(), stop[:len(stop)-1], false},
+		"out of number": {late, stop, false},
+		"an entry":      {newState(), stop, true},
+	} {
+		conf := testConfig(durabletest.NewDisk())
+		log, err := durable.Create(conf.FS, conf.path(), conf.Owner, c.s.snapshot()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(log.Append(c.entry).Wait(), log.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Open(conf)
+		if (err == nil) != c.opens {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			r.Close()
+		}
+	}
+}
+
+// A registration says one thing, or nothing.
+func TestContradictoryHistory(t *testing.T) {
+	r := initRecord(t, testConfig(durabletest.NewDisk()))
+	defer r.Close()
+	for _, h := range []History{{Mode: HistoryOthers + 1}, {Mode: HistoryNone, Floor: Floor{Slot: 1}}, {Floor: Floor{Target: 1}}} {
+		if err := r.Register(Key{1}, h); err == nil {
+			t.Errorf("%+v is taken", h)
+		}
+	}
+	if len(r.Keys()) != 0 {
+		t.Error("the key is known")
+	}
+}
+
+// Kinds of duties are counted, and no more than a snapshot can say.
+func TestKindsAreFew(t *testing.T) {
+	c := testConfig(durabletest.NewDisk())
+	r := initRecord(t, c)
+	k := Key{1}
+	if err := r.Register(k, History{Mode: HistoryNone}); err != nil {
+		t.Fatal(err)
+	}
+	other := func(i int) Item { return item(k, Other{Kind: fmt.Sprint("KIND_", i)}) }
+	var all []Item
+	for i := range maxKinds {
+		all = append(all, other(i))
+	}
+	if err := errors.Join(r.Begin(wide, all...).Wait()...); err != nil {
+		t.Fatal(err)
+	}
+	if rule := ask(t, r, other(maxKinds)); rule != RuleMalformed {
+		t.Errorf("one kind more: %q", rule)
+	}
+	r = reopen(t, reopen(t, r, c), c)
+	if rule := ask(t, r, other(0)); rule != "" {
+		t.Errorf("a kind that is known: %q", rule)
 	}
 	r.Close()
 }
