@@ -338,7 +338,9 @@ func (s *Seat) take(b *Bundle) error {
 	var head []byte
 	if s.follower == nil {
 		head = b.Log[:len(b.Log)-len(raw)]
-		if err := s.begin(first); err != nil {
+		if err := s.begin(first); errors.Is(err, ErrIdentity) {
+			return errors.Join(err, s.vacate())
+		} else if err != nil {
 			return err
 		}
 	}
@@ -347,6 +349,28 @@ func (s *Seat) take(b *Bundle) error {
 	}
 	s.light = light
 	return s.keepLetters(b.Letters)
+}
+
+// vacate leaves a directory that was made with the key of somebody else as it
+// was, for the seat's own key file could not open the seed in it. A seat speaks
+// only when it has followed a log: where there is none, the seed said nothing.
+func (s *Seat) vacate() error {
+	if followed, err := s.log.Stat(); err != nil || followed.Size() > 0 {
+		return err
+	}
+	if _, err := os.Lstat(s.path(fileProof)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Remove(s.path(fileLog)); err != nil {
+		return err
+	}
+	return os.Remove(s.path(fileSeed))
+}
+
+// Taken says whether a directory is that of a seat.
+func Taken(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, fileSeed))
+	return err == nil || handedOver(dir)
 }
 
 // accept compares the link, keeps the entries, and follows them. Behind a head

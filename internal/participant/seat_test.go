@@ -2,6 +2,7 @@ package participant
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,5 +94,46 @@ func TestShareBeforeConfirmation(t *testing.T) {
 	}
 	if r, err := s.Reply(t.Context()); err == nil {
 		t.Fatalf("it confirms what it could not keep: %d messages", len(r.Posts))
+	}
+}
+
+// TestWrongKeyLeavesNothing takes a seat with somebody else's key first. The
+// directory is then free for the right one, and one that has followed a log
+// keeps its seed.
+func TestWrongKeyLeavesNothing(t *testing.T) {
+	h, dir := newHall(t, shapes["everybody deals"]), t.TempDir()
+	wrong := h.config(dir, 2)
+	wrong.Signer = h.config(dir, 3).Signer
+	s, err := Open(wrong)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Taken(wrong.Dir) {
+		t.Error("a seat that was opened does not have its directory")
+	}
+	if err := s.Take(h.bundle(2, 0)); !errors.Is(err, ErrIdentity) || !errors.Is(err, ErrStop) {
+		t.Errorf("took the log with the key of another seat: %v", err)
+	}
+	s.Close()
+	if Taken(wrong.Dir) {
+		t.Errorf("%s is still that of a seat", wrong.Dir)
+	}
+
+	s = h.seat(dir, 2)
+	if err := s.Take(h.bundle(2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	seed, err := os.ReadFile(s.path(fileSeed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s, err = Open(wrong)
+	if err == nil {
+		t.Error("the key of another seat opened one that has followed a log")
+		s.Close()
+	}
+	if again, err := os.ReadFile(filepath.Join(wrong.Dir, fileSeed)); err != nil || string(again) != string(seed) {
+		t.Errorf("the seed of a seat that may have spoken changed: %v", err)
 	}
 }

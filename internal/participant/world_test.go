@@ -234,12 +234,14 @@ func (h *hall) until(phase assembly.Phase, dir string) (seats []*Seat) {
 	return seats
 }
 
-func (h *hall) open(dir string, seat int) (*Seat, error) {
+func (h *hall) open(dir string, seat int) (*Seat, error) { return Open(h.config(dir, seat)) }
+
+func (h *hall) config(dir string, seat int) Config {
 	seed := sha256.Sum256([]byte{5, byte(seat), byte(seat >> 8)})
-	return Open(Config{
+	return Config{
 		Dir: filepath.Join(dir, fmt.Sprintf("p%d", seat)), Invitation: h.invitation(seat),
 		Signer: credential.FromKey(h.keys[seat-1]), Sealer: credential.Box{}, Random: bytes.NewReader(seed[:]),
-	})
+	}
 }
 
 // turn brings a seat what happened and takes what it says.
