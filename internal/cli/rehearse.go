@@ -76,6 +76,7 @@ func faultNames() string {
 			b.WriteString(" " + string(s))
 		}
 	}
+	b.WriteString("\n(bad-answer with --hybrid, false-accusation with --cohorts 2 or more)")
 	return b.String()
 }
 
@@ -91,6 +92,9 @@ func percent(flag, text string) (int, error) {
 func (a *app) rehearse(ctx context.Context, config rehearsal.Config, dir string) error {
 	config.Progress = a.say
 	r, err := rehearsal.Run(ctx, config)
+	if err != nil && config.Absent+config.Malicious > 33 {
+		return hinted(err, "where more than a third are absent or malicious, nothing is promised: lower --absent or --malicious")
+	}
 	if err != nil {
 		return err
 	}
@@ -164,6 +168,24 @@ func judgeRehearsal(s rehearsal.Score, done bool, dir string) error {
 	return nil
 }
 
+// mostSeats is how many seats a report for people names.
+const mostSeats = 20
+
+// judgement is what the ceremony said of somebody who did not follow the protocol.
+func judgement(s rehearsal.Played) string {
+	said := "not blamed"
+	if s.Blamed {
+		said = "blamed"
+	}
+	if len(s.Faults) > 0 {
+		said += ", " + strings.Join(s.Faults, ", ")
+	}
+	if !s.Right {
+		said += "; that is wrong"
+	}
+	return said
+}
+
 func showRehearsal(t *table, r *rehearsal.Report, dir string) {
 	t.row("participants", fmt.Sprintf("%d, of whom %d dealt; %s sign", r.Participants, r.Dealers, shares(r.Threshold, r.Participants)))
 	t.row("ended in phase", r.Outcome.Phase)
@@ -172,6 +194,13 @@ func showRehearsal(t *table, r *rehearsal.Report, dir string) {
 	t.row("malicious", fmt.Sprintf("%d: %d judged rightly, %d missed", r.Score.Malicious, r.Score.Right, r.Score.Missed))
 	t.row("absent", r.Score.Absent)
 	t.row("blamed wrongly", r.Score.HonestBlamed+r.Score.AbsentBlamed)
+	for i, s := range r.Seats {
+		if i == mostSeats {
+			t.row("", fmt.Sprintf("%s more in %s", plural(len(r.Seats)-i, "seat"), filepath.Join(dir, "report.json")))
+			break
+		}
+		t.row(fmt.Sprintf("seat %d", s.Seat), fmt.Sprintf("%s, in %s: %s", s.Role, s.Region, judgement(s)))
+	}
 	t.row("CPU to deal", fmt.Sprintf("%.3f s", r.CPU.Deal.Median))
 	t.row("CPU to receive", fmt.Sprintf("%.3f s", r.CPU.Report.Median))
 	t.row("CPU to replay", fmt.Sprintf("%.2f s for %d bytes", r.FullVerify, r.ArchiveBytes))
@@ -181,5 +210,6 @@ func showRehearsal(t *table, r *rehearsal.Report, dir string) {
 	if r.CertificateBytes == 0 {
 		file = "archive" // a ceremony that ended without a key has no other proof
 	}
+	t.row("all of it", filepath.Join(dir, "report.json"))
 	t.row("check it with:", "quorate ceremony verify "+filepath.Join(dir, file))
 }

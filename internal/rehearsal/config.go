@@ -72,6 +72,12 @@ func (c *Config) checkFaults() error {
 		if !slices.Contains(all, f) {
 			return fmt.Errorf("rehearse fault %q: want one of %s", f, all)
 		}
+		if f == assembly.BadAnswer && !c.Hybrid {
+			return fmt.Errorf("rehearse fault %q: only dealers of a hybrid ceremony answer", f)
+		}
+		if f == assembly.FalseAccusation && c.Cohorts <= 1 {
+			return fmt.Errorf("rehearse fault %q: only participants of several cohorts accuse", f)
+		}
 	}
 	return nil
 }

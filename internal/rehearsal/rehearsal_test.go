@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math/bits"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/quorate/quorate/internal/bls"
@@ -181,5 +182,30 @@ func TestThousand(t *testing.T) {
 	}
 	if r.Report.WallSeconds > 600 || r.Report.PeakMiB > 8<<10 {
 		t.Errorf("it took %.0f s and %d MiB", r.Report.WallSeconds, r.Report.PeakMiB)
+	}
+}
+
+// A dealer who is the last of all has dealt when its first header comes: the
+// second finds the phase over, takes part in nothing, and misleads nobody.
+func TestEquivocationTooLate(t *testing.T) {
+	r, err := Run(t.Context(), Config{Participants: 4, Malicious: 25, Faults: []assembly.Sabotage{assembly.Equivocation}, Seed: "x4"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Report.Score; s != (Score{Malicious: 1, Right: 1, HonestHolders: 3}) || len(r.Report.Outcome.Faults) > 0 {
+		t.Errorf("%+v, faults %v", s, r.Report.Outcome.Faults)
+	}
+}
+
+// What cannot be played is refused, so that nobody takes a calm ceremony for one
+// that withstood it.
+func TestFaultsThatNeedMore(t *testing.T) {
+	for _, c := range []Config{
+		{Participants: 8, Malicious: 25, Faults: []assembly.Sabotage{assembly.BadAnswer}},
+		{Participants: 8, Malicious: 25, Faults: []assembly.Sabotage{assembly.HighDegree, assembly.FalseAccusation}},
+	} {
+		if _, err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "only ") {
+			t.Errorf("%v: %v", c.Faults, err)
+		}
 	}
 }

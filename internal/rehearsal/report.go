@@ -128,7 +128,7 @@ func (r *Report) score(w *world) {
 		switch {
 		case s.saboteur != nil:
 			p.Role = string(s.saboteur.Kind)
-			p.Right = judged(s.saboteur.Kind, said, w.refused[s.index])
+			p.Right = judged(s.saboteur.Kind, said, w.late[s.index])
 			r.Score.Malicious++
 			r.Score.Right += count(p.Right)
 			r.Score.Missed += count(!p.Right)
@@ -151,10 +151,11 @@ func (r *Report) score(w *world) {
 }
 
 // judged tells whether a saboteur was named for what it did, and for nothing
-// else. A vote that came after n-f others did nothing.
-func judged(kind assembly.Sabotage, said []dkg.FaultKind, refused bool) bool {
+// else. A vote that came after n-f others did nothing, nor did a second header
+// that came when all had dealt.
+func judged(kind assembly.Sabotage, said []dkg.FaultKind, late bool) bool {
 	want := kind.Outcome()
-	named := len(want) == 0 || refused && kind == assembly.FalseVote
+	named := len(want) == 0 || late && (kind == assembly.FalseVote || kind == assembly.Equivocation)
 	for _, k := range said {
 		if slices.Contains(want, k) {
 			named = true

@@ -278,7 +278,7 @@ func (w *world) deliver(phase assembly.Phase, out []posted, step *Step) error {
 		}
 		if err != nil {
 			step.Refused++
-			w.refused[p.seat] = true
+			w.late[p.seat] = w.late[p.seat] || errors.Is(err, assembly.ErrPhase)
 			continue
 		}
 		w.archive.Post(p.seat, p.raw, p.signature)

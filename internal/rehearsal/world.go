@@ -41,7 +41,7 @@ type world struct {
 	now     uint64
 	height  int
 
-	refused map[int]bool // who had a message refused
+	late map[int]bool // who said something when its phase was over
 
 	inspected map[int][]assembly.Accusation
 	found     *assembly.Finding
@@ -51,7 +51,7 @@ type world struct {
 // newWorld seats the participants. Who is absent or malicious is drawn, half
 // of the absent leaving in the middle of the ceremony.
 func newWorld(c Config) (*world, error) {
-	w := &world{config: c, chance: rand.New(rand.NewChaCha8(c.draw("world", 0))), now: 1_800_000_000_000, report: &Report{Seed: c.Seed}, refused: map[int]bool{}}
+	w := &world{config: c, chance: rand.New(rand.NewChaCha8(c.draw("world", 0))), now: 1_800_000_000_000, report: &Report{Seed: c.Seed}, late: map[int]bool{}}
 	for i := 1; i <= c.Participants; i++ {
 		a, b := c.draw("identity", i), c.draw("unused half of the identity", i) // the half for ML-DSA
 		key, err := ident.FromSeed(ident.Ed25519, append(a[:], b[:]...))
