@@ -87,13 +87,27 @@ func (a *app) endAssembly(one opsapi.Assembly) error {
 	if one.Phase == "aborted" {
 		return fail(exitFailed, "quorate ceremony show "+one.ID, "ceremony was aborted: %s", plural(len(one.Faults), "fault"))
 	}
-	return nil
+	if a.output == "json" {
+		return nil
+	}
+	return a.print(one, func(t *table) {
+		confirmed := 0
+		for _, c := range one.Cohorts {
+			confirmed += c.Confirmed
+		}
+		t.row("key", one.PublicKey, exerciseWord(one.Exercise))
+		t.row("shares", fmt.Sprintf("%s, confirmed %d", shares(one.Threshold, one.Participants), confirmed))
+		if len(one.Faults) > 0 {
+			t.row("who and why:", "quorate ceremony show "+one.ID)
+		}
+		t.row("prove it with:", "quorate ceremony export "+one.ID+" --archive FILE --certificate FILE")
+	})
 }
 
 // watching draws cohorts: bars on a terminal, lines elsewhere.
 type watching struct {
 	progress *progress
-	drawn    int    // lines on the terminal
+	drawn    int    // rows on the terminal
 	last     string // line
 }
 
@@ -119,7 +133,7 @@ func (w *watching) draw(v opsapi.Assembly, now time.Time) {
 	}
 	lines = append([]string{head}, lines...)
 	fmt.Fprintln(out, strings.Join(lines, "\n"))
-	w.drawn = len(lines)
+	w.drawn = w.progress.rows(lines)
 }
 
 // steps are what a cohort does, in the order of the phases.
@@ -142,7 +156,7 @@ func cohortLines(v opsapi.Assembly, bars bool) (lines []string) {
 	at, absent := stepOf[v.Phase], 0
 	for _, c := range v.Cohorts {
 		if c.Cohort == 0 && at > 0 {
-			absent = c.Seats // did not join, and takes no further part
+			absent = c.Seats - c.Joined // and they take no further part
 			continue
 		}
 		name := "everybody"
@@ -172,14 +186,12 @@ func cohortLines(v opsapi.Assembly, bars bool) (lines []string) {
 		}
 		lines = append(lines, line)
 	}
-	if len(lines) > 0 {
-		last := &lines[len(lines)-1]
-		if absent > 0 {
-			*last += fmt.Sprintf(", absent %d", absent)
+	if absent > 0 || len(v.Faults) > 0 {
+		line := fmt.Sprintf("%-9s absent %d, faults %d", "together", absent, len(v.Faults))
+		if !bars {
+			line = fmt.Sprintf("%-8s %s", v.Phase, line)
 		}
-		if n := len(v.Faults); n > 0 {
-			*last += fmt.Sprintf(", faults %d", n)
-		}
+		lines = append(lines, line)
 	}
 	return lines
 }

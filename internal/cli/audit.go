@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +22,16 @@ import (
 func (a *app) auditCommand() *cobra.Command {
 	var from uint64
 	var limit int
-	list := &cobra.Command{Use: "list", Short: "Show entries of the audit log", Args: cobra.NoArgs,
-		RunE: a.run(func(ctx context.Context, _ []string) error { return a.auditList(ctx, from, limit) })}
-	list.Flags().Uint64Var(&from, "from", 0, "index of the first entry")
+	list := &cobra.Command{Use: "list", Short: "Show entries of the audit log",
+		Long: `Show the newest entries of the audit log, the last one last, or those from an index
+on. Long ids are cut after 16 digits; -o json has them whole.`,
+		Example: `  quorate audit list --limit 20
+  quorate audit list --from 0`,
+		Args: cobra.NoArgs}
+	list.RunE = a.run(func(ctx context.Context, _ []string) error {
+		return a.auditList(ctx, from, limit, !list.Flags().Changed("from"))
+	})
+	list.Flags().Uint64Var(&from, "from", 0, "index of the first entry (default: so that the newest are shown)")
 	list.Flags().IntVar(&limit, "limit", 100, "how many entries at most")
 	return noun("audit", "The log of everything that was asked, decided and done",
 		list, a.auditExportCommand(), a.auditReceiptCommand(), a.auditCheckpointCommand(), a.auditVerifyCommand())
@@ -223,10 +231,17 @@ func (a *app) auditVerify(genesis string, files []string) error {
 	return err
 }
 
-func (a *app) auditList(ctx context.Context, from uint64, limit int) error {
+func (a *app) auditList(ctx context.Context, from uint64, limit int, newest bool) error {
 	c, err := a.client()
 	if err != nil {
 		return err
+	}
+	if newest {
+		log, err := c.Events(ctx, 0, 1)
+		if err != nil {
+			return err
+		}
+		from = log.Size - min(log.Size, uint64(max(limit, 0)))
 	}
 	log, err := c.Events(ctx, from, limit)
 	if err != nil {
@@ -239,12 +254,22 @@ func (a *app) auditList(ctx context.Context, from uint64, limit int) error {
 				t.row(e.Index, "", "erased")
 				continue
 			}
-			t.row(e.Index, clock(e.Time), e.Kind, e.Actor, e.Object, e.Detail)
+			t.row(e.Index, clock(e.Time), e.Kind, cutIDs(e.Actor), cutIDs(e.Object), e.Detail)
 		}
 		t.row()
 		t.row("in all:", fmt.Sprintf("%d entries, root %s", log.Size, log.Root))
+		if from > 0 {
+			t.row("before these:", fmt.Sprintf("quorate audit list --from %d", from-min(from, uint64(max(limit, 0)))))
+		}
 		if next := from + uint64(len(log.Events)); next < log.Size {
 			t.row("go on with:", fmt.Sprintf("quorate audit list --from %d", next))
 		}
 	})
+}
+
+var longID = regexp.MustCompile(`[0-9a-f]{64,}`)
+
+// cutIDs shortens ids for a table. What takes an id takes its beginning.
+func cutIDs(path string) string {
+	return longID.ReplaceAllStringFunc(path, func(id string) string { return id[:shortID] + "…" })
 }

@@ -297,7 +297,7 @@ func (a *app) ceremonyWatch(ctx context.Context, args []string) error {
 		fmt.Fprintln(a.stdout, f.Words(one.Phase))
 	}
 	if one.Phase == "aborted" {
-		return fail(exitFailed, "quorate ceremony show "+one.ID, "ceremony was aborted: %d faults", len(one.Faults))
+		return fail(exitFailed, "quorate ceremony show "+one.ID, "ceremony was aborted: %s", plural(len(one.Faults), "fault"))
 	}
 	return nil
 }

@@ -233,6 +233,12 @@ type refusal struct {
 func (r *refusal) Error() string { return fmt.Sprintf("%s refuses a message: %v", r.node, r.err) }
 func (r *refusal) Unwrap() error { return r.err }
 
+// refusals has an error for each message that no node took.
+type refusals []error
+
+func (r refusals) Error() string   { return errors.Join(r...).Error() }
+func (r refusals) Unwrap() []error { return r }
+
 // post hands over what a seat says. A message goes to some nodes, of which one
 // is enough: it carries it to all. Letters go to every node, so that any can be
 // asked for them, and so does the seal, which the seat does not wait to see.
@@ -282,9 +288,9 @@ func postDealing(ctx context.Context, r *participant.HandOverReply, some []*stop
 }
 
 // say brings messages to some nodes, of which one has to take each. It goes on
-// after a refusal, and returns a *refusal if there was no other error.
+// after a refusal, and returns refusals if there was no other error.
 func say(some []*stop, seat int, messages []participant.Post, to func(*stop, opsapi.AssemblyPost) error) error {
-	var refused []error
+	var refused refusals
 	for _, m := range messages {
 		err := give(some, func(n *stop) error {
 			err := to(n, opsapi.AssemblyPost{Seat: seat, Message: m.Message, Signature: m.Signature})
@@ -296,9 +302,14 @@ func say(some []*stop, seat int, messages []participant.Post, to func(*stop, ops
 		if err != nil && !errors.As(err, new(*refusal)) {
 			return err
 		}
-		refused = append(refused, err)
+		if err != nil {
+			refused = append(refused, err)
+		}
 	}
-	return errors.Join(refused...)
+	if len(refused) == 0 {
+		return nil
+	}
+	return refused
 }
 
 // summons returns the newest that any node shows of a ceremony that takes the

@@ -65,9 +65,9 @@ func (c *devCluster) ceremony(ctx context.Context, validators int) error {
 		return fmt.Errorf("follow ceremony %s: %w", id, err)
 	}
 	if done.Phase != "done" {
-		return fail(exitFailed, "quorate ceremony show "+id+" --address "+c.nodes[0].config.Listen.Ops, "ceremony %s was aborted with %d faults", id, len(done.Faults))
+		return fail(exitFailed, "quorate ceremony show "+id+" --address "+c.nodes[0].config.Listen.Ops, "ceremony %s was aborted with %s", id, plural(len(done.Faults), "fault"))
 	}
-	c.progress.end(fmt.Sprintf("%d keys, %s shares each", done.Keys, shares(done.Threshold, len(done.Seats))))
+	c.progress.end(fmt.Sprintf("%s, %s shares each", plural(done.Keys, "key"), shares(done.Threshold, len(done.Seats))))
 	return nil
 }
 

@@ -63,7 +63,7 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 const heartbeat = time.Minute
 
 func custodyFinding(cu opsapi.Custody) finding {
-	f := finding{Check: "custody " + cu.Domain, OK: cu.Up && cu.RolledBack == 0, Seen: fmt.Sprintf("%d keys, %s slashing history", cu.Keys, cu.SlashingStrategy),
+	f := finding{Check: "custody " + cu.Domain, OK: cu.Up && cu.RolledBack == 0, Seen: fmt.Sprintf("%s, %s slashing history", plural(cu.Keys, "key"), cu.SlashingStrategy),
 		Hint: "look at the node's log; a missing slashing record is refused, never created"}
 	switch {
 	case !cu.Up:

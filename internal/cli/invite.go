@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,7 +113,7 @@ func (p proposed) plan(guests []participant.Guest, now time.Time) (assembly.Para
 	}
 	if phase < time.Second || phase > participant.MaxPhase {
 		return assembly.Params{}, 0, fail(exitBadUse, "propose it for after the holidays, widen --window, or set --phase",
-			"plan ceremony: phases of %s: want 1s to %s", briefly(phase), briefly(participant.MaxPhase))
+			"plan ceremony: phases of %s: want 1s to %s", opsapi.Briefly(phase), opsapi.Briefly(participant.MaxPhase))
 	}
 	dealers := p.dealers
 	if dealers == 0 && (p.cohorts > 1 || n > wire.MaxDealers) {
@@ -176,7 +175,7 @@ func (a *app) propose(ctx context.Context, p proposed, o askOptions) error {
 	id := params.ID()
 	out := proposal{
 		Ceremony: hex.EncodeToString(id[:]), Participants: len(guests), Threshold: int(params.T),
-		Phase: briefly(phase), Schedule: participant.Schedule(params, now),
+		Phase: opsapi.Briefly(phase), Schedule: participant.Schedule(params, now),
 	}
 	if err := a.explainPhases(p, phase, guests, out.Schedule); err != nil {
 		return err
@@ -222,29 +221,17 @@ func (a *app) proposeAsNode(ctx context.Context, ask ledger.Ask, out proposal, p
 	})
 }
 
-// briefly is a duration without the zeros behind it.
-func briefly(d time.Duration) string {
-	text := d.String()
-	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = rest + "m"
-	}
-	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = rest + "h"
-	}
-	return text
-}
-
 func (a *app) explainPhases(p proposed, phase time.Duration, guests []participant.Guest, turns []participant.Turn) error {
 	t := newTable(a.stderr)
 	var desks []participant.Desk
 	if p.phase > 0 {
-		t.row(fmt.Sprintf("each phase lasts %s at most", briefly(phase)))
+		t.row(fmt.Sprintf("each phase lasts %s at most", opsapi.Briefly(phase)))
 	} else {
 		var err error
 		if desks, err = p.desks(guests); err != nil {
 			return err
 		}
-		t.row(fmt.Sprintf("each phase lasts %s at most: whenever it begins, everybody has one whole window in it", briefly(phase)))
+		t.row(fmt.Sprintf("each phase lasts %s at most: whenever it begins, everybody has one whole window in it", opsapi.Briefly(phase)))
 	}
 	const shown = 4
 	head := []any{"PHASE", "ENDS AT THE LATEST"}
@@ -282,6 +269,7 @@ can change it, and compare the ids of ceremony and cluster by voice.
 
 Give --node every node that participants can reach. They ask them in turns, so
 that one that is away, or that lies, costs them time and nothing else.`,
+		Example: `  quorate ceremony invite 3f2a… --participants people.csv --genesis genesis.json --node https://node1.example.org:9003 --node https://node2.example.org:9003`,
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.invite(ctx, args[0], file, out, nodes, builds)
 		})}

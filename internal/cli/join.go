@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -163,7 +162,7 @@ func seatHint(err error) string {
 // introduce shows what a participant compares before anything happens, and
 // later on where it goes on.
 func (a *app) introduce(inv *participant.Invitation, home string) {
-	if _, err := os.Lstat(home); err == nil {
+	if participant.Taken(home) {
 		fmt.Fprintf(a.stderr, "seat %d, %s, of ceremony %s…, as %s knows it\n", inv.Seat, printable(inv.Name), shorten(inv.Ceremony, shortID), home)
 		return
 	}
@@ -456,7 +455,7 @@ func (a *app) leave(s *participant.Seat, home string) error {
 	case b.Phase() == assembly.PhaseAborted:
 		return fail(exitFailed, "quorate ceremony show "+out.Ceremony+" says who was absent; the coordinator proposes another", "the ceremony was aborted")
 	case !slices.Contains(b.Holders(), s.Number()):
-		return fail(exitFailed, "tell the coordinator: the others can give this seat a share again", "the key is made, and this seat did not confirm a share of it")
+		return fail(exitFailed, fmt.Sprintf("tell the coordinator: nobody can give this seat a share afterwards, and any %d of the others sign without it", out.Threshold), "the key is made, and this seat did not confirm a share of it")
 	}
 	return nil
 }
@@ -468,7 +467,7 @@ func showJoined(t *table, j joined) {
 	if j.PublicKey != "" {
 		t.row("key", j.PublicKey)
 		t.row("shares", fmt.Sprintf("%s, confirmed %d", shares(j.Threshold, j.Participants), j.Confirmed))
-		t.row("safe to deposit to", j.DepositSafe)
+		t.row("safe to deposit to", depositWord(j.DepositSafe, j.Threshold, j.Participants))
 	}
 	if j.Share != "" {
 		t.row("your share", j.Share, "sealed; keep it, and a copy")

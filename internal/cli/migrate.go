@@ -18,13 +18,13 @@ func (a *app) importPostgres(ctx context.Context, connectionFile, out string) er
 	var db migrate.Web3Signer
 	connection.Expose(func(raw []byte) { db, err = migrate.ReadWeb3Signer(ctx, string(raw)) })
 	if err != nil {
-		return err
+		return hinted(err, "the file holds one line, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, of a user who may read")
 	}
 	doc, err := db.History.Encode()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "%d validators, genesis validators root 0x%x\n", len(db.History.Keys), db.History.Genesis)
+	fmt.Fprintf(a.stderr, "%s, genesis validators root 0x%x\n", plural(len(db.History.Keys), "validator"), db.History.Genesis)
 	switch {
 	case db.HighSlot != nil && db.HighEpoch != nil:
 		fmt.Fprintf(a.stderr, "all below slot %d and epoch %d, the high watermark, counts as signed\n", *db.HighSlot, *db.HighEpoch)

@@ -10,7 +10,7 @@ const minPrefix = 4
 // to look at it. What is signed or handed over is named in whole: a node does not
 // choose that.
 func named(text string, digits int, hint string, list func() ([]string, error)) (string, error) {
-	begin := strings.ToLower(strings.TrimPrefix(text, "0x"))
+	begin := strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(text, "0x"), "…")) // as tables cut them
 	if len(begin) >= digits || len(begin) < minPrefix || strings.Trim(begin, "0123456789abcdef") != "" {
 		return text, nil // the node says what is wrong with it
 	}

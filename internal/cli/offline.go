@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,8 +106,11 @@ func (p *paper) read() ([]byte, error) {
 		frames = append(frames, text)
 	}
 	raw, err := qr.Join(frames)
-	if errors.Is(err, qr.ErrMissing) {
+	switch {
+	case errors.Is(err, qr.ErrMissing):
 		return nil, fail(exitBadUse, "name the pictures of the others with --in, too", "%w", err)
+	case errors.Is(err, qr.ErrMixed):
+		return nil, fail(exitBadUse, "leave out the pictures of what was carried before", "%w", err)
 	}
 	return raw, err
 }
@@ -129,9 +133,9 @@ func (p *paper) write(a *app, raw []byte) (made []string, err error) {
 	if err != nil {
 		return nil, hinted(err, "it is too long for pictures: carry a file")
 	}
-	old, _ := filepath.Glob(base + "-*.png") // of a longer message, which nobody must mistake for this one's
-	for _, path := range old {
-		if err := os.Remove(path); err != nil {
+	old, _ := filepath.Glob(base + "-*.png") // of another message, which nobody must mistake for this one's
+	for _, path := range append(old, p.out) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 	}
@@ -280,12 +284,13 @@ func (a *app) carry(ctx context.Context, path string, nodes []string, wait bool,
 		}
 		// Nobody sees here whether a node that says so did carry it.
 		err = c.post(ctx, reply, c.awake())
-		if errors.As(err, new(*refusal)) {
+		var refused refusals
+		if errors.As(err, &refused) {
 			out.Refused = err.Error()
 		} else if err != nil {
 			return noNode(err)
 		}
-		out.Messages, out.Sealed = len(reply.Posts), len(reply.Seal) > 0
+		out.Messages, out.Sealed = len(reply.Posts)-len(refused), len(reply.Seal) > 0
 	}
 	if p.out != "" || p.show {
 		if err := a.fetchFor(ctx, c, &out, reply, wait, p); err != nil {
@@ -304,8 +309,8 @@ func showCarried(t *table, out carried, inv *participant.Invitation, replied boo
 	if replied {
 		t.row("handed over", plural(out.Messages, "message"))
 	}
-	if out.Refused != "" {
-		t.row("note", out.Refused)
+	for line := range strings.Lines(out.Refused) {
+		t.row("note", strings.TrimSpace(line))
 	}
 	if out.Phase != "" {
 		t.row("phase", out.Phase)

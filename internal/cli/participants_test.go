@@ -2,8 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/quorate/quorate/internal/opsapi"
 	"github.com/quorate/quorate/internal/participant"
+	"github.com/quorate/quorate/internal/secret"
 )
 
 func TestCheckClock(t *testing.T) {
@@ -102,7 +106,7 @@ func TestBehind(t *testing.T) {
 
 func TestBriefly(t *testing.T) {
 	for d, want := range map[time.Duration]string{33 * time.Hour: "33h", 90 * time.Minute: "1h30m", 10 * time.Minute: "10m", 6 * time.Second: "6s", time.Hour + time.Second: "1h0m1s"} {
-		if got := briefly(d); got != want {
+		if got := opsapi.Briefly(d); got != want {
 			t.Errorf("%s: %s", d, got)
 		}
 	}
@@ -185,6 +189,61 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPicturesOfBefore writes a short message, a long and a short one again:
+// what lies there is always the pictures of the last one.
+func TestPicturesOfBefore(t *testing.T) {
+	p := paper{out: filepath.Join(t.TempDir(), "r.png")}
+	for _, size := range []int{10, 5000, 2500, 10} {
+		made, err := p.write(nil, make([]byte, size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := filepath.Glob(strings.TrimSuffix(p.out, ".png") + "*")
+		if err != nil || !slices.Equal(there, made) || (len(made) == 1) != (size == 10) {
+			t.Errorf("%d bytes: wrote %v, there are %v, %v", size, made, there, err)
+		}
+		p.in = made
+		if got, err := p.read(); err != nil || len(got) != size {
+			t.Errorf("%d bytes: read %d, %v", size, len(got), err)
+		}
+	}
+}
+
+// TestRefusedMessages counts what no node took, and keeps what each had against it.
+func TestRefusedMessages(t *testing.T) {
+	var nodes []*stop
+	for _, name := range []string{"http://one", "http://two"} {
+		nodes = append(nodes, &stop{Client: opsapi.NewClient(name, secret.Bytes{})})
+	}
+	messages := []participant.Post{{Message: []byte("late")}, {Message: []byte("good")}, {Message: []byte("half")}}
+	err := say(nodes, 3, messages, func(n *stop, p opsapi.AssemblyPost) error {
+		if string(p.Message) == "late" || string(p.Message) == "half" && n == nodes[0] {
+			return &opsapi.Error{Status: http.StatusConflict, Text: "wrong phase"}
+		}
+		return nil
+	})
+	var refused refusals
+	if !errors.As(err, &refused) || len(refused) != 1 || !errors.As(err, new(*refusal)) {
+		t.Fatalf("refused %d: %v", len(refused), err)
+	}
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[0], "http://one") || !strings.HasPrefix(lines[1], "http://two") {
+		t.Errorf("%q", err)
+	}
+	if err := say(nodes, 3, messages[1:], func(*stop, opsapi.AssemblyPost) error { return nil }); err != nil {
+		t.Errorf("all were taken: %v", err)
+	}
+}
+
+// TestWrapped counts the rows that a terminal makes of lines.
+func TestWrapped(t *testing.T) {
+	bars := strings.Repeat("█", 20)
+	for width, want := range map[int]int{0: 3, 20: 3, 19: 4, 10: 4, 7: 5, 3: 10} {
+		if got := wrapped([]string{bars, "", "wide"}, width); got != want {
+			t.Errorf("width %d: %d rows, want %d", width, got, want)
+		}
+	}
+}
+
 // TestWatching shows cohorts as bars on a terminal, as lines elsewhere, and
 // the same thing once.
 func TestWatching(t *testing.T) {
@@ -195,15 +254,21 @@ func TestWatching(t *testing.T) {
 	w := watching{progress: &progress{out: &out}}
 	w.draw(v, time.Now())
 	w.draw(v, time.Now())
-	want := "deal     cohort 1  joined 4/4 dealt 1/2 (eu, u�s)\ndeal     cohort 2  joined 3/3 dealt 0/2, refused 3, absent 1, faults 2\n"
+	want := "deal     cohort 1  joined 4/4 dealt 1/2 (eu, u�s)\ndeal     cohort 2  joined 3/3 dealt 0/2, refused 3\ndeal     together  absent 1, faults 2\n"
 	if got := out.String(); got != want {
+		t.Errorf("got:\n%s", got)
+	}
+	out.Reset()
+	w = watching{progress: &progress{out: &out}}
+	w.draw(opsapi.Assembly{Phase: "aborted", CohortCount: 1, Faults: make([]opsapi.Fault, 3), Cohorts: []opsapi.AssemblyCohort{{Seats: 4, Joined: 1}}}, time.Now())
+	if got := out.String(); got != "aborted  together  absent 3, faults 3\n" {
 		t.Errorf("got:\n%s", got)
 	}
 	out.Reset()
 	w = watching{progress: &progress{out: &out, terminal: true}}
 	w.draw(v, time.Now())
 	w.draw(v, time.Now())
-	if got := out.String(); !strings.Contains(got, "cohort 1  ██████████░░░░░░░░░░ ") || strings.Count(got, "\033[3A\033[J") != 1 {
+	if got := out.String(); !strings.Contains(got, "cohort 1  ██████████░░░░░░░░░░ ") || strings.Count(got, "\033[4A\033[J") != 1 {
 		t.Errorf("got:\n%q", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +49,28 @@ func (p *progress) at(done, all int, detail string) {
 		return
 	}
 	fmt.Fprintf(p.out, "\r\033[K… %s %s %s", p.step, bar(done, all), detail)
+}
+
+// rows says how many rows of the terminal lines take, which a narrow one wraps.
+func (p *progress) rows(lines []string) (n int) {
+	width := 0
+	if f, ok := p.out.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
+			width = int(size.Col)
+		}
+	}
+	return wrapped(lines, width)
+}
+
+// wrapped counts the rows of lines on a terminal of a width; 0 is none known.
+func wrapped(lines []string, width int) (n int) {
+	for _, line := range lines {
+		n++
+		if width > 0 {
+			n += (max(utf8.RuneCountInString(line), 1) - 1) / width
+		}
+	}
+	return n
 }
 
 // bar shows how much of something is done.

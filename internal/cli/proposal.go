@@ -42,6 +42,9 @@ func (a *app) ceremonyAsMember(ctx context.Context, req opsapi.OpenCeremony, o a
 		}
 		if a.compose == nil {
 			fmt.Fprintf(a.stderr, "once it is open: quorate ceremony watch %x\n", p.params.ID())
+			if p.params.FromAssembly() {
+				fmt.Fprintf(a.stderr, "the participants run: quorate ceremony hand-over INVITATION %x --identity KEYFILE\n", p.params.ID())
+			}
 		}
 	}
 	return waits

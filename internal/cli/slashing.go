@@ -93,7 +93,7 @@ func (a *app) raise(ctx context.Context, c *opsapi.Client, doc []byte) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "the slashing history of %d keys is recorded\n", imported.Keys)
+	fmt.Fprintf(a.stderr, "the slashing history of %s is recorded\n", plural(imported.Keys, "key"))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,7 @@ func (a *app) exportTranscripts(ctx context.Context, id, archive, certificate st
 	}
 	return a.print(map[string]string{"ceremony": id, "archive": archive, "certificate": certificate}, func(t *table) {
 		t.row("exported ceremony", id)
-		t.row("check it with:", "quorate ceremony verify "+archive+" "+certificate)
+		t.row("check it with:", strings.Join(strings.Fields("quorate ceremony verify "+archive+" "+certificate), " "))
 	})
 }
 
@@ -117,7 +118,7 @@ func (a *app) verifyTranscripts(files []string) error {
 			return fail(exitNotFound, "", "read transcript: %w", err)
 		}
 		if outcomes[file], err = verifyTranscript(raw); err != nil {
-			return fail(exitFailed, "", "verify %s: %w", file, err)
+			return fail(exitFailed, "it is not what was written, or not all of it: get the file again, and ask who changed it if that fails too", "verify %s: %w", file, err)
 		}
 	}
 	return a.print(outcomes, func(t *table) {
@@ -128,12 +129,16 @@ func (a *app) verifyTranscripts(files []string) error {
 				continue
 			}
 			t.row(file, o.File+" verifies")
+			if len(o.Cohorts) > 0 {
+				showFederation(t, o)
+				continue
+			}
 			t.row("  ceremony", o.Ceremony, exerciseWord(o.Exercise))
 			t.row("  shares", shares(o.Threshold, o.Participants))
 			t.row("  ended in phase", o.Phase)
 			t.row("  key", o.PublicKey)
 			t.row("  confirmed by", o.Confirmed)
-			t.row("  safe to deposit to", o.DepositSafe)
+			t.row("  safe to deposit to", depositWord(o.DepositSafe, o.Threshold, o.Participants))
 			for _, f := range o.Faults {
 				if f.Blamed {
 					t.row("  blamed", fmt.Sprintf("participant %d: %s", f.Seat, f.Fault))
@@ -141,6 +146,28 @@ func (a *app) verifyTranscripts(files []string) error {
 			}
 		}
 	})
+}
+
+func showFederation(t *table, all *assembly.Outcome) {
+	t.row("  statement", all.Ceremony, exerciseWord(all.Exercise))
+	t.row("  signed by", shares(all.Confirmed, len(all.Cohorts))+" cohorts; "+fmt.Sprintf("%d have to", all.Threshold))
+	for i, o := range all.Cohorts {
+		t.row(fmt.Sprintf("  cohort %d", i+1), "ceremony "+o.Ceremony)
+		t.row("    shares", fmt.Sprintf("%s, confirmed %d", shares(o.Threshold, o.Participants), o.Confirmed))
+		t.row("    key", o.PublicKey)
+	}
+}
+
+// depositWord says why a key is not safe to deposit to, and how many shares it
+// takes where t of n participants sign.
+func depositWord(safe bool, t, n int) string {
+	switch f := (n - 1) / 3; {
+	case safe:
+		return "yes"
+	case n > 0:
+		return fmt.Sprintf("no: %d have to confirm their share, as %d sign and %d may lie", t+f, t, f)
+	}
+	return "no: too few confirmed their share, as some of them may lie"
 }
 
 func exerciseWord(exercise bool) string {
@@ -177,5 +204,5 @@ func showProven(t *table, file string, p *dkg.TranscriptOutcome) {
 		t.row("  key", key)
 	}
 	t.row("  confirmed by", p.Confirmed)
-	t.row("  safe to deposit to", p.DepositSafe)
+	t.row("  safe to deposit to", depositWord(p.DepositSafe, 0, 0))
 }

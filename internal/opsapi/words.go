@@ -162,7 +162,7 @@ func (w *Words) ceremony(a *action.Action) error {
 	w.add("suite", "%s", suiteName(p.Suite))
 	w.add("hybrid", "%t", p.Hybrid)
 	w.add("purpose", "%s", a.Ceremony.Purpose)
-	w.add("each phase takes", "at most %s", time.Duration(p.Deadlines.Deal)*time.Millisecond)
+	w.add("each phase takes", "at most %s", span(p.Deadlines.Deal))
 	return nil
 }
 
@@ -177,11 +177,11 @@ func (w *Words) handover(a *action.Action, p dkg.Params) {
 	w.add("seats that hold shares afterwards", "%s", p.Members())
 	w.add("hybrid", "%t", p.Hybrid)
 	w.add("purpose", "%s", a.Ceremony.Purpose)
-	w.add("participants deal for", "at most %s", time.Duration(p.Deadlines.Deal)*time.Millisecond)
+	w.add("participants deal for", "at most %s", span(p.Deadlines.Deal))
 	if p.Hybrid {
-		w.add("those accused answer for", "at most %s", time.Duration(p.Deadlines.Answer)*time.Millisecond)
+		w.add("those accused answer for", "at most %s", span(p.Deadlines.Answer))
 	}
-	w.add("each other phase takes", "at most %s", time.Duration(p.Deadlines.Verify)*time.Millisecond)
+	w.add("each other phase takes", "at most %s", span(p.Deadlines.Verify))
 }
 
 func (w *Words) assembly(a *action.Assembly) error {
@@ -210,8 +210,8 @@ func (w *Words) assembly(a *action.Assembly) error {
 	for _, phase := range []struct {
 		name string
 		ms   uint32
-	}{{"joining", d.Join}, {"dealing", d.Deal}, {"verifying", d.Verify}, {"answering", d.Answer}, {"replaying", d.Replay}, {"confirming", d.Confirm}} {
-		w.add(phase.name+" takes", "at most %s", time.Duration(phase.ms)*time.Millisecond)
+	}{{"joining", d.Join}, {"dealing", d.Deal}, {"verifying", d.Verify}, {"answering", d.Answer}, {"replaying", d.Replay}, {"publishing", d.Replay}, {"confirming", d.Confirm}} {
+		w.add(phase.name+" takes", "at most %s", span(phase.ms))
 	}
 	return nil
 }
@@ -299,3 +299,18 @@ func orNone(list []string) string {
 	}
 	return strings.Join(list, ", ")
 }
+
+// Briefly is a duration without the zeros behind it.
+func Briefly(d time.Duration) string {
+	text := d.String()
+	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = rest + "m"
+	}
+	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = rest + "h"
+	}
+	return text
+}
+
+// span is a time that an action has in milliseconds.
+func span(ms uint32) string { return Briefly(time.Duration(ms) * time.Millisecond) }

@@ -50,6 +50,9 @@ func Frames(file []byte, part int) ([]string, error) {
 // ErrMissing is wrapped by the error that names the frames that are not there.
 var ErrMissing = errors.New("frames are missing")
 
+// ErrMixed means that frames are not all of the same file.
+var ErrMixed = errors.New("they are of different files")
+
 // Join puts a file together. Frames come in any order, and as often as they like.
 func Join(frames []string) ([]byte, error) {
 	file, err := join(frames)
@@ -78,7 +81,7 @@ func join(frames []string) ([]byte, error) {
 			parts, name = make([][]byte, count), fields[2]
 		}
 		if fields[2] != name || count != len(parts) {
-			return nil, errors.New("they are of different files")
+			return nil, ErrMixed
 		}
 		parts[number-1] = body
 	}

@@ -137,12 +137,15 @@ func TestJoinRefuses(t *testing.T) {
 	if _, err := Join(one[:2]); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "3 of 3") {
 		t.Error(err)
 	}
+	if _, err := Join([]string{one[0], two[1], two[2]}); !errors.Is(err, ErrMixed) {
+		t.Error(err)
+	}
 	swapped := slices.Clone(one)
 	swapped[0] = strings.Replace(swapped[0], "Q1/1/", "Q1/2/", 1)
 	damaged := slices.Clone(one)
 	damaged[1] = damaged[1][:len(damaged[1])-8] + "AAAAAAAA"
 	for name, frames := range map[string][]string{
-		"nothing": nil, "two files": {one[0], two[1], two[2]}, "another's": {"https://example.org"}, "damaged": damaged, "swapped": swapped,
+		"nothing": nil, "another's": {"https://example.org"}, "damaged": damaged, "swapped": swapped,
 		"no number": {"Q1/x/1/A/A"}, "beyond": {"Q1/2/1/A/AA"}, "too many": {"Q1/1/1000/A/AA"},
 	} {
 		if _, err := Join(frames); err == nil {

@@ -3,6 +3,7 @@ package assembly
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/quorate/quorate/internal/bls"
 	"github.com/quorate/quorate/internal/dkg"
@@ -159,7 +160,7 @@ func (b *Board) Apply(from int, m Message) error {
 		err = errKind
 	}
 	if err != nil {
-		return fmt.Errorf("take %T of participant %d: %w", m, from, err)
+		return fmt.Errorf("take %s of participant %d: %w", strings.TrimPrefix(fmt.Sprintf("%T", m), "*assembly."), from, err)
 	}
 	return nil
 }
