@@ -39,7 +39,11 @@ func showAssembly(t *table, v opsapi.Assembly) {
 		t.row(fmt.Sprintf("seat %d", s.Seat), s.Name, s.Region, strings.Join(participantWords(s), ", "))
 	}
 	for _, f := range v.Faults {
-		t.row("fault", fmt.Sprintf("seat %d", f.Seat), f.Kind, blamedWord(f.Attributable))
+		name := ""
+		if f.Seat >= 1 && f.Seat <= len(v.Seats) {
+			name = v.Seats[f.Seat-1].Name
+		}
+		t.row("fault", fmt.Sprintf("seat %d", f.Seat), name, f.Kind, blamedWord(f.Attributable))
 	}
 }
 

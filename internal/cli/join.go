@@ -195,15 +195,39 @@ const (
 	pollMost  = 30 * time.Second
 )
 
-// checkVersion refuses a program that is older than the ledger proves that the
-// ceremony wants.
-func checkVersion(s *participant.Seat, o seatOptions) error {
+// checkTerms holds the invitation, and this program, to what the ledger proves
+// that the ceremony is for and wants.
+func checkTerms(s *participant.Seat, inv *participant.Invitation, o seatOptions) error {
 	r, own := s.Record(), readVersion().Version
+	if r.Purpose != inv.Purpose {
+		return fail(exitDenied, "ask the coordinator which is right, and who changed the invitation",
+			"the invitation says that the key is for %q, the ledger that it is for %q", inv.Purpose, r.Purpose)
+	}
 	if r.Software != "" && !o.anyBuild && (!semver.IsValid(own) || semver.Compare(own, r.Software) < 0) {
 		return fail(exitDenied, "take a newer build, or see with the coordinator whether --any-build is right",
 			"the ceremony takes programs from version %s on; this one is %s", r.Software, own)
 	}
 	return nil
+}
+
+// showTerms shows what a seat signs with its first message, before it does: the
+// parameters and the purpose that the ledger proves, whatever a coordinator said.
+func (a *app) showTerms(s *participant.Seat) {
+	b, r := s.Board(), s.Record()
+	if b.Phase() != assembly.PhaseJoin || slices.Contains(b.Joined(), s.Number()) {
+		return
+	}
+	p, dealers := b.Params(), "everybody"
+	if p.Dealers > 0 {
+		dealers = fmt.Sprintf("%d of each of %s, drawn", p.Dealers, plural(int(p.Cohorts), "cohort"))
+	}
+	t := newTable(a.stderr)
+	t.row("the ledger proves")
+	t.row("  purpose", cmp.Or(printable(r.Purpose), "none"), exerciseWord(p.Exercise))
+	t.row("  asked for by", printable(r.By))
+	t.row("  shares", shares(int(p.T), int(p.N))+" sign")
+	t.row("  dealers", dealers)
+	t.w.Flush() //nolint:errcheck // what stderr does not take is lost
 }
 
 // checkClock compares this machine's clock with a block that may be so old.
@@ -282,7 +306,7 @@ func (j *joining) round(ctx context.Context) (ended bool, err error) {
 		}
 	}
 	if err == nil {
-		if err := checkVersion(j.seat, j.options); err != nil {
+		if err := checkTerms(j.seat, j.courier.inv, j.options); err != nil {
 			return false, err
 		}
 		if j.clock = checkClock(time.Now(), j.seat.Time(), oldest); j.clock != nil {
@@ -295,6 +319,9 @@ func (j *joining) round(ctx context.Context) (ended bool, err error) {
 	j.failed, j.present = 0, true
 	if err := missed(j.seat); err != nil {
 		return false, err
+	}
+	if j.line == "" {
+		j.showTerms(j.seat)
 	}
 	reply, err := j.seat.Reply(ctx)
 	if err != nil {

@@ -205,12 +205,13 @@ func (a *app) offline(ctx context.Context, path string, o seatOptions, p paper) 
 	if err := s.Take(b); err != nil {
 		return hinted(err, carriedHint(err, s))
 	}
-	if err := checkVersion(s, o); err != nil {
+	if err := checkTerms(s, inv, o); err != nil {
 		return err
 	}
 	if err := missed(s); err != nil {
 		return err
 	}
+	a.showTerms(s)
 	reply, err := s.Reply(ctx)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -139,11 +140,7 @@ func (a *app) verifyTranscripts(files []string) error {
 			t.row("  key", o.PublicKey)
 			t.row("  confirmed by", o.Confirmed)
 			t.row("  safe to deposit to", depositWord(o.DepositSafe, o.Threshold, o.Participants))
-			for _, f := range o.Faults {
-				if f.Blamed {
-					t.row("  blamed", fmt.Sprintf("participant %d: %s", f.Seat, f.Fault))
-				}
-			}
+			showFaults(t, o.Faults)
 		}
 	})
 }
@@ -168,6 +165,26 @@ func depositWord(safe bool, t, n int) string {
 		return fmt.Sprintf("no: %d have to confirm their share, as %d sign and %d may lie", t+f, t, f)
 	}
 	return "no: too few confirmed their share, as some of them may lie"
+}
+
+// showFaults names, for each kind of fault, all whose it is: there may be
+// thousands of them.
+func showFaults(t *table, faults []assembly.NamedFault) {
+	var kinds []assembly.NamedFault
+	seats := map[string][]string{}
+	for _, f := range faults {
+		if seats[f.Fault] == nil {
+			kinds = append(kinds, f)
+		}
+		seats[f.Fault] = append(seats[f.Fault], strconv.Itoa(f.Seat))
+	}
+	for _, k := range kinds {
+		word := "  absent"
+		if k.Blamed {
+			word = "  blamed"
+		}
+		t.row(word, fmt.Sprintf("participant %s: %s", strings.Join(seats[k.Fault], ", "), k.Fault))
+	}
 }
 
 func exerciseWord(exercise bool) string {

@@ -21,7 +21,7 @@ type assemblies func(visit func(*hall.Room)) error
 
 var (
 	assemblySeats = prometheus.NewDesc("quorate_assembly_participants",
-		"Participants of an open ceremony that have done what a phase asks for; of phase seats all of them.", []string{"ceremony", "cohort", "phase"}, nil)
+		"Participants of an open ceremony that have done what a phase asks for; of phase seats all of them, of phase dealers those who were drawn.", []string{"ceremony", "cohort", "phase"}, nil)
 	assemblyLatency = prometheus.NewDesc("quorate_assembly_latency_seconds",
 		"Block time from a phase's beginning until a participant was heard in it last.", []string{"ceremony", "cohort", "phase"}, nil)
 	assemblyRefused = prometheus.NewDesc("quorate_assembly_refused_total",
@@ -44,7 +44,7 @@ func (rooms assemblies) Collect(out chan<- prometheus.Metric) {
 		}
 		for _, c := range r.Follower.Cohorts() {
 			cohort := strconv.Itoa(c.Cohort)
-			for phase, n := range map[string]int{"seats": c.Seats, "join": c.Joined, "deal": c.Dealt, "verify": c.Reported, "replay": c.Voted, "confirm": c.Confirmed} {
+			for phase, n := range map[string]int{"seats": c.Seats, "dealers": c.Dealers, "join": c.Joined, "deal": c.Dealt, "verify": c.Reported, "replay": c.Voted, "confirm": c.Confirmed} {
 				out <- prometheus.MustNewConstMetric(assemblySeats, prometheus.GaugeValue, float64(n), id, cohort, phase)
 			}
 			out <- prometheus.MustNewConstMetric(assemblyRefused, prometheus.CounterValue, float64(refused[c.Cohort]), id, cohort)

@@ -126,7 +126,7 @@ func TestAssemblyMetrics(t *testing.T) {
 	has(scrape(), `quorate_assembly_participants{ceremony="ID",cohort="0",phase="seats"} 10`, `quorate_assembly_refused_total{ceremony="ID",cohort="0"} 1`)
 	w.Play(nil, func(*hall.Room) {}, func(phase assembly.Phase) {
 		if phase == assembly.PhaseReplay {
-			has(scrape(), `quorate_assembly_participants{ceremony="ID",cohort="1",phase="join"} 5`, `quorate_assembly_participants{ceremony="ID",cohort="2",phase="deal"} 3`,
+			has(scrape(), `quorate_assembly_participants{ceremony="ID",cohort="1",phase="join"} 5`, `quorate_assembly_participants{ceremony="ID",cohort="2",phase="deal"} 3`, `quorate_assembly_participants{ceremony="ID",cohort="2",phase="dealers"} 3`,
 				`quorate_assembly_latency_seconds_count{ceremony="ID",cohort="2",phase="verify"} 5`)
 		}
 	})

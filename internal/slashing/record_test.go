@@ -187,8 +187,8 @@ func TestPinned(t *testing.T) {
 		t.Errorf("a duty of another network: %q", rule)
 	}
 	r = reopen(t, r, c)
-	if g, pinned := r.Genesis(); !pinned || g != chainB {
-		t.Errorf("opened again: %x, %v", g, pinned)
+	if r.state.genesis != chainB || !r.state.pinned {
+		t.Errorf("opened again: %x, %v", r.state.genesis, r.state.pinned)
 	}
 	if rule := ask(t, r, Item{Key: k, Genesis: &chainB, Facts: Block{1, root(1)}}); rule != "" {
 		t.Errorf("a duty of this network: %q", rule)

@@ -36,7 +36,7 @@ func joinContext(cid [32]byte, from int, hybridKey []byte) [][]byte {
 }
 
 // endJoin goes on with n-f participants. Who is absent gets no ciphertext;
-// points for its share are dealt all the same, so that it can be repaired.
+// points for its share are dealt all the same: a leaf is that of a seat.
 func (b *Board) endJoin() {
 	for _, i := range b.which(func(s *place) bool { return !s.joined && !s.blamed }) {
 		b.blame(i, dkg.AbsentJoin)

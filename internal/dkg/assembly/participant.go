@@ -34,7 +34,7 @@ type Participant struct {
 
 // ErrNoShare is returned when this participant has no valid share of the
 // result: a ciphertext never came, or it came too late with a complaint. The
-// others can repair it.
+// others sign without it.
 var ErrNoShare = errors.New("this participant holds no valid share of the result")
 
 // NewParticipant takes a seat. The seed must be SeedSize uniform bytes that

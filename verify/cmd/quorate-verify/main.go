@@ -258,6 +258,8 @@ func told(o *transcript.Outcome) []string {
 	for _, f := range o.Faults {
 		if f.Blamed {
 			facts = append(facts, fmt.Sprintf("participant %d to blame: %s", f.Seat, f.Fault))
+		} else {
+			facts = append(facts, fmt.Sprintf("participant %d %s", f.Seat, f.Fault))
 		}
 	}
 	return facts
