@@ -155,6 +155,40 @@ func (g *Genesis) check() error {
 		seen[string(key)] = true
 		return nil
 	}
+	if err := g.checkNodes(once); err != nil {
+		return err
+	}
+	for i, m := range g.Members {
+		if err := errors.Join(m.Check(), once("member "+m.ID, []byte("member/"+m.ID))); err != nil {
+			return fmt.Errorf("member %d: %w", i, err)
+		}
+		for _, k := range m.Keys {
+			if err := once("key of member "+m.ID, k.Bytes()); err != nil {
+				return err
+			}
+		}
+	}
+	if g.Policy == "" || len(g.Policy) > wire.MaxPolicy {
+		return fmt.Errorf("policy: want a document of at most %d bytes", wire.MaxPolicy)
+	}
+	for r := range g.Floors {
+		if !r.Known() {
+			return fmt.Errorf("floors: action %q is unknown", r)
+		}
+	}
+	if len(g.Witnesses) > wire.MaxWitnesses {
+		return fmt.Errorf("%d witnesses, want at most %d", len(g.Witnesses), wire.MaxWitnesses)
+	}
+	for i, w := range g.Witnesses {
+		if err := errors.Join(checkKeyName(w.Name), once("witness "+w.Name, []byte("witness/"+w.Name)), once("key of witness "+w.Name, w.Key[:])); err != nil {
+			return fmt.Errorf("witness %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// checkNodes wants nodes that can be told apart, by once, and spoken to.
+func (g *Genesis) checkNodes(once func(kind string, key []byte) error) error {
 	for i, n := range g.Nodes {
 		if err := errors.Join(
 			CheckName("node name", n.Name), CheckName("operator", n.Operator), CheckName("region", n.Region),
@@ -182,32 +216,6 @@ func (g *Genesis) check() error {
 		// What the ledger could not read back would stop every node at once.
 		if _, err := ParseNodeRecord(n.Encode()); err != nil {
 			return fmt.Errorf("node %s: %w", n.Name, err)
-		}
-	}
-	for i, m := range g.Members {
-		if err := errors.Join(m.Check(), once("member "+m.ID, []byte("member/"+m.ID))); err != nil {
-			return fmt.Errorf("member %d: %w", i, err)
-		}
-		for _, k := range m.Keys {
-			if err := once("key of member "+m.ID, k.Bytes()); err != nil {
-				return err
-			}
-		}
-	}
-	if g.Policy == "" || len(g.Policy) > wire.MaxPolicy {
-		return fmt.Errorf("policy: want a document of at most %d bytes", wire.MaxPolicy)
-	}
-	for r := range g.Floors {
-		if !r.Known() {
-			return fmt.Errorf("floors: action %q is unknown", r)
-		}
-	}
-	if len(g.Witnesses) > wire.MaxWitnesses {
-		return fmt.Errorf("%d witnesses, want at most %d", len(g.Witnesses), wire.MaxWitnesses)
-	}
-	for i, w := range g.Witnesses {
-		if err := errors.Join(checkKeyName(w.Name), once("witness "+w.Name, []byte("witness/"+w.Name)), once("key of witness "+w.Name, w.Key[:])); err != nil {
-			return fmt.Errorf("witness %d: %w", i, err)
 		}
 	}
 	return nil
