@@ -324,7 +324,7 @@ func TestNewShareRefuses(t *testing.T) {
 	if err != nil || *largest != [ScalarSize]byte{} {
 		t.Fatalf("largest scalar: %v", err)
 	}
-	share.Expose(func(b *[ScalarSize]byte) {
+	exposeScalar(share.scalar, func(b *[ScalarSize]byte) {
 		if new(big.Int).SetBytes(b[:]).Cmp(new(big.Int).Sub(groupOrder, big.NewInt(1))) != 0 {
 			t.Error("exposed another scalar")
 		}

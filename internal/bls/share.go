@@ -55,15 +55,6 @@ func (s Share) SignHashed(root HashedRoot) Partial {
 	return Partial{index: s.index, sig: Signature{point: p}}
 }
 
-// Expose calls use with the scalar, big-endian, and wipes it afterwards. It
-// reports whether there was one.
-func (s Share) Expose(use func(scalar *[ScalarSize]byte)) bool { return exposeScalar(s.scalar, use) }
-
-// Equal compares two shares, the scalars in constant time.
-func (s Share) Equal(other Share) bool {
-	return s.index == other.index && s.scalar.Equal(other.scalar)
-}
-
 // Destroy wipes the share and all its copies.
 func (s Share) Destroy() { s.scalar.Destroy() }
 

@@ -127,7 +127,7 @@ func TestNothingLeaks(t *testing.T) {
 		if !ok {
 			t.Fatal("no share")
 		}
-		share.Expose(func(b *[bls.ScalarSize]byte) { secrets[fmt.Sprintf("share of seat %d", i+1)] = bytes.Clone(b[:]) })
+		held.scalar.Expose(func(b []byte) { secrets[fmt.Sprintf("share of seat %d", i+1)] = bytes.Clone(b) })
 		fmt.Fprintf(&said, "%v %+v %#v %s %x\n", share, share, share, share, share)
 		w.combined(ps, key, eth.Duty{Fork: w.fork(), Message: &eth.RandaoReveal{Epoch: 1}})
 		_, err := w.sign(p, key, w.attestation(9, 1, 1), nil)
