@@ -153,14 +153,14 @@ func checkAfterCrash(t *testing.T, name string, h *history, d *durabletest.Disk,
 
 // builtLog returns a disk with a log of a snapshot and three frames, and the
 // file offsets at which the last frame begins and ends.
-func builtLog(t *testing.T) (content []byte, want []string, last, end int) {
+func builtLog(t *testing.T, third string) (content []byte, want []string, last, end int) {
 	t.Helper()
 	d := durabletest.NewDisk()
 	l, err := durable.Create(d, logPath, testID, payloads(nil)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{"first", "second", "third"} {
+	for _, s := range []string{"first", "second", third} {
 		last = int(l.Size())
 		if err := l.Append([]byte(s)).Wait(); err != nil {
 			t.Fatal(err)
@@ -176,7 +176,7 @@ func builtLog(t *testing.T) (content []byte, want []string, last, end int) {
 // The last frame cut off or with a bit flipped at every byte, and any bit
 // of the used part of the file flipped: the log says so, or has lost nothing.
 func TestDamageNeverRegressesInSilence(t *testing.T) {
-	content, want, last, end := builtLog(t)
+	content, want, last, end := builtLog(t, "third")
 	check := func(name string, damaged []byte) {
 		t.Helper()
 		d := durabletest.NewDisk()
@@ -214,13 +214,15 @@ func TestDamageNeverRegressesInSilence(t *testing.T) {
 }
 
 func TestVerdicts(t *testing.T) {
-	content, _, last, end := builtLog(t)
+	content, _, last, end := builtLog(t, "third")
 	torn := slices.Clone(content)
 	copy(torn[end:], "begun but never marked")
 	cutLast := slices.Clone(content)
 	clear(cutLast[last:])
 	middle := slices.Clone(content)
 	middle[last-1] ^= 1
+	swapped, _, _, _ := builtLog(t, "THIRD") // a whole frame, and not the one that was acknowledged
+	copy(swapped[4096:12288], content[4096:12288])
 	for _, c := range []struct {
 		name    string
 		content []byte
@@ -232,6 +234,7 @@ func TestVerdicts(t *testing.T) {
 		{"interrupted write", torn, durable.TailDiscarded, nil},
 		{"last frame gone", cutLast, durable.TailUncertain, nil},
 		{"damage in the middle", middle, 0, durable.ErrDamaged},
+		{"another last frame", swapped, 0, durable.ErrDamaged},
 		{"emptied", nil, 0, durable.ErrDamaged},
 	} {
 		d := durabletest.NewDisk()
@@ -246,6 +249,19 @@ func TestVerdicts(t *testing.T) {
 		t.Errorf("missing: %v", err)
 	}
 	d.SetContent(logPath, content)
+	unreadable := errors.New("unreadable")
+	for refused := range 4 { // the snapshot and three records
+		n := -1
+		r, err := durable.Recover(d, logPath, testID, func(durable.Record) error {
+			if n++; n == refused {
+				return unreadable
+			}
+			return nil
+		})
+		if r != nil || !errors.Is(err, unreadable) {
+			t.Errorf("record %d that its owner refuses: %+v, %v", refused, r, err)
+		}
+	}
 	other := testID
 	other.Domain = "secret"
 	if _, err := durable.Recover(d, logPath, other, nil); !errors.Is(err, durable.ErrForeign) {

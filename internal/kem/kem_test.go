@@ -24,7 +24,7 @@ func testKey(name string) SecretKey {
 
 func TestProofs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := testKey(rapid.String().Draw(t, "a")), testKey("b"+rapid.String().Draw(t, "b"))
+		a, b := testKey("a"+rapid.String().Draw(t, "a")), testKey("b"+rapid.String().Draw(t, "b"))
 		context := rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "context")
 		flip := func(p Proof) Proof {
 			at := rapid.IntRange(0, ProofSize*8-1).Draw(t, "flip")
