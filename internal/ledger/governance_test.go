@@ -311,6 +311,26 @@ func TestWhoMayApprove(t *testing.T) {
 	c.want(RequestLocked)
 }
 
+// TestStandIn: who has no role of his own that counts approves for the member
+// whom he stands in for, once the request has escalated, and is counted.
+func TestStandIn(t *testing.T) {
+	c := newCouncil(t)
+	c.open(c.Ana, c.settings(7))
+	c.say(c.Ana, action.Approve)
+	ulf := actiontest.NewPerson("ulf", "op2", "denver", action.RoleObserver)
+	s := c.view()
+	s.putMember(&ulf.Record)
+	bo := c.Bo.Record
+	bo.Backups = []string{"ulf"}
+	s.putMember(&bo)
+	c.commit(s)
+	c.at(c.block.Time + 3*hour)
+	if r := c.say(ulf, action.Approve); r.Code != OK {
+		t.Errorf("who stands in: %s (%s)", r.Code, r.Info)
+	}
+	c.want(RequestLocked)
+}
+
 // TestAskAgain: the same question while it waits gets the same answer, and
 // one asker cannot fill the ledger.
 func TestAskAgain(t *testing.T) {
