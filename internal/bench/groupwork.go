@@ -157,14 +157,6 @@ func price(work func() error) (time.Duration, error) {
 	return time.Duration(median(all)), nil
 }
 
-// oneCore keeps work on one core until it is undone, which is what figures of
-// single steps are about: on more, blst spreads sums over threads, at a higher
-// price in all, and two threads of one core slow each other down.
-func oneCore() (undo func()) {
-	before := runtime.GOMAXPROCS(1)
-	return func() { runtime.GOMAXPROCS(before) }
-}
-
 // often is what work takes, in milliseconds, of 3 to 20 times: what takes long
 // varies little.
 func often(work func() (time.Duration, error)) (all []float64, err error) {

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -85,4 +86,43 @@ func spend(work func() error) (time.Duration, error) {
 	before := ownCPU()
 	err := work()
 	return ownCPU() - before, err
+}
+
+// oneCore keeps this process on one core until it is undone, which is what
+// figures of single steps are about: otherwise sums would be spread over cores,
+// and work move between them. Go has two processors all the same; with one, the
+// scheduler hands it over during every longer call of blst.
+func oneCore() (undo func()) {
+	runtime.GOMAXPROCS(2)
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return runtime.SetDefaultGOMAXPROCS // on all cores, with more noise
+	}
+	for cpu := range len(before) * 64 {
+		if before.IsSet(cpu) {
+			one.Set(cpu)
+			break
+		}
+	}
+	keepTo(&one)
+	return func() {
+		keepTo(&before)
+		runtime.SetDefaultGOMAXPROCS()
+	}
+}
+
+// keepTo puts all threads there are on some cores, and so those that they start.
+// It looks twice, for one may have been started meanwhile.
+func keepTo(cpus *unix.CPUSet) {
+	for range 2 {
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return
+		}
+		for _, t := range threads {
+			if id, err := strconv.Atoi(t.Name()); err == nil {
+				unix.SchedSetaffinity(id, cpus) //nolint:errcheck // it may have ended
+			}
+		}
+	}
 }
