@@ -9,7 +9,6 @@ import (
 
 	"github.com/cosmos/iavl"
 	ics23 "github.com/cosmos/ics23/go"
-	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
 	"github.com/quorate/quorate/internal/proof"
@@ -18,31 +17,23 @@ import (
 // ErrNotKept: the store has no version of that height, or no more.
 var ErrNotKept = errors.New("version not kept")
 
-// Reader reads the pairs of one kind as they were when it was asked for,
-// whatever is committed meanwhile. A database that cannot be read is no state
-// to go on with, so it panics.
+// Reader reads the pairs of one kind as of the last commit. Each call sees one
+// commit as a whole. A database that cannot be read is no state to go on with,
+// so it panics.
 type Reader struct {
-	at   *leveldb.Snapshot // released when nobody has it any more
+	s    *Store
 	area byte
 }
 
 // State reads the authenticated state.
-func (s *Store) State() Reader { return s.reader(areaState) }
+func (s *Store) State() Reader { return Reader{s, areaState} }
 
 // Bodies reads the bodies.
-func (s *Store) Bodies() Reader { return s.reader(areaBody) }
-
-func (s *Store) reader(area byte) Reader {
-	at, err := s.db.GetSnapshot()
-	if err != nil {
-		panic(fmt.Errorf("read ledger state: %w", err))
-	}
-	return Reader{at, area}
-}
+func (s *Store) Bodies() Reader { return Reader{s, areaBody} }
 
 // Get returns the value of a key, nil when there is none.
 func (r Reader) Get(key []byte) []byte {
-	v, err := value(r.at, areaKey(r.area, key))
+	v, err := r.s.read(r.area, key)
 	if err != nil {
 		panic(fmt.Errorf("read ledger state: %w", err))
 	}
@@ -56,7 +47,7 @@ func (r Reader) Iterate(prefix, from []byte, visit func(key, value []byte) bool)
 	if first := areaKey(r.area, from); bytes.Compare(first, span.Start) > 0 {
 		span.Start = first
 	}
-	it := r.at.NewIterator(span, nil)
+	it := r.s.db.NewIterator(span, nil)
 	defer it.Release()
 	for it.Next() {
 		if !visit(bytes.Clone(it.Key()[1:]), bytes.Clone(it.Value())) {

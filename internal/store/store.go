@@ -306,13 +306,9 @@ func (s *Store) Close() error {
 	return errors.Join(s.db.Close(), s.files.Close())
 }
 
+// read returns nil for a key that is not there.
 func (s *Store) read(area byte, key []byte) ([]byte, error) {
-	return value(s.db, areaKey(area, key))
-}
-
-// value returns nil for a key that is not there.
-func value(db leveldb.Reader, key []byte) ([]byte, error) {
-	v, err := db.Get(key, nil)
+	v, err := s.db.Get(areaKey(area, key), nil)
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return nil, nil
 	}
